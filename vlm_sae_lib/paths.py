@@ -1,0 +1,46 @@
+"""The only module that knows where files lie.
+
+Papermill, nbval and Jupyter Book each start in a different folder, so nothing else in the library or in a notebook may
+use a relative path.
+"""
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def root() -> Path:
+    """The checkout: the folder that holds ``_config.yml`` (``VLM_SAE_ROOT`` overrides it)."""
+    return Path(os.environ.get("VLM_SAE_ROOT", PACKAGE.parent)).resolve()
+
+
+def notebooks() -> Path:
+    return root() / "notebooks"
+
+
+def data() -> Path:
+    return root() / "data"
+
+
+def published() -> Path:
+    """The paper's own numbers, as CSV."""
+    return data() / "published"
+
+
+def pocket() -> Path:
+    """The pocket models' weights and cards."""
+    return data() / "pocket"
+
+
+def runs(profile: str) -> Path:
+    """What a run of ``profile`` makes: activations, SAEs, scores, results (``VLM_SAE_RUNS`` moves it)."""
+    return Path(os.environ.get("VLM_SAE_RUNS", root() / "runs")).resolve() / profile
+
+
+def results(profile: str) -> Path:
+    return runs(profile) / "results"
+
+
+def site() -> Path:
+    return root() / "_build" / "html"
