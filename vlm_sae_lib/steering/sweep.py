@@ -1,0 +1,212 @@
+"""Many interventions on the same pictures, several questions about each, at the price of little more than one.
+
+What an intervention cannot change is computed once: the tower's states at the hook point, and their latents. What it
+does change is an affine function of them (see ``intervention.py``), so an edited picture is one scaled vector per
+token away. And the questions about one edited picture share its tokens in one pass of the language model: each
+question sees the picture and itself, none of the others, and counts its positions from the picture's end.
+The answers are those of :func:`~vlm_sae_lib.steering.intervention.steered`; the tests compare them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+import torch
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.progress import progress
+from vlm_sae_lib.steering.intervention import Sae, check_latents, decoder_vectors, random_directions
+from vlm_sae_lib.steering.vlm import Vlm, greedy
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One latent overwritten with ``strength``; with a ``direction_seed``, the push as far along a random direction.
+
+    Without a latent: the SAE in place, unsteered.
+    """
+
+    latent: int | None = None
+    strength: float = 0.0
+    direction_seed: int | None = None
+
+
+UNSTEERED = Intervention()
+
+
+class SteeringBench:
+    """Pictures with their states and latents at the hook point, ready for interventions.
+
+    ``latents`` is a CSC matrix (n_pictures · tokens, n_latents), picture by picture; ``tokens`` counts CLS.
+    Raises: UserError when the SAE's width is not the tower's.
+    """
+
+    def __init__(
+        self,
+        vlm: Vlm,
+        sae: Sae,
+        images: Sequence[Image.Image],
+        *,
+        keep_error: bool = False,
+        batch_size: int = 48,
+        description: str = "steering",
+    ):
+        check_latents(vlm, sae, {})
+        self.vlm, self.sae, self.keep_error = vlm, sae, keep_error
+        self.batch_size, self.description = batch_size, description
+        states = vlm.states(images)
+        self.n_pictures, self.tokens = states.shape[:2]
+        start, columns = [], []
+        with torch.no_grad():
+            for x in states.split(batch_size):
+                z = sae.encode(x)
+                start.append(x if keep_error else sae.decode(z))
+                columns.append(scipy.sparse.csr_matrix(z.flatten(0, 1).cpu().numpy()))
+        self._start: Float[Tensor, "n tokens d"] = torch.cat(start)
+        self.latents = scipy.sparse.vstack(columns).tocsc()
+        self._vectors: dict[int, Float[Tensor, " d"]] = {}
+
+    # ---- answers -------------------------------------------------------------------------------------------------
+
+    def answers(
+        self, interventions: Sequence[Intervention], prompts: Sequence[str], pictures: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """First words (n_interventions, n_pictures, n_prompts): the likeliest next token, as text.
+
+        pictures: indices into the bench's pictures, all of them unless told.
+        """
+        pairs, shape = self._pairs(interventions, pictures)
+        board = _QuestionBoard(self.vlm, prompts)
+        tokens = [board.ask(self._edited(batch)).argmax(-1).cpu() for batch in self._batches(pairs)]
+        if not tokens:
+            return np.empty((*shape, len(prompts)), dtype=object)
+        ids, inverse = torch.cat(tokens).unique(return_inverse=True)
+        words = np.array(self.vlm.decode(ids[:, None]), dtype=object)
+        return words[inverse.numpy()].reshape(*shape, len(prompts))
+
+    def logits(
+        self, intervention: Intervention, prompts: Sequence[str], pictures: Sequence[int] | None = None
+    ) -> Float[Tensor, "n_pictures n_prompts vocabulary"]:
+        """The scores that :meth:`answers` takes the likeliest of, for one intervention."""
+        pairs, _ = self._pairs([intervention], pictures)
+        board = _QuestionBoard(self.vlm, prompts)
+        return torch.cat([board.ask(self._edited(batch)) for batch in self._batches(pairs)])
+
+    @torch.no_grad()
+    def captions(
+        self,
+        interventions: Sequence[Intervention],
+        prompt: str,
+        pictures: Sequence[int] | None = None,
+        *,
+        max_new_tokens: int = 32,
+    ) -> np.ndarray:
+        """Whole greedy answers (n_interventions, n_pictures) to one prompt."""
+        pairs, shape = self._pairs(interventions, pictures)
+        board = _QuestionBoard(self.vlm, [prompt])
+        texts: list[str] = []
+        for batch in self._batches(pairs):
+            embeddings = board.embed(self._edited(batch))
+            mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
+            output = self.vlm.model.generate(
+                inputs_embeds=embeddings, attention_mask=mask, **greedy(max_new_tokens)
+            )
+            texts += self.vlm.decode(output)
+        return np.array(texts, dtype=object).reshape(shape)
+
+    # ---- edited states -------------------------------------------------------------------------------------------
+
+    def states(self, intervention: Intervention, pictures: Sequence[int] | None = None) -> Float[Tensor, "n tokens d"]:
+        """What the projector would read under an intervention."""
+        pairs, _ = self._pairs([intervention], pictures)
+        return torch.cat([self._edited(batch) for batch in self._batches(pairs)])
+
+    def _edited(self, pairs: list[tuple[Intervention, int]]) -> Float[Tensor, "batch tokens d"]:
+        moves = [self._move(intervention, picture) for intervention, picture in pairs]
+        amounts = torch.stack([amount for amount, _ in moves])
+        vectors = torch.stack([vector for _, vector in moves])
+        return self._start[[picture for _, picture in pairs]] + amounts[..., None] * vectors[:, None]
+
+    def _move(self, intervention: Intervention, picture: int) -> tuple[Float[Tensor, " tokens"], Float[Tensor, " d"]]:
+        """How far each token of a picture moves, and along what."""
+        latent = intervention.latent
+        if latent is None:
+            return self._start.new_zeros(self.tokens), self._start.new_zeros(self.vlm.dim)
+        if latent not in self._vectors:
+            check_latents(self.vlm, self.sae, {latent: intervention.strength})
+            self._vectors[latent] = decoder_vectors(self.sae, [latent])[0].to(self._start)
+        rows = slice(picture * self.tokens, (picture + 1) * self.tokens)
+        z = torch.from_numpy(self._column(latent)[rows]).to(self._start)
+        vector = self._vectors[latent]
+        if intervention.direction_seed is None:
+            return intervention.strength - z, vector
+        direction = random_directions(1, self.vlm.dim, intervention.direction_seed)[0].to(self._start)
+        return (intervention.strength - z).abs() * vector.norm(), direction
+
+    def _column(self, latent: int) -> np.ndarray:
+        column = np.zeros(self.latents.shape[0], dtype=np.float32)
+        where = slice(self.latents.indptr[latent], self.latents.indptr[latent + 1])
+        column[self.latents.indices[where]] = self.latents.data[where]
+        return column
+
+    def _pairs(
+        self, interventions: Sequence[Intervention], pictures: Sequence[int] | None
+    ) -> tuple[list[tuple[Intervention, int]], tuple[int, int]]:
+        chosen = range(self.n_pictures) if pictures is None else pictures
+        return [(i, int(p)) for i in interventions for p in chosen], (len(interventions), len(chosen))
+
+    def _batches(self, pairs: list) -> list[list]:
+        starts = range(0, len(pairs), self.batch_size)
+        return progress([pairs[start : start + self.batch_size] for start in starts], self.description)
+
+
+class _QuestionBoard:
+    """Several questions about one picture in one sequence: prefix with the picture, then question after question."""
+
+    def __init__(self, vlm: Vlm, prompts: Sequence[str]):
+        self.vlm = vlm
+        picture = Image.new("RGB", (64, 64))
+        rows = [vlm.inputs([picture], [prompt])["input_ids"][0].tolist() for prompt in prompts]
+        shared = _common_prefix(rows)
+        image_token = vlm.model.config.image_token_id
+        if any(image_token in row[shared:] for row in rows):
+            raise UserError("the chat template puts the picture after the prompt: steering by sweep needs it before")
+        blocks = [row[shared:] for row in rows]
+        ids = torch.tensor(rows[0][:shared] + [token for block in blocks for token in block], device=vlm.device)
+        block = torch.tensor([0] * shared + [i + 1 for i, b in enumerate(blocks) for _ in b], device=vlm.device)
+        place = torch.tensor([*range(shared), *(shared + j for b in blocks for j in range(len(b)))], device=vlm.device)
+        self.positions: Int[Tensor, "1 length"] = place[None]
+        self.ends = torch.tensor([len(b) for b in blocks], device=vlm.device).cumsum(0) + shared - 1
+        self.is_picture = ids == image_token
+        self.text = vlm.model.get_input_embeddings()(ids)
+        order = torch.arange(len(ids), device=vlm.device)
+        seen = (order[:, None] >= order) & ((block[:, None] == block) | (block == 0))
+        hidden = torch.finfo(self.text.dtype).min
+        self.mask = torch.zeros(seen.shape, dtype=self.text.dtype, device=vlm.device).masked_fill(~seen, hidden)
+
+    def embed(self, states: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch length width"]:
+        embeddings = self.text.expand(len(states), -1, -1).clone()
+        embeddings[:, self.is_picture] = self.vlm.features(states).to(embeddings.dtype)
+        return embeddings
+
+    @torch.no_grad()
+    def ask(self, states: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch questions vocabulary"]:
+        n = len(states)
+        hidden = self.vlm.model.model.language_model(
+            inputs_embeds=self.embed(states),
+            attention_mask=self.mask.expand(n, 1, -1, -1),
+            position_ids=self.positions.expand(n, -1),
+            use_cache=False,
+        ).last_hidden_state
+        return self.vlm.model.lm_head(hidden[:, self.ends]).float()
+
+
+def _common_prefix(rows: list[list[int]]) -> int:
+    # One token of each row is left to its own block, so that even a single question has an end.
+    shortest = min(len(row) for row in rows)
+    agree = next((i for i in range(shortest) if len({row[i] for row in rows}) > 1), shortest)
+    return min(agree, shortest - 1)
