@@ -42,5 +42,15 @@ def results(profile: str) -> Path:
     return runs(profile) / "results"
 
 
+def published_results() -> Path:
+    """The results files of the published notebooks, committed with them; the book's prose reads its numbers here."""
+    return data() / "results"
+
+
+def cover() -> Path:
+    """The picture on the README and on the book's first page, taken from the notebook cell tagged ``cover``."""
+    return root() / "book" / "images" / "cover.png"
+
+
 def site() -> Path:
     return root() / "_build" / "html"

@@ -1,0 +1,53 @@
+# make book   the notebooks, executed in order, and the site at _build/html
+# make test   every test: the library, the committed notebooks, the site in a browser
+# The rest: test-long, lint, pocket (retrains the pocket models), clean.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PYTEST := $(PY) -m pytest
+# Two workers share two cores: one thread each, and none that spins while it waits.
+UNIT := OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PYTEST) -n 2 --dist loadfile
+NBVAL := OMP_WAIT_POLICY=PASSIVE TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist loadfile \
+	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test test-long lint pocket clean
+
+help:
+	@sed -n 's/^# //p;/^$$/q' Makefile
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt constraints.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) -V): say make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(PY) || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing what requirements.txt lists (some minutes the first time)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+book: $(STAMP)
+	@$(PY) -m vlm_sae_lib run
+	@$(PY) -m vlm_sae_lib book
+
+test: $(STAMP) lint
+	$(UNIT) tests --ignore tests/site
+	$(NBVAL) notebooks
+	$(PY) -m vlm_sae_lib book
+	$(PYTEST) tests/site
+
+test-long: $(STAMP)
+	TQDM_DISABLE=1 $(PYTEST) -m long tests --timeout 3600
+
+lint: $(STAMP)
+	@$(PY) -m ruff check .
+
+pocket: $(STAMP)
+	@$(PY) -m vlm_sae_lib.pocket.train
+
+clean:
+	rm -rf _build runs .pytest_cache .ruff_cache .hypothesis

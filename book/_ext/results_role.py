@@ -1,0 +1,58 @@
+"""The role ``{result}``: a number in the book's prose, read from the published results.
+
+``{result}`03_monosemanticity_score/mean_ms_sae` `` prints the value; ``…/mean_ms_sae:interval`` adds its interval and
+``:n`` prints the number of cases behind it. A name that no results file holds is a warning, and so a failed build.
+"""
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxRole
+
+from vlm_sae_lib import paths
+from vlm_sae_lib.files import read_json
+
+
+def text_of(reference: str) -> str:
+    """The text for ``<notebook>/<result>[:interval|:n]``; ``KeyError`` says what is missing."""
+    name, _, what = reference.partition(":")
+    notebook, _, result = name.partition("/")
+    path = paths.published_results() / f"{notebook}.json"
+    if not path.exists():
+        raise KeyError(f"there are no published results of {notebook!r}")
+    results = read_json(path)["results"]
+    if result not in results:
+        raise KeyError(f"{notebook} has no result {result!r}; it has {', '.join(sorted(results))}")
+    entry = results[result]
+    if what == "":
+        return number(entry["value"])
+    if what == "n":
+        return number(entry["n"])
+    if what == "interval":
+        low, high = entry["ci_low"], entry["ci_high"]
+        return f"{number(entry['value'])} ({number(low)} to {number(high)})"
+    raise KeyError(f"{what!r} is none of 'interval' and 'n'")
+
+
+def number(value: float | int | str | None) -> str:
+    """Two decimals for a fraction, thousands apart for a count, a dash for what is not defined."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) or float(value).is_integer() and abs(value) >= 100:
+        return f"{int(value):,}"
+    return f"{value:.2f}".replace("-", "−")
+
+
+class ResultRole(SphinxRole):
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        try:
+            return [nodes.Text(text_of(self.text))], []
+        except KeyError as error:
+            message = self.inliner.reporter.warning(f"result: {error.args[0]}", line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_role("result", ResultRole())
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,48 @@
+"""``run``: the notebooks, in order."""
+
+import argparse
+import sys
+from functools import partial
+
+from vlm_sae_lib.errors import UserError
+
+HELP = "run the notebooks in order; those of the pocket profile are published into notebooks/ when all have passed"
+EXAMPLE = "python -m vlm_sae_lib run --only 03"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="pocket", help="pocket (default), colab or paper")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PREFIX", help="only notebooks whose name begins so; repeatable"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="overrides",
+        help="another value for a name in the notebooks' parameters cell; nothing is published then; repeatable",
+    )
+    parser.add_argument("--force", action="store_true", help="run also what was already run from the same inputs")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    from vlm_sae_lib.profiles import load_profile
+    from vlm_sae_lib.runner import NotebookFailed, Run, parse_override, run
+
+    try:
+        load_profile(arguments.profile)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    plan = Run(
+        profile=arguments.profile,
+        only=tuple(arguments.only),
+        overrides=dict(parse_override(text) for text in arguments.overrides),
+        force=arguments.force,
+    )
+    try:
+        run(plan, say=partial(print, flush=True))
+    except NotebookFailed as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    return 0
