@@ -1,0 +1,100 @@
+"""Slow definitions. Each says what a fast algorithm of the library must give, as plainly as Python can."""
+
+import itertools
+import math
+from collections import Counter
+
+import numpy as np
+
+
+def cosine(a, b):
+    a, b = [float(x) for x in a], [float(x) for x in b]
+    dot = math.fsum(x * y for x, y in zip(a, b, strict=True))
+    return dot / math.sqrt(math.fsum(x * x for x in a)) / math.sqrt(math.fsum(y * y for y in b))
+
+
+def monosemanticity(activations, embeddings, drawn=None):
+    """Paper v3 Eq. 5-9 for one neuron, pair by pair; ``drawn`` lists the images of a bootstrap resample.
+
+    Different copies of the same image are not a pair. The minimum and maximum are those of the full set.
+    """
+    low, high = float(min(activations)), float(max(activations))
+    drawn = range(len(activations)) if drawn is None else drawn
+    if len({n for n in drawn if activations[n] > low}) < 2:
+        return math.nan
+    scaled = [(float(a) - low) / (high - low) for a in activations]
+    pairs = [(n, m) for n, m in itertools.combinations(drawn, 2) if n != m]
+    relevance = [scaled[n] * scaled[m] for n, m in pairs]
+    similar = [r * cosine(embeddings[n], embeddings[m]) for r, (n, m) in zip(relevance, pairs, strict=True) if r]
+    return math.fsum(similar) / math.fsum(relevance)
+
+
+def top_images(activations, image_ids, k):
+    """Ids and activations of the k largest that fire; equals rank by the smaller id."""
+    above = min(0.0, float(min(activations)))
+    firing = [(float(a), int(i)) for a, i in zip(activations, image_ids, strict=True) if a > above]
+    ranked = sorted(firing, key=lambda pair: (-pair[0], pair[1]))[:k]
+    missing = k - len(ranked)
+    return [i for _, i in ranked] + [-1] * missing, [a for a, _ in ranked] + [0.0] * missing
+
+
+def firing_rate(activations):
+    above = min(0.0, float(min(activations)))
+    return sum(a > above for a in activations) / len(activations)
+
+
+def jaccard(a, b):
+    a, b = set(a), set(b)
+    return len(a & b) / len(a | b)
+
+
+def lca_depth(path_a, path_b):
+    """Walk down from the root while both go the same way."""
+    depth = 0
+    for a, b in zip(path_a, path_b, strict=False):
+        if a != b:
+            break
+        depth += 1
+    return depth
+
+
+def neuron_depth(paths, reduce):
+    depths = [lca_depth(a, b) for a, b in itertools.combinations(paths, 2)]
+    if reduce == "mode":
+        return Counter(depths).most_common(1)[0][0]  # among ties Counter keeps the one met first
+    mean = sum(depths) / len(depths)
+    return mean if reduce == "mean" else round(mean)
+
+
+def r2(x, x_hat):
+    mean = x.mean(axis=0)
+    return 1 - sum(((a - b) ** 2).sum() for a, b in zip(x, x_hat, strict=True)) / sum(
+        ((a - mean) ** 2).sum() for a in x
+    )
+
+
+def r2_paper(x, x_hat, batch=4096):
+    """Paper v3 Tab. A9 as its code has it: variances per batch, short last batch dropped unless it is the only one."""
+    starts = range(0, len(x), batch) if len(x) < batch else range(0, len(x) - batch + 1, batch)
+    values = []
+    for start in starts:
+        a, b = x[start : start + batch], x_hat[start : start + batch]
+        values.append(1 - np.var(a - b, axis=0, ddof=1).sum() / np.var(a, axis=0, ddof=1).sum())
+    return float(np.mean(values))
+
+
+def best_threshold_f1(activations, truth):
+    """Largest F1 over all rules "activation > t"."""
+    best = 0.0
+    for threshold in [-math.inf, *activations]:
+        said = activations > threshold
+        hits = int((said & truth).sum())
+        if hits:
+            best = max(best, 2 * hits / (int(said.sum()) + int(truth.sum())))
+    return best
+
+
+def auroc(activations, truth):
+    """Share of (true, false) image pairs in which the true image has the larger activation; equals count half."""
+    wins = [(a > b) + 0.5 * (a == b) for a in activations[truth] for b in activations[~truth]]
+    return float(np.mean(wins)) if wins else math.nan

@@ -1,0 +1,163 @@
+"""The weighted mean cosine of all pairs, in time linear in the number of images.
+
+For unit vectors e_n and weights w_n >= 0, with self-pairs left out (paper v3 Eq. 9),
+
+    MS = sum_{n != m} w_n w_m <e_n, e_m> / sum_{n != m} w_n w_m = (|W|^2 - S2) / (S1^2 - S2),
+    W = sum w_n e_n,  S1 = sum w_n,  S2 = sum w_n^2.
+
+Where one image outweighs the others both differences cancel, and in the limit they are 0/0 although the score is well
+defined. So the heaviest image t is kept apart, and W, S1, S2 run over the rest:
+
+    MS = (2 w_t <e_t, W> + |W|^2 - S2) / (2 w_t S1 + S1^2 - S2).
+
+As w_t >= w_n, the first terms are no smaller than what the differences can lose, and nothing cancels.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float, Int, Shaped
+
+DENSE_BLOCK = 1 << 22  # entries of a dense block of weights: 32 MiB
+SUM_BLOCK = 1 << 18  # entries of a block of weighted embedding sums: 2 MiB, which stays in the cache
+SPARSE_BELOW = 0.1  # a dense input with fewer non-zeros than this is worth converting
+
+
+def ratio(
+    top: Float[np.ndarray, "f"],
+    top_dot_sum: Float[np.ndarray, "f"],
+    sum_sum: Float[np.ndarray, "f"],
+    s1: Float[np.ndarray, "f"],
+    s2: Float[np.ndarray, "f"],
+    defined: Shaped[np.ndarray, "f"],
+) -> Float[np.ndarray, "f"]:
+    """MS from the heaviest weight, <e_t, W>, |W|^2, S1 and S2 of the rest; NaN where not ``defined``.
+
+    ``defined`` counts pictures (at least two above the minimum); a rounded denominator is never asked.
+    """
+    scores = np.full(len(top), np.nan)
+    t, dot, square, u, v = (x[defined] for x in (top, top_dot_sum, sum_sum, s1, s2))
+    scale = t + u  # the sum of all weights: in its units nothing overflows
+    t, dot, square, u, v = t / scale, dot / scale, square / scale / scale, u / scale, v / scale / scale
+    scores[defined] = np.clip((2 * t * dot + square - v) / (2 * t * u + u * u - v), -1.0, 1.0)
+    return scores
+
+
+def weight_blocks(
+    activations: np.ndarray | sp.csr_matrix, dim: int
+) -> Iterator[tuple[Int[np.ndarray, "f"], np.ndarray | sp.csr_matrix]]:
+    """Min-max normalised activations (paper v3 Eq. 7) as blocks ``(neurons, weights (f, n_images))``.
+
+    Blocks stay sparse where the minimum is zero. The zeros that a sparse input leaves out are activations like any
+    other and count for the minimum. Constant neurons have weights of zero.
+    """
+    n_images, n_neurons = activations.shape
+    if n_images == 0:
+        return
+    if not sp.issparse(activations) and np.count_nonzero(activations) < SPARSE_BELOW * activations.size:
+        activations = sp.csr_matrix(activations)
+    dense_columns = np.arange(n_neurons)
+    if sp.issparse(activations):
+        by_neuron = activations.T.tocsr().astype(np.float64)
+        by_neuron.eliminate_zeros()
+        low, _ = extremes(by_neuron)
+        step = max(1, SUM_BLOCK // max(dim, 1))
+        sparse_columns = np.flatnonzero((low == 0) & (np.diff(by_neuron.indptr) > 0))
+        dense_columns = np.flatnonzero(low != 0)
+        all_sparse = len(dense_columns) == 0
+        for start in range(0, len(sparse_columns), step):
+            neurons = sparse_columns[start : start + step]
+            contiguous = all_sparse and neurons[-1] - neurons[0] + 1 == len(neurons)
+            block = by_neuron[neurons[0] : neurons[-1] + 1] if contiguous else by_neuron[neurons]
+            _, high = extremes(block)
+            data = block.data / np.repeat(high, np.diff(block.indptr))
+            yield neurons, sp.csr_matrix((data, block.indices, block.indptr), shape=block.shape)
+    step = max(1, DENSE_BLOCK // n_images)
+    for start in range(0, len(dense_columns), step):
+        neurons = dense_columns[start : start + step]
+        if sp.issparse(activations):
+            block = by_neuron[neurons].toarray()
+        else:
+            block = np.ascontiguousarray(activations[:, start : start + step].T, dtype=np.float64)
+        low, high = block.min(axis=1, keepdims=True), block.max(axis=1, keepdims=True)
+        span = high - low
+        yield neurons, (block - low) / np.where(span > 0, span, 1.0)
+
+
+def extremes(by_neuron: sp.csr_matrix) -> tuple[Float[np.ndarray, "f"], Float[np.ndarray, "f"]]:
+    """Minimum and maximum of each row, implicit zeros included."""
+    stored = np.diff(by_neuron.indptr)
+    low, high = np.zeros(len(stored)), np.zeros(len(stored))
+    filled = np.flatnonzero(stored)
+    if len(filled):
+        starts = by_neuron.indptr[filled]
+        full = stored[filled] == by_neuron.shape[1]
+        low[filled] = np.minimum.reduceat(by_neuron.data, starts)
+        high[filled] = np.maximum.reduceat(by_neuron.data, starts)
+        low[filled[~full]] = np.minimum(low[filled[~full]], 0)
+        high[filled[~full]] = np.maximum(high[filled[~full]], 0)
+    return low, high
+
+
+def weighted_cosine(
+    weights: np.ndarray | sp.csr_matrix,
+    unit: Float[np.ndarray, "n_images dim"],
+    multiplicity: Float[np.ndarray, "n_images"] | None = None,
+) -> Float[np.ndarray, "f"]:
+    """MS of a block of neurons from weights ``(f, n_images)`` in [0, 1]; NaN with fewer than two positive weights.
+
+    ``multiplicity`` counts how often each picture was drawn in a bootstrap. A picture never pairs with itself, however
+    often it was drawn: all c^2 w^2 leave the sums, not only c w^2 (which would lift MS towards 1).
+    """
+    if sp.issparse(weights):
+        return _sparse(weights, unit, multiplicity)
+    if multiplicity is not None:
+        weights = weights * multiplicity
+    rows = np.arange(len(weights))
+    heaviest = weights.argmax(axis=1)
+    top = weights[rows, heaviest]
+    rest = weights.copy()
+    rest[rows, heaviest] = 0
+    sums = rest @ unit
+    return ratio(
+        top,
+        np.einsum("fd,fd->f", sums, unit[heaviest]),
+        np.einsum("fd,fd->f", sums, sums),
+        rest.sum(axis=1),
+        np.einsum("fn,fn->f", rest, rest),
+        np.count_nonzero(weights, axis=1) >= 2,
+    )
+
+
+def _sparse(weights: sp.csr_matrix, unit: np.ndarray, multiplicity: np.ndarray | None) -> np.ndarray:
+    data = weights.data if multiplicity is None else weights.data * multiplicity[weights.indices]
+    rest = sp.csr_matrix((data.copy(), weights.indices, weights.indptr), shape=weights.shape)
+    rows, at = heaviest_entries(rest)
+    top, top_dot = np.zeros(weights.shape[0]), np.zeros(weights.shape[0])
+    top[rows] = data[at]
+    rest.data[at] = 0
+    sums = rest @ unit
+    top_dot[rows] = np.einsum("fd,fd->f", sums[rows], unit[weights.indices[at]])
+    row_of = np.repeat(np.arange(len(top)), np.diff(weights.indptr))
+    return ratio(
+        top,
+        top_dot,
+        np.einsum("fd,fd->f", sums, sums),
+        np.bincount(row_of, rest.data, len(top)),
+        np.bincount(row_of, rest.data**2, len(top)),
+        np.bincount(row_of, data > 0, len(top)) >= 2,
+    )
+
+
+def heaviest_entries(by_neuron: sp.csr_matrix) -> tuple[Int[np.ndarray, "r"], Int[np.ndarray, "r"]]:
+    """Rows that store anything, and the position in ``data`` of each one's first largest entry."""
+    stored = np.diff(by_neuron.indptr)
+    rows = np.flatnonzero(stored)
+    if len(rows) == 0:
+        return rows, rows
+    largest = np.maximum.reduceat(by_neuron.data, by_neuron.indptr[rows])
+    candidates = np.flatnonzero(by_neuron.data == np.repeat(largest, stored[rows]))
+    owner = np.searchsorted(by_neuron.indptr[rows], candidates, side="right") - 1
+    _, first = np.unique(owner, return_index=True)
+    return rows, candidates[first]
