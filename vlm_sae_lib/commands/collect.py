@@ -1,0 +1,43 @@
+"""``python -m vlm_sae_lib collect``: the activations of pictures at one hook point of a vision tower."""
+
+import argparse
+import sys
+
+HELP = "collect a vision tower's activations for a set of pictures into a store"
+EXAMPLE = (
+    "example:\n  python -m vlm_sae_lib collect --pictures folder:photos --tower pocket "
+    "--hook-point block_4 --tokens cls --out runs/my-store"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pictures", required=True, metavar="SOURCE",
+                        help="pocket[:n[:seed]], a folder, folder:<path>, imagenet:<path> or inat2021:<path>")
+    parser.add_argument("--tower", required=True, metavar="SPEC",
+                        help="pocket, pocket:second_clip, pocket:self_supervised, open_clip:<model>/<tag or file>, "
+                             "hf:<repo id or folder>")
+    parser.add_argument("--hook-point", required=True, help="block_0 … block_{L-1}, or projection")
+    parser.add_argument("--tokens", default="cls", help="cls, mean, all or random:<k> (default: cls)")
+    parser.add_argument("--out", required=True, metavar="STORE", help="folder to write; an unfinished one is resumed")
+    parser.add_argument("--batch-size", type=int, default=64, help="pictures per forward pass (default: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random token draw (default: 0)")
+    parser.add_argument("--dtype", default="float32", help="float32 or float16, as stored (default: float32)")
+    parser.add_argument("--device", default=None, help="cpu, cuda, … (default: the first GPU, or else the CPU)")
+
+
+def main(args: argparse.Namespace) -> int:
+    from vlm_sae_lib.activations import collect_activations
+    from vlm_sae_lib.pictures import load_pictures
+    from vlm_sae_lib.towers import load_tower
+
+    pictures = load_pictures(args.pictures)
+    tower = load_tower(args.tower, device=args.device)
+    store = collect_activations(tower, pictures, args.hook_point, args.out, tokens=args.tokens,
+                                batch_size=args.batch_size, seed=args.seed, dtype=args.dtype)
+    unreadable = store.metadata["unreadable"]
+    for bad in unreadable:
+        sys.stderr.write(f"not read: {bad['name']} ({bad['reason']})\n")
+    if unreadable:
+        sys.stderr.write(f"{len(unreadable)} of {len(pictures)} pictures could not be read and were skipped\n")
+    sys.stdout.write(f"{len(store)} rows of dimension {store.dim}\n{store.path}\n")
+    return 0

@@ -1,0 +1,34 @@
+"""The pocket world's self-supervised encoder as a tower: a transformers ResNet under a projection of its own."""
+
+from dataclasses import asdict
+
+import torch
+
+from vlm_sae_lib.towers.hooks import find_blocks
+from vlm_sae_lib.towers.open_clip_towers import plain
+from vlm_sae_lib.towers.tower import Tower
+from vlm_sae_lib.towers.transformers_towers import block_count, essential, stage_widths
+
+
+def load_self_supervised_tower(*, spec: str, name: str, device: torch.device) -> Tower:
+    """``block_i`` are the ResNet's stages, ``projection`` is the output of the contrastive head, (n, 64)."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    from vlm_sae_lib.pocket.models import load_self_supervised
+    from vlm_sae_lib.pocket.training_pictures import MEAN, STD
+
+    module = load_self_supervised()
+    config = module.resnet.config
+    preprocessing = PreprocessCfg(size=64, mean=(MEAN,) * 3, std=(STD,) * 3)  # as the pocket CLIP
+    return Tower(
+        spec=spec,
+        name=name,
+        module=module,
+        blocks=find_blocks(module.resnet, block_count(config), name),
+        project=module,
+        preprocess=image_transform_v2(preprocessing, is_train=False),
+        preprocessing=plain(asdict(preprocessing)),
+        config=essential(config),
+        device=device,
+        widths=stage_widths(config),
+    )

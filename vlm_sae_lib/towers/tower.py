@@ -1,0 +1,198 @@
+"""A vision tower behind one interface, whatever library it comes from."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import content_hash
+from vlm_sae_lib.towers import hooks
+from vlm_sae_lib.towers.tokens import check_rule, token_indices
+
+PROJECTION = "projection"
+CLASS_TOKENS = {"class_embedding", "cls_token", "class_token"}
+
+
+class Tower:
+    """A frozen vision encoder: pictures in, activations of one hook point out; always fp32, eval mode, no gradients.
+
+    Hook points are ``block_0`` … ``block_{L-1}`` (a block's output after its last residual addition; a convolutional
+    tower's stages, flattened to one token per position) and ``projection`` (the image embedding, not normalised).
+
+    Attributes: ``spec``, ``name`` (the spec without any absolute path), ``module`` (the vision module), ``model``
+    (the whole model it belongs to), ``preprocessing`` (what ``preprocess`` does, as plain JSON), ``device``.
+    """
+
+    def __init__(
+        self,
+        *,
+        spec: str,
+        name: str,
+        module: nn.Module,
+        blocks: Sequence[nn.Module],
+        project: Callable[[Tensor], Tensor | None],
+        preprocess: Callable[[Image.Image], Tensor],
+        preprocessing: dict[str, Any],
+        config: dict[str, Any],
+        device: torch.device,
+        model: nn.Module | None = None,
+        widths: Sequence[int] = (),
+    ):
+        """``project`` runs the whole tower, pixels (n, 3, H, W) to (n, d), or to None where it has no such output;
+        ``config`` is what, beside the weights, determines the outputs; ``widths`` are the channels of the stages."""
+        self.spec, self.name, self.device = spec, name, device
+        self.module, self.model = module, model if model is not None else module
+        self.preprocess, self.preprocessing = preprocess, preprocessing
+        self._blocks, self._project, self._config = list(blocks), project, config
+        self.model.float().eval().requires_grad_(False).to(device)
+        self._layouts, self._projection_dim = self._probe(widths)
+        maps = any(layout.kind in ("n c h w", "n h w c") for layout in self._layouts)
+        names = {name.rpartition(".")[2] for name, _ in module.named_parameters()}
+        self.has_cls = bool(names & CLASS_TOKENS) and not maps
+
+    @property
+    def hook_points(self) -> tuple[str, ...]:
+        blocks = tuple(f"block_{i}" for i in range(len(self._blocks)))
+        return blocks if self._projection_dim is None else (*blocks, PROJECTION)
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """SHA-256 over the vision module's tensors (names, shapes, bytes) and its configuration."""
+        digest = hashlib.sha256(content_hash(self._config).encode())
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def dim(self, hook_point: str) -> int:
+        """Width d of a hook point's activations."""
+        layout = self._layout(hook_point)
+        return self._projection_dim if layout is None else layout.dim
+
+    def tokens(self, hook_point: str) -> int:
+        """Tokens per picture at a hook point, class token included; 1 for ``projection``."""
+        layout = self._layout(hook_point)
+        return 1 if layout is None else layout.n_tokens
+
+    def check(self, hook_point: str, tokens: str) -> str:
+        """The token rule in its one spelling; UserError for an unknown hook point or a rule that cannot work there."""
+        on_block = self._layout(hook_point) is not None
+        return check_rule(tokens, f"{self.name} {hook_point}", has_cls=self.has_cls or not on_block)
+
+    @torch.no_grad()
+    def activations(
+        self,
+        images: Sequence[Image.Image] | Float[Tensor, "n 3 height width"],
+        hook_point: str,
+        tokens: str = "cls",
+        *,
+        seed: int = 0,
+        image_ids: Sequence[int] | np.ndarray | None = None,
+    ) -> Float[Tensor, "n *tokens d"]:
+        """Activations of one batch at a hook point, float32, on the CPU; the forward stops there.
+
+        Args:
+            images: PIL pictures, or pixels as ``preprocess`` makes them.
+            tokens: ``cls`` or ``mean`` give (n, d), ``all`` (n, T, d), ``random:k`` (n, k, d) with tokens drawn with
+                replacement; ``projection`` gives (n, d) under every rule.
+            seed, image_ids: what a random draw depends on; ids default to 0 … n−1.
+
+        Raises:
+            UserError: unknown hook point or token rule, ``cls`` at a block of a tower without a class token.
+        """
+        rule = self.check(hook_point, tokens)
+        layout = self._layout(hook_point)
+        pixels = self._pixels(images)
+        n = len(pixels)
+        ids = np.arange(n) if image_ids is None else np.asarray(image_ids)
+        if len(ids) != n:
+            raise ValueError(f"{len(ids)} image ids for {n} pictures")
+        if n == 0:
+            return torch.empty(self._selected_shape(0, hook_point, rule))
+        if layout is None:
+            return self._project(pixels).float().cpu()
+        indices = token_indices(rule, layout.n_tokens, ids, seed)
+
+        def keep(hidden: Tensor) -> Tensor:
+            acts_ntd = layout.tokens(hidden, n)
+            if rule == "mean":
+                return acts_ntd.mean(1)
+            if rule == "cls":
+                return acts_ntd[:, 0].clone()
+            if rule == "all":
+                return acts_ntd.contiguous()
+            chosen = torch.from_numpy(indices).to(acts_ntd.device)
+            return acts_ntd[torch.arange(n, device=acts_ntd.device)[:, None], chosen]
+
+        block = self._blocks[self._index(hook_point)]
+        return hooks.run_until(block, lambda: self._project(pixels), keep).float().cpu()
+
+    @contextmanager
+    def intervene(self, hook_point: str, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+        """Inside the context a block's output is ``function`` of it, (n, T, d) to (n, T, d), class token included.
+
+        An identity leaves every output bit for bit as it was; leaving the context, also by an error, removes the hook.
+
+        Raises:
+            UserError: ``projection``, which has nothing after it to intervene on, or an unknown hook point.
+        """
+        layout = self._layout(hook_point)
+        if layout is None:
+            raise UserError(f"Nothing follows {self.name} {PROJECTION}: intervene on a block, or change its output.")
+        with hooks.intervention(self._blocks[self._index(hook_point)], layout, function):
+            yield
+
+    def _index(self, hook_point: str) -> int:
+        return int(hook_point.removeprefix("block_"))
+
+    def _layout(self, hook_point: str) -> hooks.Layout | None:
+        """A block's layout, None for ``projection``."""
+        if hook_point not in self.hook_points:
+            last = f"block_0 … block_{len(self._blocks) - 1}"
+            known = last if self._projection_dim is None else f"{last} and {PROJECTION}"
+            raise UserError(f"{self.name} has no hook point {hook_point!r}: it has {known}.")
+        return None if hook_point == PROJECTION else self._layouts[self._index(hook_point)]
+
+    def _selected_shape(self, n: int, hook_point: str, rule: str) -> tuple[int, ...]:
+        dim, count = self.dim(hook_point), self.tokens(hook_point)
+        if hook_point == PROJECTION or rule in ("cls", "mean"):
+            return n, dim
+        return n, count if rule == "all" else int(rule.removeprefix("random:")), dim
+
+    def _pixels(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
+        if isinstance(images, Image.Image):
+            images = [images]
+        if not isinstance(images, Tensor):
+            images = [self.preprocess(image.convert("RGB")) for image in images]
+            images = torch.stack(images) if images else torch.empty(0, 3, 1, 1)
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"pixels must be (n, 3, height, width), got {tuple(images.shape)}")
+        return images.to(self.device, torch.float32)
+
+    @torch.no_grad()
+    def _probe(self, widths: Sequence[int]) -> tuple[list[hooks.Layout], int | None]:
+        """Layouts of all blocks, and the projection's width, from one pass over blank pictures.
+
+        Two pictures tell the batch axis from the token axis, unless there are just two tokens; then three do.
+        """
+        blank = self.preprocess(Image.new("RGB", (64, 64)))
+        for n in (2, 3):
+            pixels = blank.expand(n, *blank.shape).to(self.device, torch.float32)
+            embedding, shapes = hooks.output_shapes(self._blocks, lambda pixels=pixels: self._project(pixels))
+            try:
+                layouts = [hooks.Layout(shape, n, widths) for shape in shapes]
+            except ValueError as error:
+                failure = error
+                continue
+            if embedding is not None and (embedding.ndim != 2 or len(embedding) != n):
+                raise UserError(f"{self.name} gives an embedding of shape {tuple(embedding.shape)}, not (batch, d).")
+            return layouts, None if embedding is None else embedding.shape[1]
+        raise UserError(f"{self.name} has blocks whose outputs are not (batch, tokens, d): {failure}.")
