@@ -20,7 +20,8 @@ from transformers import (
 from vlm_sae_lib.steering.vlm import Vlm
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<image>"]
-WORDS = "USER: ASSISTANT: what colour order is it ? where describe the picture . a red blue beetle fern sea nothing".split()
+QUESTION_WORDS = ["what", "colour", "order", "is", "it", "?", "where", "describe", "the", "picture", "."]
+WORDS = ["USER:", "ASSISTANT:", *QUESTION_WORDS, "a", "red", "blue", "beetle", "fern", "sea", "nothing"]
 TEMPLATE = (
     "<s> {% for m in messages %}USER: {% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}<image> {% else %}{{ c['text'] }} {% endif %}{% endfor %}{% endfor %}"
@@ -62,7 +63,7 @@ def tiny_processor() -> LlavaProcessor:
         extra_special_tokens={"image_token": "<image>"},
     )  # fmt: skip
     images = CLIPImageProcessor(
-        do_resize=True, size={"height": 64, "width": 64}, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.3] * 3
+        size={"height": 64, "width": 64}, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.3] * 3
     )
     return LlavaProcessor(
         image_processor=images, tokenizer=tokenizer, patch_size=16, num_additional_image_tokens=1,

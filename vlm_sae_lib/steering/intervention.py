@@ -78,7 +78,7 @@ def overwrite(
     zero_others: bool = False,
 ) -> Float[Tensor, "*batch d"]:
     """The edit of :func:`steered` on states themselves: computed in float32, returned in the states' own type."""
-    states = _as_the_sae_takes(sae, x)
+    states = for_sae(sae, x)
     z = sae.encode(states)
     changed = torch.zeros_like(z) if zero_others else z.clone()
     for latent, strength in latents.items():
@@ -100,10 +100,10 @@ def push(
     keep_error: bool = False,
 ) -> Float[Tensor, "*batch d"]:
     """The edit of :func:`pushed` on states themselves."""
-    states = _as_the_sae_takes(sae, x)
+    states = for_sae(sae, x)
     z = sae.encode(states)
     distance = (strength - z[..., latent]).abs() * decoder_vectors(sae, [latent]).norm()
-    unit = (direction / direction.norm()).to(states.device, states.dtype)
+    unit = (direction / direction.norm()).to(states)
     start = states if keep_error else sae.decode(z)
     return (start + distance[..., None] * unit).to(x.device, x.dtype)
 
@@ -111,7 +111,7 @@ def push(
 @torch.no_grad()
 def decoder_vectors(sae: Sae, latents: list[int]) -> Float[Tensor, "k d"]:
     """The vectors d_k that one unit of each latent adds to the output, whatever the SAE calls its decoder."""
-    one_hot = torch.zeros(len(latents) + 1, sae.n_latents, device=_device(sae))
+    one_hot = torch.zeros(len(latents) + 1, sae.n_latents)
     one_hot[torch.arange(len(latents)), torch.tensor(latents, dtype=torch.long)] = 1
     decoded = sae.decode(one_hot)
     return decoded[:-1] - decoded[-1]
@@ -142,14 +142,9 @@ def check_latents(vlm: Vlm, sae: Sae, latents: Mapping[int, float]) -> dict[int,
 @torch.no_grad()
 def sae_width(sae: Sae) -> int:
     """The width d of the activations that an SAE decodes to."""
-    return sae.decode(torch.zeros(1, sae.n_latents, device=_device(sae))).shape[-1]
+    return sae.decode(torch.zeros(1, sae.n_latents)).shape[-1]
 
 
-def _device(sae: Sae) -> torch.device | None:
-    parameters = getattr(sae, "parameters", None)
-    return next((p.device for p in parameters()), None) if callable(parameters) else None
-
-
-def _as_the_sae_takes(sae: Sae, x: Tensor) -> Tensor:
-    # The paper's own code, too, runs the SAE in float32 beside a half-precision model.
-    return x.to(_device(sae) or x.device, torch.float32)
+def for_sae(sae: Sae, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+    """States on the SAE's device, in float32: the paper's own code, too, runs it so beside a half-precision model."""
+    return x.to(getattr(sae, "device", x.device), torch.float32)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.steering.intervention import Sae, check_latents, decoder_vectors, random_directions
+from vlm_sae_lib.steering.intervention import Sae, check_latents, decoder_vectors, for_sae, random_directions
 from vlm_sae_lib.steering.vlm import Vlm, greedy
 
 
@@ -62,13 +62,13 @@ class SteeringBench:
         self.n_pictures, self.tokens = states.shape[:2]
         start, columns = [], []
         with torch.no_grad():
-            for x in states.split(batch_size):
+            for x in for_sae(sae, states).split(batch_size):
                 z = sae.encode(x)
                 start.append(x if keep_error else sae.decode(z))
                 columns.append(scipy.sparse.csr_matrix(z.flatten(0, 1).cpu().numpy()))
         self._start: Float[Tensor, "n tokens d"] = torch.cat(start)
         self.latents = scipy.sparse.vstack(columns).tocsc()
-        self._vectors: dict[int, Float[Tensor, " d"]] = {}
+        self._parts: dict[int, tuple[Float[Tensor, "n tokens"], Float[Tensor, " d"]]] = {}
 
     # ---- answers -------------------------------------------------------------------------------------------------
 
@@ -112,9 +112,7 @@ class SteeringBench:
         for batch in self._batches(pairs):
             embeddings = board.embed(self._edited(batch))
             mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
-            output = self.vlm.model.generate(
-                inputs_embeds=embeddings, attention_mask=mask, **greedy(max_new_tokens)
-            )
+            output = self.vlm.model.generate(inputs_embeds=embeddings, attention_mask=mask, **greedy(max_new_tokens))
             texts += self.vlm.decode(output)
         return np.array(texts, dtype=object).reshape(shape)
 
@@ -133,25 +131,23 @@ class SteeringBench:
 
     def _move(self, intervention: Intervention, picture: int) -> tuple[Float[Tensor, " tokens"], Float[Tensor, " d"]]:
         """How far each token of a picture moves, and along what."""
-        latent = intervention.latent
-        if latent is None:
+        if intervention.latent is None:
             return self._start.new_zeros(self.tokens), self._start.new_zeros(self.vlm.dim)
-        if latent not in self._vectors:
-            check_latents(self.vlm, self.sae, {latent: intervention.strength})
-            self._vectors[latent] = decoder_vectors(self.sae, [latent])[0].to(self._start)
-        rows = slice(picture * self.tokens, (picture + 1) * self.tokens)
-        z = torch.from_numpy(self._column(latent)[rows]).to(self._start)
-        vector = self._vectors[latent]
+        z, vector = self._part(intervention.latent)
+        amount = intervention.strength - z[picture]
         if intervention.direction_seed is None:
-            return intervention.strength - z, vector
-        direction = random_directions(1, self.vlm.dim, intervention.direction_seed)[0].to(self._start)
-        return (intervention.strength - z).abs() * vector.norm(), direction
+            return amount, vector
+        direction = random_directions(1, self.vlm.dim, intervention.direction_seed)[0]
+        return amount.abs() * vector.norm(), direction.to(self._start)
 
-    def _column(self, latent: int) -> np.ndarray:
-        column = np.zeros(self.latents.shape[0], dtype=np.float32)
-        where = slice(self.latents.indptr[latent], self.latents.indptr[latent + 1])
-        column[self.latents.indices[where]] = self.latents.data[where]
-        return column
+    def _part(self, latent: int) -> tuple[Float[Tensor, "n tokens"], Float[Tensor, " d"]]:
+        """A latent's values on every token, and its decoder vector."""
+        if latent not in self._parts:
+            check_latents(self.vlm, self.sae, {latent: 0.0})
+            column = self.latents[:, [latent]].toarray().reshape(self.n_pictures, self.tokens)
+            vector = decoder_vectors(self.sae, [latent])[0]
+            self._parts[latent] = torch.from_numpy(column).to(self._start), vector.to(self._start)
+        return self._parts[latent]
 
     def _pairs(
         self, interventions: Sequence[Intervention], pictures: Sequence[int] | None

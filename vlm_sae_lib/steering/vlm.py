@@ -163,7 +163,7 @@ class Vlm:
     def features(self, states: Float[Tensor, "n tokens d"]) -> Float[Tensor, "n image_tokens width"]:
         """Hook-point states to the language model's picture tokens: drop CLS as configured, project."""
         kept = states[:, 1:] if self.drops_first_token else states
-        return self.model.model.multi_modal_projector(kept.to(self.model.dtype))
+        return self.model.model.multi_modal_projector(kept.to(self.device, self.model.dtype))
 
     @cached_property
     def weights_hash(self) -> str:

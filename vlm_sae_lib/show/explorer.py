@@ -1,0 +1,165 @@
+"""The steering explorer of the built page: picture, neuron, strength → caption, without a kernel.
+
+Everything it can show is computed beforehand and stands in the page as JSON. It is one self-contained piece of HTML
+with its style and script inside, so that the same cell output works in the book, in Jupyter and on Colab, with the
+network cut, and from a file. Where no script runs, a table tells the same.
+"""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vlm_sae_lib.files import content_hash
+from vlm_sae_lib.steering.intervention import Sae
+from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
+from vlm_sae_lib.steering.vlm import Vlm
+
+HERE = Path(__file__).parent
+N_TOPS = 8
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A latent to show: its index, a name for people, its maximum (the unit of the strengths), its top pictures."""
+
+    latent: int
+    name: str
+    maximum: float
+    top_pictures: Sequence[Image.Image] = ()
+
+
+def explorer_data(
+    vlm: Vlm,
+    sae: Sae,
+    pictures: Mapping[str, Image.Image],
+    neurons: Sequence[Neuron],
+    multiples: Sequence[float] = (0, 0.5, 1, 2, 4, 8),
+    prompts: Sequence[str] = ("describe the image.",),
+    *,
+    keep_error: bool = False,
+    max_new_tokens: int = 32,
+    shown: Mapping[str, Image.Image] | None = None,
+) -> dict[str, Any]:
+    """Caption every picture under every neuron at every strength; JSON-able.
+
+    pictures: by the label that the reader chooses; shown: larger prints of them, for the eye only.
+    multiples: strengths in units of each neuron's maximum; the unsteered control (SAE in place) always comes first.
+    prompts: the first asks for the caption, the others' answers stand below it.
+    Raises: ValueError for nothing to choose from; UserError as :func:`~vlm_sae_lib.steering.intervention.steered`.
+    """
+    if not pictures or not neurons or not multiples or not prompts:
+        raise ValueError("the explorer needs at least one picture, one neuron, one strength and one prompt")
+    bench = SteeringBench(vlm, sae, list(pictures.values()), keep_error=keep_error, description="captions")
+    interventions = [UNSTEERED, *(Intervention(n.latent, m * n.maximum) for n in neurons for m in multiples)]
+    said = [bench.captions(interventions, prompt, max_new_tokens=max_new_tokens) for prompt in prompts]
+    texts = sorted({text for table in said for text in table.ravel()})
+    number = {text: i for i, text in enumerate(texts)}
+
+    def words(row: int, picture: int) -> list[int]:
+        return [number[table[row, picture]] for table in said]
+
+    rows = [[0, *range(1 + n * len(multiples), 1 + (n + 1) * len(multiples))] for n in range(len(neurons))]
+    prints = {**pictures, **(shown or {})}
+    return {
+        "prompts": list(prompts),
+        "multiples": [None, *multiples],
+        "pictures": [{"label": label, "src": data_uri(prints[label], 320)} for label in pictures],
+        "neurons": [
+            {
+                "latent": n.latent,
+                "name": n.name,
+                "maximum": round(float(n.maximum), 4),
+                "tops": [data_uri(top, 96) for top in n.top_pictures[:N_TOPS]],
+            }
+            for n in neurons
+        ],
+        "texts": texts,
+        "captions": [[[words(row, p) for row in rows[n]] for p in range(len(pictures))] for n in range(len(neurons))],
+    }
+
+
+def explorer_html(data: Mapping[str, Any]) -> str:
+    """The explorer as a fragment of HTML. data: as of :func:`explorer_data`; its texts are not trusted."""
+    key = "steering-explorer-" + content_hash(data)[:8]
+    first = [data["texts"][i] for i in data["captions"][0][0][0]]
+    neuron, picture = data["neurons"][0], data["pictures"][0]
+    # "<" would let a text of the model end the script element.
+    inline = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False).replace("<", "\\u003c")
+    names = [f"{n['name']} (latent {n['latent']})" for n in data["neurons"]]
+    tops = max(len(n["tops"]) for n in data["neurons"])
+    top_pictures = "".join(
+        f'<img src="{neuron["tops"][i]}" alt="picture {i + 1} of those that neuron {_text(neuron["name"])} '
+        f'responds to most">' if i < len(neuron["tops"]) else '<img hidden src="data:," alt="">'
+        for i in range(tops)
+    )  # fmt: skip
+    others = "".join(
+        f'<p class="se-said"><span>{_text(prompt)}</span> <span class="se-answer">{_text(answer)}</span></p>'
+        for prompt, answer in zip(data["prompts"][1:], first[1:], strict=True)
+    )
+    shown_tops = (
+        f'<figure><div class="se-tops">{top_pictures}</div>'
+        "<figcaption>the pictures this neuron responds to most</figcaption></figure>" if tops else ""
+    )  # fmt: skip
+    return f"""<div class="steering-explorer" id="{key}">
+<style>{(HERE / "steering_explorer.css").read_text(encoding="utf-8")}</style>
+<div class="se-controls">
+<div><label for="{key}-p">picture</label>{_select(f"{key}-p", "se-choose-picture", [p["label"] for p in data["pictures"]])}</div>
+<div><label for="{key}-n">neuron</label>{_select(f"{key}-n", "se-choose-neuron", names)}</div>
+<div class="se-wide"><label for="{key}-s">steering strength</label>
+<input id="{key}-s" class="se-strength" type="range" min="0" max="{len(data["multiples"]) - 1}" step="1" value="0" \
+aria-valuetext="unsteered">
+<div class="se-value" aria-hidden="true">unsteered</div></div>
+</div>
+<div class="se-stage">
+<figure class="se-picture"><img src="{picture["src"]}" alt="{_text(picture["label"])}">
+<figcaption>what the model looks at</figcaption></figure>
+{shown_tops}
+</div>
+<p class="se-said"><span>asked:</span> <span>{_text(data["prompts"][0])}</span></p>
+<output role="status" aria-label="caption" for="{key}-p {key}-n {key}-s">{_text(first[0]) or "(says nothing)"}</output>
+<p class="se-said"><span>unsteered:</span> <span class="se-before">{_text(first[0]) or "(says nothing)"}</span></p>
+{others}
+<details><summary>all captions of “{_text(picture["label"])}” as a table</summary>
+<div class="se-scroll">{_table(data)}</div></details>
+<script type="application/json" class="se-data">{inline}</script>
+<script>{{{(HERE / "steering_explorer.js").read_text(encoding="utf-8")}}}</script>
+</div>"""
+
+
+def data_uri(image: Image.Image, side: int) -> str:
+    """A picture as a JPEG inside a URL, at most ``side`` pixels wide and high; never enlarged."""
+    image = image.convert("RGB")
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _select(key: str, name: str, options: Sequence[str]) -> str:
+    inside = "".join(f"<option>{_text(option)}</option>" for option in options)
+    return f'<select id="{key}" class="{name}">{inside}</select>'
+
+
+def _table(data: Mapping[str, Any]) -> str:
+    head = "<tr><th>neuron</th><th>strength</th><th>caption</th></tr>"
+    rows = []
+    for n, neuron in enumerate(data["neurons"]):
+        for s, multiple in enumerate(data["multiples"]):
+            if multiple is None and n > 0:
+                continue
+            name = "none" if multiple is None else neuron["name"]
+            stated = "unsteered" if multiple is None else f"{multiple:g} × {neuron['maximum']:.2f}"
+            caption = data["texts"][data["captions"][n][0][s][0]]
+            rows.append(f"<tr><td>{_text(name)}</td><td>{stated}</td><td>{_text(caption)}</td></tr>")
+    return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _text(text: str) -> str:
+    return html.escape(str(text), quote=True)

@@ -1,0 +1,76 @@
+"""The steering panel of a live notebook: picture, neuron, strength → answers, computed as the reader moves."""
+
+import html
+import io
+from collections.abc import Mapping, Sequence
+
+import ipywidgets as widgets
+from PIL import Image
+
+from vlm_sae_lib.show.explorer import Neuron
+from vlm_sae_lib.steering.intervention import Sae, steered
+from vlm_sae_lib.steering.vlm import Vlm
+
+PROMPTS = ("describe the image.", "what is shown in this image? use exactly one word!")
+
+
+def steering_panel(
+    vlm: Vlm,
+    sae: Sae,
+    pictures: Mapping[str, Image.Image],
+    neurons: Sequence[Neuron],
+    *,
+    prompts: Sequence[str] = PROMPTS,
+    highest: float = 8,
+    max_new_tokens: int = 32,
+) -> widgets.VBox:
+    """Widgets for Jupyter and Colab (ipywidgets ≥ 7.7); they need a kernel, unlike ``show.explorer``.
+
+    The strength is stated in multiples of the neuron's maximum; 0 holds the latent at 0, negative values suppress.
+    Raises: UserError when the SAE does not fit the model or a latent does not exist.
+    """
+    for neuron in neurons:
+        steered(vlm, sae, {neuron.latent: 0.0})  # complains here rather than at the reader's first click
+    picture = widgets.Dropdown(options=list(pictures), description="picture")
+    neuron = widgets.Dropdown(
+        options=[(f"{n.name} (latent {n.latent})", i) for i, n in enumerate(neurons)], description="neuron"
+    )
+    strength = widgets.FloatSlider(
+        value=0, min=-highest / 2, max=highest, step=0.5, description="strength", continuous_update=False
+    )
+    keep_error = widgets.Checkbox(value=False, description="keep what the SAE misses")
+    view = widgets.Image(format="png", width=160, height=160)
+    text = widgets.HTML()
+
+    def ask() -> list[str]:
+        image = pictures[picture.value]
+        return [vlm.answer(image, prompt, max_new_tokens=max_new_tokens) for prompt in prompts]
+
+    def update(change: object = None) -> None:
+        chosen = neurons[neuron.value]
+        absolute = strength.value * chosen.maximum
+        view.value = _png(pictures[picture.value])
+        with steered(vlm, sae, {}, keep_error=keep_error.value):
+            before = ask()
+        with steered(vlm, sae, {chosen.latent: absolute}, keep_error=keep_error.value):
+            after = ask()
+        rows = "".join(
+            f"<tr><td>{html.escape(q)}</td><td>{html.escape(b)}</td><td><b>{html.escape(a)}</b></td></tr>"
+            for q, b, a in zip(prompts, before, after, strict=True)
+        )
+        text.value = (
+            f"<p>latent {chosen.latent} at {strength.value:g} × {chosen.maximum:.2f} = {absolute:.2f} on every token</p>"
+            f"<table><tr><th>asked</th><th>unsteered</th><th>steered</th></tr>{rows}</table>"
+        )
+
+    for control in (picture, neuron, strength, keep_error):
+        control.observe(update, names="value")
+    update()
+    controls = widgets.VBox([picture, neuron, strength, keep_error])
+    return widgets.VBox([widgets.HBox([view, controls]), text])
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,118 @@
+"""Which latents stand for which concept: candidates by F1 on pictures whose truth is known.
+
+A concept is a value of something that can be asked about a picture: colour "red", order "beetle". Its candidates are
+the latents that, read as a detector ("the latent, pooled over the picture's tokens, exceeds t"), reach the highest F1
+over all thresholds t. No answer of the model has a say in this; what a candidate *does* is found out by steering.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+
+from vlm_sae_lib.progress import progress
+from vlm_sae_lib.steering.intervention import Sae, check_latents
+from vlm_sae_lib.steering.vlm import Vlm
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures with their truth: one row of ``factors`` per picture, a column for everything that is asked about."""
+
+    images: Sequence[Image.Image]
+    factors: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.factors):
+            raise ValueError(f"{len(self.images)} pictures need as many rows of factors, not {len(self.factors)}")
+
+
+@dataclass(frozen=True)
+class PooledLatents:
+    """Latents of a picture's tokens, pooled after encoding (paper §6.2): the largest and the mean of each."""
+
+    largest: Float[np.ndarray, "n n_latents"]
+    mean: Float[np.ndarray, "n n_latents"]
+
+    @property
+    def maximum(self) -> Float[np.ndarray, " n_latents"]:
+        """The largest value of each latent on any token of any picture: the unit in which strengths are stated."""
+        return self.largest.max(0)
+
+    def live(self, min_pictures: int = 10) -> np.ndarray:
+        """Indices of the latents that fire on at least so many pictures."""
+        return np.flatnonzero((self.largest > 0).sum(0) >= min_pictures)
+
+
+@torch.no_grad()
+def pool_latents(vlm: Vlm, sae: Sae, images: Sequence[Image.Image], *, batch_size: int = 64) -> PooledLatents:
+    """Encode every token at the hook point, CLS included, and pool by picture. Raises: UserError for a wrong width."""
+    check_latents(vlm, sae, {})
+    largest, mean = [], []
+    for start in progress(range(0, len(images), batch_size), "latents of the tokens"):
+        z = sae.encode(vlm.states(images[start : start + batch_size], batch_size=batch_size))
+        largest.append(z.amax(1).cpu().numpy())
+        mean.append(z.mean(1).cpu().numpy())
+    return PooledLatents(np.concatenate(largest), np.concatenate(mean))
+
+
+def best_f1(
+    values: Float[np.ndarray, "n n_latents"], labels: Bool[np.ndarray, "n n_concepts"]
+) -> Float[np.ndarray, "n_latents n_concepts"]:
+    """The best F1 = 2·TP / (predicted + positives) of each latent for each concept, over all thresholds ≥ 0."""
+    order = np.argsort(-values, axis=0, kind="stable")
+    ranked = np.take_along_axis(values, order, axis=0)
+    # A cut after rank i is a threshold only where the value falls there: equal values stay together.
+    is_cut = (ranked > 0) & (ranked > np.vstack([ranked[1:], np.full((1, values.shape[1]), -np.inf)]))
+    predicted = np.arange(1, len(values) + 1)[:, None]
+    scores = np.zeros((values.shape[1], labels.shape[1]))
+    for concept, label in enumerate(labels.T):
+        f1 = 2 * np.cumsum(label[order], axis=0) / (predicted + label.sum())
+        scores[:, concept] = np.where(is_cut, f1, 0).max(0)
+    return scores
+
+
+def list_concepts(
+    factors: pd.DataFrame, about: Sequence[str], per_about: int, *, min_pictures: int, seed: int
+) -> pd.DataFrame:
+    """Concepts to study (columns about, concept, pictures): drawn at random where there are more than ``per_about``."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for name in about:
+        counts = factors[name].value_counts()
+        values = sorted(counts.index[counts >= min_pictures])
+        if len(values) > per_about:
+            values = sorted(rng.choice(values, per_about, replace=False).tolist())
+        rows += [(name, value, int(counts[value])) for value in values]
+    return pd.DataFrame(rows, columns=["about", "concept", "pictures"])
+
+
+def candidate_latents(
+    pooled: PooledLatents,
+    factors: pd.DataFrame,
+    concepts: pd.DataFrame,
+    *,
+    n_candidates: int = 3,
+    min_pictures: int = 10,
+) -> pd.DataFrame:
+    """The best latents of each concept by F1, the largest or the mean over the tokens, whichever serves the latent.
+
+    Columns: about, concept, rank (0 the best), latent, f1, maximum (of the latent, on these pictures). Only latents
+    that fire on ``min_pictures`` pictures are considered; equal F1 goes to the smaller index.
+    """
+    live = pooled.live(min_pictures)
+    pairs = list(zip(concepts["about"], concepts["concept"], strict=True))
+    has = np.stack([(factors[about] == concept).to_numpy() for about, concept in pairs], 1)
+    f1 = np.maximum(best_f1(pooled.largest[:, live], has), best_f1(pooled.mean[:, live], has))
+    best = np.argsort(-f1, axis=0, kind="stable")[:n_candidates]
+    maximum = pooled.maximum[live]
+    rows = [
+        (*pair, rank, int(live[i]), f1[i, j], float(maximum[i]))
+        for j, pair in enumerate(pairs)
+        for rank, i in enumerate(best[:, j])
+    ]
+    return pd.DataFrame(rows, columns=["about", "concept", "rank", "latent", "f1", "maximum"])
