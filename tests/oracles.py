@@ -98,3 +98,29 @@ def auroc(activations, truth):
     """Share of (true, false) image pairs in which the true image has the larger activation; equals count half."""
     wins = [(a > b) + 0.5 * (a == b) for a in activations[truth] for b in activations[~truth]]
     return float(np.mean(wins)) if wins else math.nan
+
+
+def best_f1(values, labels):
+    """The best F1 of one latent as a detector of one concept, over all thresholds "value > t", t ≥ 0."""
+    best = 0.0
+    for t in [0.0, *(v for v in values if v > 0)]:
+        hits = sum(1 for v, y in zip(values, labels, strict=True) if v > t and y)
+        predicted, positives = sum(1 for v in values if v > t), sum(map(bool, labels))
+        if predicted:
+            best = max(best, 2 * hits / (predicted + positives))
+    return best
+
+
+def steered_states(x, encode, decode, latents, keep_error):
+    """Paper v3 Eq. 10 token by token: x' = decode(z'), plus x - decode(z) where the error is kept."""
+    edited = x.clone()
+    for picture in range(x.shape[0]):
+        for token in range(x.shape[1]):
+            z = encode(x[picture, token][None])[0]
+            changed = z.clone()
+            for latent, strength in latents.items():
+                changed[latent] = strength
+            edited[picture, token] = decode(changed[None])[0]
+            if keep_error:
+                edited[picture, token] += x[picture, token] - decode(z[None])[0]
+    return edited

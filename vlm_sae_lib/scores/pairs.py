@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 
 DENSE_BLOCK = 1 << 22  # entries of a dense block of weights: 32 MiB
 SUM_BLOCK = 1 << 18  # entries of a block of weighted embedding sums: 2 MiB, which stays in the cache
@@ -30,18 +30,16 @@ def ratio(
     sum_sum: Float[np.ndarray, "f"],
     s1: Float[np.ndarray, "f"],
     s2: Float[np.ndarray, "f"],
-    defined: Shaped[np.ndarray, "f"],
 ) -> Float[np.ndarray, "f"]:
-    """MS from the heaviest weight, <e_t, W>, |W|^2, S1 and S2 of the rest; NaN where not ``defined``.
+    """MS from the heaviest weight, <e_t, W>, |W|^2, S1 and S2 of the rest.
 
-    ``defined`` counts pictures (at least two above the minimum); a rounded denominator is never asked.
+    Only for neurons with at least two pictures above the minimum: the caller counts them, as a rounded denominator
+    cannot tell.
     """
-    scores = np.full(len(top), np.nan)
-    t, dot, square, u, v = (x[defined] for x in (top, top_dot_sum, sum_sum, s1, s2))
-    scale = t + u  # the sum of all weights: in its units nothing overflows
-    t, dot, square, u, v = t / scale, dot / scale, square / scale / scale, u / scale, v / scale / scale
-    scores[defined] = np.clip((2 * t * dot + square - v) / (2 * t * u + u * u - v), -1.0, 1.0)
-    return scores
+    scale = top + s1  # the sum of all weights: in its units nothing overflows
+    t, dot, u = top / scale, top_dot_sum / scale, s1 / scale
+    square, v = sum_sum / scale / scale, s2 / scale / scale
+    return np.clip((2 * t * dot + square - v) / (2 * t * u + u * u - v), -1.0, 1.0)
 
 
 def weight_blocks(
@@ -110,27 +108,32 @@ def weighted_cosine(
     ``multiplicity`` counts how often each picture was drawn in a bootstrap. A picture never pairs with itself, however
     often it was drawn: all c^2 w^2 leave the sums, not only c w^2 (which would lift MS towards 1).
     """
-    if sp.issparse(weights):
-        return _sparse(weights, unit, multiplicity)
+    parts = _sparse_parts if sp.issparse(weights) else _dense_parts
+    defined, *sums = parts(weights, unit, multiplicity)
+    scores = np.full(weights.shape[0], np.nan)
+    scores[defined] = ratio(*(values[defined] for values in sums))
+    return scores
+
+
+def _dense_parts(weights: np.ndarray, unit: np.ndarray, multiplicity: np.ndarray | None) -> tuple[np.ndarray, ...]:
     if multiplicity is not None:
         weights = weights * multiplicity
     rows = np.arange(len(weights))
     heaviest = weights.argmax(axis=1)
-    top = weights[rows, heaviest]
     rest = weights.copy()
     rest[rows, heaviest] = 0
     sums = rest @ unit
-    return ratio(
-        top,
+    return (
+        np.count_nonzero(weights, axis=1) >= 2,
+        weights[rows, heaviest],
         np.einsum("fd,fd->f", sums, unit[heaviest]),
         np.einsum("fd,fd->f", sums, sums),
         rest.sum(axis=1),
         np.einsum("fn,fn->f", rest, rest),
-        np.count_nonzero(weights, axis=1) >= 2,
     )
 
 
-def _sparse(weights: sp.csr_matrix, unit: np.ndarray, multiplicity: np.ndarray | None) -> np.ndarray:
+def _sparse_parts(weights: sp.csr_matrix, unit: np.ndarray, multiplicity: np.ndarray | None) -> tuple[np.ndarray, ...]:
     data = weights.data if multiplicity is None else weights.data * multiplicity[weights.indices]
     rest = sp.csr_matrix((data.copy(), weights.indices, weights.indptr), shape=weights.shape)
     rows, at = heaviest_entries(rest)
@@ -140,13 +143,13 @@ def _sparse(weights: sp.csr_matrix, unit: np.ndarray, multiplicity: np.ndarray |
     sums = rest @ unit
     top_dot[rows] = np.einsum("fd,fd->f", sums[rows], unit[weights.indices[at]])
     row_of = np.repeat(np.arange(len(top)), np.diff(weights.indptr))
-    return ratio(
+    return (
+        np.bincount(row_of, data > 0, len(top)) >= 2,
         top,
         top_dot,
         np.einsum("fd,fd->f", sums, sums),
         np.bincount(row_of, rest.data, len(top)),
         np.bincount(row_of, rest.data**2, len(top)),
-        np.bincount(row_of, data > 0, len(top)) >= 2,
     )
 
 

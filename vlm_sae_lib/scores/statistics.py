@@ -19,16 +19,16 @@ class NeuronStatistics:
     Batches come in any order and of any size, dense or sparse, and parts gathered apart can be merged: all integers
     come out the same, scores to 1e-12. One row stands for one image.
 
-    Sums are float64, about a pivot fixed at a neuron's first batch (its minimum there), so that a large offset loses
-    nothing; the image with the largest activation is kept out of them, so that it drowns nothing (`scores.pairs`).
-    A neuron with a pivot of zero that was never negative is *plain*: only its positive activations are touched. All
-    others are treated densely, also in a sparse batch.
+    Sums are float64 and run about the neuron's minimum so far. A large offset then loses nothing, and no two terms have
+    different signs; where a new minimum comes, the sums are moved to it. The image with the largest activation is kept
+    out of them, so that it drowns nothing (`scores.pairs`). A neuron whose minimum is zero in its first batch and that
+    was never negative is *plain*: only its positive activations are touched. All others are treated densely, also in a
+    sparse batch.
 
     Memory: 16 bytes times n_neurons times embedding_dim.
 
     Args:
-        n_neurons: columns of the activations.
-        embedding_dim: columns of the embeddings.
+        n_neurons, embedding_dim: columns of the activations and of the embeddings.
         top_k: how many images to keep per neuron.
     """
 
@@ -38,14 +38,13 @@ class NeuronStatistics:
         self.n_neurons, self.embedding_dim, self.top_k = n_neurons, embedding_dim, top_k
         self._ids: set[int] = set()
         self._plain = np.ones(n_neurons, dtype=bool)
-        self._pivot = np.zeros(n_neurons)
         self._low = np.full(n_neurons, np.inf)
         self._at_low = np.zeros(n_neurons, dtype=np.int64)
         self._positive = np.zeros(n_neurons, dtype=np.int64)
         # the image with the largest activation, if any is kept apart
         self._top = np.full(n_neurons, -np.inf)
         self._top_unit = np.zeros((n_neurons, embedding_dim))
-        # sums over all the others of (a - pivot), its square, and its product with the unit embedding
+        # sums over all the others of (a - low), its square, and its product with the unit embedding
         self._sum = np.zeros(n_neurons)
         self._square = np.zeros(n_neurons)
         self._weighted = np.zeros((n_neurons, embedding_dim))
@@ -95,7 +94,7 @@ class NeuronStatistics:
         by_neuron = matrix.T.tocsr().astype(np.float64)
         by_neuron.eliminate_zeros()
         low, _ = extremes(by_neuron)
-        # a batch minimum above zero is a pivot only in the first batch; later ones lie above the zeros met before
+        # a minimum above zero says something in the first batch only; later a plain neuron has met its zeros
         self._make_dense(np.flatnonzero((low < 0) if self._ids else (low != 0)))
         plain = self._plain
         # so the minimum of a plain neuron is zero for good
@@ -112,7 +111,7 @@ class NeuronStatistics:
             self._add_dense(neurons, by_neuron[neurons].toarray(), unit, ids)
 
     def _add_plain(self, neurons: np.ndarray, rows: sp.csr_matrix, unit: np.ndarray, ids: np.ndarray) -> None:
-        """Positive activations of plain neurons (pivot zero): ``rows`` is (f, n), all stored entries > 0."""
+        """Positive activations of plain neurons: ``rows`` is (f, n), at least one entry each, all > 0."""
         self._best.add_sparse(neurons, rows, ids)
         stored = np.diff(rows.indptr)
         self._positive[neurons] += stored
@@ -129,15 +128,13 @@ class NeuronStatistics:
     def _add_dense(self, neurons: np.ndarray, rows: np.ndarray, unit: np.ndarray, ids: np.ndarray) -> None:
         """All activations ``rows`` (f, n) of some neurons."""
         low = rows.min(axis=1)
-        if not self._ids:
-            self._pivot[neurons] = low
         self._best.add_dense(neurons, rows, ids)
         self._positive[neurons] += np.count_nonzero(rows > 0, axis=1)
         self._lower(neurons, low, np.count_nonzero(rows == low[:, None], axis=1))
         heaviest = rows.argmax(axis=1)
         top = rows[np.arange(len(rows)), heaviest]
         replaces = np.flatnonzero(top > self._top[neurons])
-        rows -= self._pivot[neurons][:, None]
+        rows -= self._low[neurons][:, None]
         rows[replaces, heaviest[replaces]] = 0
         self._replace_top(neurons[replaces], top[replaces], unit[heaviest[replaces]])
         self._sum[neurons] += rows.sum(axis=1)
@@ -147,7 +144,7 @@ class NeuronStatistics:
     def _replace_top(self, neurons: np.ndarray, top: np.ndarray, unit: np.ndarray) -> None:
         """Keep another image apart, and let the one kept so far join the sums."""
         had = self._top[neurons] > -np.inf
-        self._join(neurons[had], self._top[neurons[had]] - self._pivot[neurons[had]], self._top_unit[neurons[had]])
+        self._join(neurons[had], self._top[neurons[had]] - self._low[neurons[had]], self._top_unit[neurons[had]])
         self._top[neurons], self._top_unit[neurons] = top, unit
 
     def _join(self, neurons: np.ndarray, weight: np.ndarray, unit: np.ndarray) -> None:
@@ -156,20 +153,26 @@ class NeuronStatistics:
         self._weighted[neurons] += weight[:, None] * unit
 
     def _lower(self, neurons: np.ndarray, low: np.ndarray, at_low: np.ndarray) -> None:
-        """Take in a lower bound that ``at_low`` images of a batch or part reach (none, if it is not their minimum)."""
-        kept = np.where(low < self._low[neurons], 0, self._at_low[neurons])
-        self._at_low[neurons] = kept + np.where(low <= self._low[neurons], at_low, 0)
-        self._low[neurons] = np.minimum(low, self._low[neurons])
+        """Take in the minimum of a batch or part and how many of its images lie on it; comes before its sums."""
+        known = self._low[neurons]
+        moved = np.flatnonzero((low < known) & np.isfinite(known))
+        if len(moved):
+            rows = neurons[moved]
+            self._sum[rows], self._square[rows], self._weighted[rows] = self._about(rows, low[moved])
+        kept = np.where(low < known, 0, self._at_low[neurons])
+        self._at_low[neurons] = kept + np.where(low <= known, at_low, 0)
+        self._low[neurons] = np.minimum(low, known)
 
     def _make_dense(self, neurons: np.ndarray) -> None:
         """From here on zeros of these neurons may rank among the top images: name those met so far."""
         neurons = neurons[self._plain[neurons]]
-        if len(neurons) == 0:
-            return
         self._plain[neurons] = False
-        if self._ids:
-            smallest = np.array(heapq.nsmallest(2 * self.top_k, self._ids), dtype=np.int64)
-            self._best.fill_zeros(neurons, smallest)
+        if self._ids and len(neurons):
+            self._best.fill_zeros(neurons, self._smallest_ids())
+
+    def _smallest_ids(self) -> np.ndarray:
+        """The ids that can be among the first ``top_k`` images with an activation of zero."""
+        return np.array(heapq.nsmallest(2 * self.top_k, self._ids), dtype=np.int64)
 
     def _refuse_known(self, new: set[int]) -> None:
         if not self._ids.isdisjoint(new):
@@ -192,12 +195,9 @@ class NeuronStatistics:
         best = TopImages(self.n_neurons, self.top_k)
         best.activations, best.image_ids = other._best.activations.copy(), other._best.image_ids.copy()
         if not self._ids:
-            self._pivot, self._plain = other._pivot.copy(), other._plain.copy()
-        else:
-            self._make_dense(np.flatnonzero(~other._plain))
-            lagging = np.flatnonzero(other._plain & ~self._plain)
-            if len(lagging):
-                best.fill_zeros(lagging, np.array(heapq.nsmallest(2 * self.top_k, other._ids), dtype=np.int64))
+            self._plain = other._plain.copy()
+        self._make_dense(np.flatnonzero(~other._plain))
+        best.fill_zeros(np.flatnonzero(other._plain & ~self._plain), other._smallest_ids())
         neurons = np.arange(self.n_neurons)
         self._best.offer(neurons, best.activations, best.image_ids)
         self._positive += other._positive
@@ -211,7 +211,7 @@ class NeuronStatistics:
         step = max(1, SUM_BLOCK // self.embedding_dim)
         for start in range(0, self.n_neurons, step):
             neurons = np.arange(start, min(start + step, self.n_neurons))
-            total, square, weighted = other._about(neurons, self._pivot[neurons])
+            total, square, weighted = other._about(neurons, self._low[neurons])
             self._sum[neurons] += total
             self._square[neurons] += square
             self._weighted[neurons] += weighted
@@ -219,17 +219,16 @@ class NeuronStatistics:
             wins = other._top[neurons] > self._top[neurons]
             self._replace_top(neurons[wins], other._top[neurons[wins]], other._top_unit[neurons[wins]])
             loses = neurons[~wins & (other._top[neurons] > -np.inf)]
-            self._join(loses, other._top[loses] - self._pivot[loses], other._top_unit[loses])
+            self._join(loses, other._top[loses] - self._low[loses], other._top_unit[loses])
 
-    def _about(self, neurons: np.ndarray, pivot: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The three sums of some neurons about another pivot."""
+    def _about(self, neurons: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The three sums of some neurons about a minimum that is no higher than theirs."""
         total, square, weighted = self._sum[neurons], self._square[neurons], self._weighted[neurons]
-        shift = self._pivot[neurons] - pivot
+        shift = self._low[neurons] - low
         moved = np.flatnonzero(shift)
         if len(moved):
             shift, rows = shift[moved], neurons[moved]
-            apart = self._top[rows] > -np.inf
-            count = len(self._ids) - apart
+            count = len(self._ids) - (self._top[rows] > -np.inf)
             square[moved] += 2 * shift * total[moved] + count * shift**2
             total[moved] += count * shift
             weighted[moved] += shift[:, None] * (self._units - self._top_unit[rows])
@@ -257,8 +256,8 @@ class NeuronStatistics:
         """Mean activation over all images; NaN before the first image."""
         if self.n_images == 0:
             return np.full(self.n_neurons, np.nan)
-        apart = np.where(self._top > -np.inf, self._top - self._pivot, 0.0)
-        return self._pivot + (self._sum + apart) / self.n_images
+        apart = np.where(self._top > -np.inf, self._top - self._low, 0.0)
+        return self._low + (self._sum + apart) / self.n_images
 
     @property
     def fires_above(self) -> Float[np.ndarray, "n_neurons"]:
@@ -292,9 +291,9 @@ class NeuronStatistics:
         step = max(1, SUM_BLOCK // self.embedding_dim)
         for start in range(0, len(candidates), step):
             neurons = candidates[start : start + step]
-            total, square, weighted = self._about(neurons, self._low[neurons])
+            weighted = self._weighted[neurons]
             dot = np.einsum("fd,fd->f", weighted, self._top_unit[neurons])
             norm = np.einsum("fd,fd->f", weighted, weighted)
             top = self._top[neurons] - self._low[neurons]
-            scores[neurons] = ratio(top, dot, norm, total, square, np.ones(len(neurons), dtype=bool))
+            scores[neurons] = ratio(top, dot, norm, self._sum[neurons], self._square[neurons])
         return scores

@@ -1,0 +1,50 @@
+"""Ranks, paths and lowest common ancestors of iNaturalist-style folder names."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from vlm_sae_lib.errors import UserError
+
+RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+
+TaxonPath = tuple[str, ...]
+
+
+def taxon_path(folder: str) -> TaxonPath:
+    """The seven names in a folder such as ``00042_Animalia_Arthropoda_…_Coccinella_septempunctata``, kingdom first.
+
+    The leading index is dropped. Underscores beyond the seventh name belong to the species.
+
+    Raises:
+        UserError: no index in front, or fewer than seven names behind it.
+    """
+    name = PurePath(folder).name
+    index, *names = name.split("_", len(RANKS))
+    if not index.isdigit() or len(names) < len(RANKS) or not all(names):
+        raise UserError(
+            f"{name!r} is no iNaturalist folder name; it should read like "
+            "00042_Animalia_Arthropoda_Insecta_Coleoptera_Coccinellidae_Coccinella_septempunctata."
+        )
+    return tuple(names)
+
+
+def as_path(path: str | Sequence[str]) -> TaxonPath:
+    """A path as it is, or the path in a folder's name."""
+    return taxon_path(path) if isinstance(path, str) else tuple(path)
+
+
+def lca_depth(path_a: str | Sequence[str], path_b: str | Sequence[str]) -> int:
+    """Depth of the lowest common ancestor: how many names two paths share from the root (paper v3 App. E.3).
+
+    Args:
+        path_a, path_b: names from the root down, or iNaturalist folder names.
+
+    Returns:
+        0 (different kingdoms) to 7 (same species).
+    """
+    depth = 0
+    for a, b in zip(as_path(path_a), as_path(path_b), strict=False):
+        if a != b:
+            break
+        depth += 1
+    return depth
