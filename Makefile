@@ -1,6 +1,9 @@
-# make book   the notebooks, executed in order, and the site at _build/html
-# make test   every test: the library, the committed notebooks, the site in a browser
-# The rest: test-long, lint, pocket (retrains the pocket models), clean.
+# make book       the notebooks, executed in order, and the site at _build/html
+# make test       every test: the library, the committed notebooks, the site in a browser
+# make test-long  the tests that take minutes
+# make lint       ruff
+# make pocket     trains the pocket models anew
+# make clean      removes the site and the tools' caches; what runs have made (runs/) stays, as it may be dear
 
 PYTHON ?= python3
 VENV := .venv
@@ -50,4 +53,4 @@ pocket: $(STAMP)
 	@$(PY) -m vlm_sae_lib.pocket.train
 
 clean:
-	rm -rf _build runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis

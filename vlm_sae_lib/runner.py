@@ -20,6 +20,7 @@ from vlm_sae_lib.files import content_hash, file_hash, folder_hash, read_json, w
 
 PUBLISHED_PROFILE = "pocket"
 CELL_SECONDS = 1800  # a published run's cell that takes longer hangs
+QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # a kernel warns about its transport each time; errors come as outputs
 VERSIONS = ("torch", "numpy", "scipy", "pandas", "matplotlib", "transformers", "open_clip_torch")
 KERNEL_ENVIRONMENT = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1"}
 
@@ -158,6 +159,7 @@ def _execute(plan: Run, name: str, source: notebooks.NotebookNode) -> float:
                 kernel_name=notebooks.KERNEL["name"],
                 progress_bar=sys.stderr.isatty(),
                 cwd=paths.notebooks(),
+                extra_arguments=QUIET_KERNEL,
                 execution_timeout=CELL_SECONDS if plan.profile == PUBLISHED_PROFILE else None,
             )
     except PapermillExecutionError as error:
