@@ -1,0 +1,50 @@
+"""What a training run leaves behind now and then, so that a killed one continues: one file, whole or absent."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vlm_sae_lib import files
+from vlm_sae_lib.errors import UserError
+
+NAME = "checkpoint.safetensors"
+
+
+def write(folder: Path, run: dict[str, Any], tensors: dict[str, Tensor], facts: list[dict[str, Any]]) -> None:
+    """Write the state of all SAEs of a run; ``run`` names the run it belongs to. Raises ``UserError`` if unwritable."""
+    text = {"run": files.canonical_json(run), "facts": json.dumps(facts)}
+    try:
+        files.write_bytes(folder / NAME, safetensors.torch.save(tensors, metadata=text))
+    except OSError as error:
+        raise UserError(f"no checkpoint can be written to {folder} ({error.strerror}): choose a path you may write.") from error
+
+
+def read(folder: Path, run: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]] | None:
+    """The state written last, ``None`` where there is none. Raises ``UserError`` where it is another run's."""
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is no readable checkpoint: delete it to start anew.") from error
+    differing = _differences(json.loads(text["run"]), json.loads(files.canonical_json(run)))
+    if differing:
+        raise UserError(f"{path} belongs to another run ({differing[0]}): delete it or give another folder.")
+    return tensors, json.loads(text["facts"])
+
+
+def _differences(theirs: Any, ours: Any, where: str = "") -> list[str]:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        names = sorted(set(theirs) | set(ours))
+        return [d for n in names for d in _differences(theirs.get(n), ours.get(n), f"{where}.{n}" if where else n)]
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        pairs = zip(theirs, ours, strict=True)
+        return [d for i, (a, b) in enumerate(pairs) for d in _differences(a, b, f"{where}[{i}]")]
+    return [] if theirs == ours else [f"{where} was {theirs!r}, is {ours!r}"]

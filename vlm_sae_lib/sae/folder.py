@@ -1,0 +1,163 @@
+"""The SAE folder: SAELens's file names, key names and orientation, our own facts under ``metadata``."""
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from vlm_sae_lib import files
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.sae.artefact import SparseAutoencoder
+from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS
+from vlm_sae_lib.sae.probe import check_probe, make_probe
+
+LIBRARY, SCHEMA = "vlm_sae_lib", 1
+CONFIG, WEIGHTS, PROBE = "cfg.json", "sae_weights.safetensors", "probe.safetensors"
+SAE_LENS_FORMAT = "6.0.0"
+"""SAELens rewrites a cfg.json without a version from 6.0.0 on as an old one, and loses our metadata."""
+ARCHITECTURES = {
+    "matryoshka_batch_top_k": "jumprelu",
+    "batch_top_k": "jumprelu",
+    "jump_relu": "jumprelu",
+    "top_k": "topk",
+    "relu": "standard",
+}
+
+
+def save(sae: SparseAutoencoder, path: str | Path) -> Path:
+    """Write the folder whole; equal SAEs give equal bytes."""
+    return _write(sae, path, make_probe(sae))
+
+
+def export(sae: SparseAutoencoder, path: str | Path, format: str) -> Path:
+    """Write the folder as another library knows it: for SAELens, ours without the probe."""
+    if format != "sae_lens":
+        raise UserError(f"an SAE cannot be exported as {format!r}: the one known format is sae_lens.")
+    return _write(sae, path, None)
+
+
+def _write(sae: SparseAutoencoder, path: str | Path, probe: dict[str, Tensor] | None) -> Path:
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and ((path / CONFIG).exists() or not any(path.iterdir()))):
+        raise UserError(f"{path} exists and is no SAE folder: give a new path or an SAE to replace.")
+    try:
+        with files.whole_folder(path) as folder:
+            files.write_json(folder / CONFIG, config_of(sae))
+            files.write_bytes(folder / WEIGHTS, safetensors.torch.save(_tensors(sae)))
+            if probe is not None:
+                files.write_bytes(folder / PROBE, safetensors.torch.save(probe))
+    except OSError as error:
+        raise UserError(f"the SAE cannot be written to {path} ({error.strerror}): choose a path you may write.") from error
+    return path
+
+
+def config_of(sae: SparseAutoencoder) -> dict[str, Any]:
+    """cfg.json's content."""
+    provenance = sae.metadata.get("provenance", {})
+    config = {
+        "architecture": ARCHITECTURES[sae.kind],
+        "d_in": sae.dim,
+        "d_sae": sae.n_latents,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {
+            **sae.metadata,
+            "library": LIBRARY,
+            "schema": SCHEMA,
+            "sae_lens_version": SAE_LENS_FORMAT,
+            "model_name": str(provenance.get("tower", "")),
+            "hook_name": str(provenance.get("hook_point", "")),
+        },
+    }
+    return config | ({"k": sae.k, "rescale_acts_by_decoder_norm": False} if sae.kind == "top_k" else {})
+
+
+def _tensors(sae: SparseAutoencoder) -> dict[str, Tensor]:
+    tensors = {"W_enc": sae.w_enc, "b_enc": sae.b_enc, "W_dec": sae.w_dec, "b_dec": sae.b_dec}
+    if sae.threshold is not None:
+        tensors["threshold"] = sae.threshold.expand(sae.n_latents)
+    return {name: value.cpu().contiguous() for name, value in tensors.items()}
+
+
+def read(path: Path) -> SparseAutoencoder:
+    """Read our folder or a SAELens folder. Raises ``UserError`` for a folder that is neither or is damaged."""
+    try:
+        config = files.read_json(path / CONFIG)
+        tensors = safetensors.torch.load((path / WEIGHTS).read_bytes())
+        probe = safetensors.torch.load((path / PROBE).read_bytes()) if (path / PROBE).exists() else None
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is no readable SAE folder ({reason}): it needs {CONFIG} and {WEIGHTS}.") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path / CONFIG} is no SAE configuration: it must hold a JSON object.")
+    missing = [name for name in ("W_enc", "b_enc", "W_dec", "b_dec") if name not in tensors]
+    if missing:
+        raise UserError(f"{path / WEIGHTS} lacks {', '.join(missing)}: only standard, topk and jumprelu SAEs are read.")
+    sae = _ours(path, config, tensors) if config.get("metadata", {}).get("library") == LIBRARY else None
+    sae = sae or _sae_lens(path, config, tensors)
+    if probe is not None:
+        check_probe(sae, probe, str(path))
+    return sae
+
+
+def _ours(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> SparseAutoencoder:
+    facts = dict(config["metadata"])
+    if facts.get("schema") != SCHEMA:
+        raise UserError(f"{path} is an SAE of schema {facts.get('schema')}, this library reads {SCHEMA}: update one of them.")
+    kind, threshold = facts["kind"], tensors.get("threshold")
+    if kind in BATCH_TOP_K_KINDS and threshold is not None:
+        threshold = threshold[0]
+    added = ("library", "schema", "sae_lens_version", "model_name", "hook_name", "kind", "k", "group_sizes")
+    return SparseAutoencoder(
+        kind=kind,
+        w_enc=tensors["W_enc"],
+        b_enc=tensors["b_enc"],
+        w_dec=tensors["W_dec"],
+        b_dec=tensors["b_dec"],
+        k=facts["k"],
+        threshold=threshold,
+        group_sizes=tuple(facts["group_sizes"]),
+        metadata={name: value for name, value in facts.items() if name not in added},
+    )
+
+
+def _sae_lens(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> SparseAutoencoder:
+    """SAELens's standard, topk and jumprelu; what it applies at run time is folded into the weights."""
+    architecture = config.get("architecture", "standard")
+    activation = config.get("activation_fn", config.get("activation_fn_str", "relu"))
+    if architecture == "standard" and activation == "topk":  # before 6.0 TopK was a standard SAE with this activation
+        architecture = "topk"
+    kinds = {"standard": "relu", "topk": "top_k", "jumprelu": "jump_relu"}
+    if architecture not in kinds:
+        raise UserError(f"{path} is a SAELens SAE of architecture {architecture!r}: only {', '.join(kinds)} are read.")
+    if config.get("normalize_activations", "none") not in ("none", False, "expected_average_only_in"):
+        raise UserError(f"{path} normalises its inputs at run time ({config['normalize_activations']}): not supported.")
+    if config.get("reshape_activations", "none") != "none":
+        raise UserError(f"{path} reshapes its inputs ({config['reshape_activations']}): flatten them and export it anew.")
+    if not torch.equal(tensors.get("scaling_factor", torch.ones(1)), torch.ones_like(tensors.get("scaling_factor", torch.ones(1)))):
+        raise UserError(f"{path} has finetuned scaling factors: fold them into its decoder and export it anew.")
+    w_enc, b_enc, w_dec, b_dec = (tensors[name].float() for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
+    if not config.get("apply_b_dec_to_input", True):
+        b_enc = b_enc + b_dec @ w_enc
+    k = None
+    if architecture == "topk":
+        k = int(config.get("k") or config.get("activation_fn_kwargs", {}).get("k") or 0)
+        if config.get("rescale_acts_by_decoder_norm", False):
+            norms = w_dec.norm(dim=1)
+            w_enc, b_enc, w_dec = w_enc * norms, b_enc * norms, w_dec / norms[:, None]
+    return SparseAutoencoder(
+        kind=kinds[architecture],
+        w_enc=w_enc,
+        b_enc=b_enc,
+        w_dec=w_dec,
+        b_dec=b_dec,
+        k=k,
+        threshold=tensors.get("threshold") if architecture == "jumprelu" else None,
+        metadata={"imported": {"format": "sae_lens", "cfg": config}},
+    )

@@ -1,0 +1,201 @@
+"""The gradients of the top-k kinds on a CPU, from the few active pairs of sample and latent.
+
+Only k of F latents are active per sample, yet autograd multiplies dense matrices four times per step. Here the encoder
+is the one dense product; everything after it touches the active pairs alone, held in compressed rows. ``losses.py``
+says what is computed; the tests compare the two.
+"""
+
+import functools
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import sparse
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from vlm_sae_lib.sae.initialise import Weights
+
+
+@dataclass
+class Active:
+    """The active pairs of a batch, in order of sample and then latent."""
+
+    flat: np.ndarray
+    """sample · F + latent, ascending (pairs,) int64"""
+    values: Float[Tensor, "pairs"]
+    shape: tuple[int, int]
+    """(batch, latents)"""
+
+    @property
+    def latents(self) -> np.ndarray:
+        return self.flat % self.shape[1]
+
+    @property
+    def samples(self) -> np.ndarray:
+        return self.flat // self.shape[1]
+
+    def fired(self) -> Tensor:
+        """Which latents fired at all, bool (latents,)."""
+        return torch.from_numpy(np.bincount(self.latents, minlength=self.shape[1]) > 0)
+
+
+def batch_top_k_active(pre: Float[Tensor, "batch latents"], k: int, guess: float = 0.0) -> Active:
+    """The k·batch largest positive pre-activations, as ``selection.batch_top_k`` keeps them.
+
+    ``guess`` is a value the cut is thought to exceed: only what lies above it is looked at, and where that was too
+    hopeful everything positive is. The guess never changes the result.
+    """
+    flat, count = pre.numpy().ravel(), k * pre.shape[0]
+    found = np.flatnonzero(flat > guess)
+    if guess > 0 and len(found) < count:
+        found = np.flatnonzero(flat > 0)
+    values = flat[found]
+    if len(found) > count:
+        cut = np.partition(values, len(found) - count)[len(found) - count]
+        keep = values > cut
+        keep[np.flatnonzero(values == cut)[: count - int(keep.sum())]] = True
+        found, values = found[keep], values[keep]
+    return Active(found, torch.from_numpy(values), tuple(pre.shape))
+
+
+def per_sample_top_k_active(pre: Float[Tensor, "batch latents"], k: int) -> Active:
+    """The k largest positive pre-activations of each sample."""
+    top = pre.topk(k, dim=1, sorted=False).indices.numpy()
+    flat = np.sort((top + np.arange(len(top))[:, None] * pre.shape[1]).ravel())
+    values = pre.numpy().ravel()[flat]
+    return Active(flat[values > 0], torch.from_numpy(values[values > 0]), tuple(pre.shape))
+
+
+@dataclass
+class StepLoss:
+    """The parts of a step's loss, the auxiliary one before its coefficient."""
+
+    reconstruction: float
+    auxiliary: float
+
+
+@torch.no_grad()
+def write_gradients(
+    weights: Weights,
+    x: Float[Tensor, "batch d"],
+    pre: Float[Tensor, "batch latents"],
+    active: Active,
+    group_sizes: tuple[int, ...],
+    dead: Tensor,
+    k_aux: int,
+    aux_coefficient: float,
+) -> StepLoss:
+    """Write the gradients of (1/G²) Σ_g mean_B ‖x − x̂_g‖² + α·L_aux into ``.grad`` of the four parameters."""
+    batch, groups = len(x), len(group_sizes)
+    width, dim = weights.decoder.shape
+    encoder, encoder_bias, decoder, decoder_bias = (weights.named()[n].detach() for n in _PARAMETERS)
+    centred = x - decoder_bias
+
+    # One bag of active pairs per sample and group, so that a single pass decodes all groups.
+    edges = np.concatenate([[0], np.cumsum(group_sizes)])[:-1]
+    starts = np.append((np.arange(batch)[:, None] * width + edges).ravel(), batch * width)
+    bounds = np.searchsorted(active.flat, starts)
+    latents = torch.from_numpy(active.latents)
+    residuals = _weighted_bags(decoder, latents, bounds, active.values).view(batch, groups, dim)
+    residuals[:, 0] -= centred
+    for group in range(1, groups):
+        residuals[:, group] += residuals[:, group - 1]
+    squares = float(torch.linalg.vector_norm(residuals, dtype=torch.float64)) ** 2
+    loss = StepLoss(squares / (groups**2 * batch), 0.0)
+    last = -residuals[:, -1]
+
+    # A latent of group h is part of every prefix g ≥ h: its gradient is the sum of theirs.
+    slopes = residuals.mul_(2 / (groups**2 * batch))
+    for group in reversed(range(groups - 1)):
+        slopes[:, group] += slopes[:, group + 1]
+    slopes = slopes.view(batch * groups, dim)
+    latent_slopes = _products_at(bounds, latents, slopes, decoder)
+
+    order, columns = _by_latent(active)
+    bag_of_pair = np.repeat(np.arange(batch * groups), np.diff(bounds))[order]
+    samples = torch.from_numpy(active.samples[order])
+    decoder_grad = _weighted_bags(slopes, torch.from_numpy(bag_of_pair), columns, active.values[order])
+    encoder_grad = _weighted_bags(centred, samples, columns, latent_slopes[order])
+    bias_grad = torch.from_numpy(
+        np.bincount(active.latents, weights=latent_slopes.numpy(), minlength=width).astype(np.float32)
+    )
+    decoder_bias_grad = slopes.view(batch, groups, dim)[:, 0].sum(dim=0)
+
+    if dead.any() and aux_coefficient > 0:
+        loss.auxiliary = _add_auxiliary(
+            (encoder_grad, bias_grad, decoder_grad), pre, centred, last, decoder, dead, k_aux, aux_coefficient
+        )
+    decoder_bias_grad -= bias_grad @ encoder
+    gradients = (encoder_grad, bias_grad, decoder_grad, decoder_bias_grad)
+    for name, gradient in zip(_PARAMETERS, gradients, strict=True):
+        weights.named()[name].grad = gradient
+    return loss
+
+
+_PARAMETERS = ("encoder", "encoder_bias", "decoder", "decoder_bias")
+
+
+def _add_auxiliary(gradients, pre, centred, residual, decoder, dead, k_aux, coefficient) -> float:
+    """Add the aux-k loss's gradients (``losses.auxiliary_loss``) for encoder, encoder bias and decoder in place."""
+    encoder_grad, bias_grad, decoder_grad = gradients
+    spread = float((residual - residual.mean(dim=0)).pow(2).mean())
+    if spread == 0:
+        return 0.0
+    where = dead.nonzero().flatten()
+    revived = torch.relu(pre[:, where])
+    if len(where) > k_aux:
+        values = revived.numpy()
+        cut = np.partition(values, len(where) - k_aux, axis=1)[:, len(where) - k_aux, None]
+        revived = revived * torch.from_numpy(values >= cut)
+    error = revived @ decoder[where] - residual
+    slope = error * (2 * coefficient / (error.numel() * spread))
+    decoder_grad[where] += revived.T @ slope
+    revived_slope = (slope @ decoder[where].T) * (revived > 0)
+    encoder_grad[where] += revived_slope.T @ centred
+    bias_grad[where] += revived_slope.sum(dim=0)
+    return float(error.pow(2).mean()) / spread
+
+
+def _weighted_bags(table: Tensor, rows: Tensor, bounds: np.ndarray, weights: Tensor) -> Tensor:
+    """Σ weight · table[row] over each bag: a compressed sparse matrix times a dense one."""
+    offsets = torch.from_numpy(np.ascontiguousarray(bounds[:-1], dtype=np.int64))
+    return embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights)
+
+
+def _by_latent(active: Active) -> tuple[np.ndarray, np.ndarray]:
+    """The order that sorts the pairs by latent, and where each latent's pairs begin (latents + 1,)."""
+    batch, width = active.shape
+    rows = np.searchsorted(active.flat, np.arange(batch + 1) * width)
+    turned = sparse.csr_matrix((np.arange(len(active.flat)), active.latents, rows), shape=active.shape).tocsc()
+    return turned.data, turned.indptr
+
+
+def _products_at(bounds: np.ndarray, columns: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """⟨left[row], right[column]⟩ at the pairs alone, rows given by their bounds."""
+    if _sampled_products_work():
+        pattern = torch.sparse_csr_tensor(
+            torch.from_numpy(bounds), columns, torch.zeros(len(columns)), (len(left), len(right)), check_invariants=False
+        )
+        return torch.sparse.sampled_addmm(pattern, left, right.T, beta=0.0).values()
+    rows = torch.from_numpy(np.repeat(np.arange(len(left)), np.diff(bounds)))
+    pieces = zip(rows.split(2048), columns.split(2048), strict=True)
+    products = [torch.einsum("nd,nd->n", left[row], right[column]) for row, column in pieces]
+    return torch.cat(products) if products else torch.zeros(0)
+
+
+@functools.cache
+def _sampled_products_work() -> bool:
+    """Whether torch was built with MKL's sampled product; tried once, so that its beta warning is met here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            one = torch.ones(1, 1)
+            pattern = torch.sparse_csr_tensor(
+                torch.tensor([0, 1]), torch.tensor([0]), torch.zeros(1), (1, 1), check_invariants=False
+            )
+            return float(torch.sparse.sampled_addmm(pattern, one, one, beta=0.0).values()) == 1.0
+        except RuntimeError:
+            return False
