@@ -92,7 +92,8 @@ def explorer_html(data: Mapping[str, Any]) -> str:
     neuron, picture = data["neurons"][0], data["pictures"][0]
     # "<" would let a text of the model end the script element.
     inline = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False).replace("<", "\\u003c")
-    names = [f"{n['name']} (latent {n['latent']})" for n in data["neurons"]]
+    neurons = [f"{n['name']} (latent {n['latent']})" for n in data["neurons"]]
+    pictures = [p["label"] for p in data["pictures"]]
     tops = max(len(n["tops"]) for n in data["neurons"])
     top_pictures = "".join(
         f'<img src="{neuron["tops"][i]}" alt="picture {i + 1} of those that neuron {_text(neuron["name"])} '
@@ -110,8 +111,8 @@ def explorer_html(data: Mapping[str, Any]) -> str:
     return f"""<div class="steering-explorer" id="{key}">
 <style>{(HERE / "steering_explorer.css").read_text(encoding="utf-8")}</style>
 <div class="se-controls">
-<div><label for="{key}-p">picture</label>{_select(f"{key}-p", "se-choose-picture", [p["label"] for p in data["pictures"]])}</div>
-<div><label for="{key}-n">neuron</label>{_select(f"{key}-n", "se-choose-neuron", names)}</div>
+<div><label for="{key}-p">picture</label>{_select(f"{key}-p", "se-choose-picture", pictures)}</div>
+<div><label for="{key}-n">neuron</label>{_select(f"{key}-n", "se-choose-neuron", neurons)}</div>
 <div class="se-wide"><label for="{key}-s">steering strength</label>
 <input id="{key}-s" class="se-strength" type="range" min="0" max="{len(data["multiples"]) - 1}" step="1" value="0" \
 aria-valuetext="unsteered">

@@ -59,7 +59,7 @@ def steering_panel(
             for q, b, a in zip(prompts, before, after, strict=True)
         )
         text.value = (
-            f"<p>latent {chosen.latent} at {strength.value:g} × {chosen.maximum:.2f} = {absolute:.2f} on every token</p>"
+            f"<p>latent {chosen.latent}: {strength.value:g} × {chosen.maximum:.2f} = {absolute:.2f} on every token</p>"
             f"<table><tr><th>asked</th><th>unsteered</th><th>steered</th></tr>{rows}</table>"
         )
 
