@@ -1,0 +1,42 @@
+"""Word-level tokenizers over the world's own vocabulary, as Hugging Face tokenizers."""
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from vlm_sae_lib.pocket import language
+
+PAD, UNKNOWN, START, END, IMAGE = "<pad>", "<unk>", "<s>", "</s>", "<image>"
+
+
+def _word_level(words: list[str]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(r"[?!.,:]"), behavior="isolated")]
+    )
+    return tokenizer
+
+
+def clip_tokenizer() -> PreTrainedTokenizerFast:
+    """For CLIP's text tower. The end token has the highest id, which open_clip's argmax pooling looks for."""
+    words = [PAD, UNKNOWN, START, *language.vocabulary(), END]
+    tokenizer = _word_level(words)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, words.index(START)), (END, words.index(END))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN, bos_token=START, eos_token=END
+    )
+
+
+def llava_tokenizer() -> PreTrainedTokenizerFast:
+    """For the LLaVA's language model: the same words, the roles of the chat and the picture's place-holder."""
+    words = [PAD, START, END, IMAGE, UNKNOWN, "user", "assistant", *language.vocabulary()]
+    tokenizer = _word_level(list(dict.fromkeys([*words, ":"])))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A", special_tokens=[(START, words.index(START))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN, bos_token=START, eos_token=END,
+        extra_special_tokens={"image_token": IMAGE}, clean_up_tokenization_spaces=False,
+    )  # fmt: skip
