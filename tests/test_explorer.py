@@ -1,0 +1,142 @@
+"""The explorer and the panel: what they show is what the model says, and it works without a kernel."""
+
+import json
+import os
+import re
+import shutil
+
+import pytest
+from tiny_vlm import PROMPTS, TinySae, shared_vlm, tiny_pictures
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.show.explorer import Neuron, explorer_data, explorer_html
+from vlm_sae_lib.show.panel import steering_panel
+from vlm_sae_lib.steering.intervention import steered
+
+MULTIPLES = (0, 0.5, 2)
+
+
+@pytest.fixture(scope="module")
+def neurons():
+    tops = tiny_pictures(3, seed=9)
+    return [Neuron(3, "beetle <b>", 4.0, tops), Neuron(4, "red", 3.0, tops[:1])]
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return dict(zip(["a finch", "a 'white' page"], tiny_pictures(2), strict=True))
+
+
+@pytest.fixture(scope="module")
+def data(pictures, neurons):
+    return explorer_data(shared_vlm(), TinySae(), pictures, neurons, MULTIPLES, PROMPTS[:2], max_new_tokens=6)
+
+
+def test_data_is_what_the_steered_model_says(data, pictures, neurons):
+    vlm, sae = shared_vlm(), TinySae()
+    for n, neuron in enumerate(neurons):
+        for p, image in enumerate(pictures.values()):
+            for s, multiple in enumerate([None, *MULTIPLES]):
+                with steered(vlm, sae, {} if multiple is None else {neuron.latent: multiple * neuron.maximum}):
+                    expected = [vlm.answer(image, prompt, max_new_tokens=6) for prompt in PROMPTS[:2]]
+                assert [data["texts"][i] for i in data["captions"][n][p][s]] == expected
+    assert len(data["texts"]) > 4
+    assert json.loads(json.dumps(data)) == data
+
+
+def test_the_fragment_is_self_contained_deterministic_and_named(data):
+    fragment = explorer_html(data)
+    assert fragment == explorer_html(json.loads(json.dumps(data)))
+    assert not re.search(r"""(src|href)=["'](?!data:)""", fragment) and "http" not in fragment.replace(
+        "http://www.w3", ""
+    )
+    assert re.search(r'<label for="([\w-]+)">steering strength</label>\s*<input id="\1"', fragment)
+    assert re.search(r'<label for="([\w-]+)">neuron</label><select id="\1"', fragment)
+    assert '<output role="status" aria-label="caption"' in fragment
+    assert all('alt="' in tag for tag in re.findall(r"<img [^>]*>", fragment))
+    assert "beetle &lt;b&gt;" in fragment and "<table>" in fragment  # reads without its script
+
+
+def test_texts_of_the_model_cannot_leave_the_json(data):
+    evil = {**data, "texts": ["</script><script>window.hacked = 1</script>" for _ in data["texts"]]}
+    fragment = explorer_html(evil)
+    inline = re.search(r'class="se-data">(.*?)</script>', fragment, re.S).group(1)
+    assert "<" not in inline and json.loads(inline)["texts"] == evil["texts"]
+    assert fragment.count("<script") == 2
+
+
+def test_an_explorer_of_nothing_is_refused(pictures, neurons):
+    for empty in ({}, neurons), (pictures, []):
+        with pytest.raises(ValueError, match="at least one"):
+            explorer_data(shared_vlm(), TinySae(), *empty)
+
+
+def test_the_panel_answers_as_its_controls_move(pictures, neurons):
+    vlm, sae = shared_vlm(), TinySae()
+    panel = steering_panel(vlm, sae, pictures, neurons, prompts=PROMPTS[:1], max_new_tokens=6)
+    (view, controls), text = panel.children[0].children, panel.children[1]
+    picture, neuron, strength, keep_error = controls.children
+    shown = view.value
+    picture.value, neuron.value, strength.value = "a 'white' page", 1, 6.0
+    with steered(vlm, sae, {4: 18.0}):
+        assert f"<b>{vlm.answer(pictures[picture.value], PROMPTS[0], max_new_tokens=6)}</b>" in text.value
+    assert "18.00 on every token" in text.value and view.value != shown
+    keep_error.value = True
+    with steered(vlm, sae, {}, keep_error=True):
+        assert vlm.answer(pictures[picture.value], PROMPTS[0], max_new_tokens=6) in text.value
+    with pytest.raises(UserError, match="no latent 400"):
+        steering_panel(vlm, sae, pictures, [Neuron(400, "none", 1.0)])
+
+
+@pytest.fixture(scope="module")
+def page(data, tmp_path_factory):
+    """The fragment alone in a phone-sized browser, opened from a file, with nothing to load from elsewhere."""
+    if os.environ.get("BROWSER") == "skip":
+        pytest.skip("BROWSER=skip")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.fail("no browser was found: install Debian's package chromium, or set BROWSER=skip")
+    from playwright.sync_api import sync_playwright
+
+    path = tmp_path_factory.mktemp("page") / "explorer.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><title>t</title><main>{explorer_html(data)}</main>")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.complaints = []
+        page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else page.complaints.append(r.url))
+        page.goto(path.as_uri())
+        yield page
+        browser.close()
+
+
+def test_keys_move_the_caption_and_mark_what_changed(page, data):
+    slider, caption = page.get_by_role("slider", name="steering strength"), page.get_by_role("status", name="caption")
+
+    def said(n, p, s):
+        return data["texts"][data["captions"][n][p][s][0]] or "(says nothing)"
+
+    assert caption.inner_text() == said(0, 0, 0)
+    slider.focus()
+    for step in (1, 2, 3):
+        page.keyboard.press("ArrowRight")
+        assert caption.inner_text() == said(0, 0, step)
+    assert slider.get_attribute("aria-valuetext") == "2 × its maximum = 8.00 on every token"
+    before, after = said(0, 0, 0).split(), said(0, 0, 3).split()
+    assert set(after) - set(before) <= set(caption.locator("mark").all_inner_texts())
+    page.get_by_role("combobox", name="neuron").select_option(index=1)
+    assert caption.inner_text() == said(1, 0, 3)
+    page.get_by_role("combobox", name="picture").select_option(index=1)
+    assert caption.inner_text() == said(1, 1, 3)
+    assert page.locator(".se-picture img").get_attribute("alt") == "a 'white' page"
+    assert page.locator(".se-tops img:visible").count() == 1
+    slider.fill("0")
+    assert caption.inner_text() == said(1, 1, 0) and caption.locator("mark").count() == 0
+    assert said(0, 0, 3) != said(0, 0, 0)
+
+
+def test_a_phone_shows_it_whole_and_nothing_is_fetched_or_broken(page):
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.complaints == []
