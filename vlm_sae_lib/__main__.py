@@ -34,7 +34,7 @@ def make_parser(stages: Sequence[str] = STAGES) -> argparse.ArgumentParser:
             stage,
             help=command.HELP,
             description=command.HELP,
-            epilog=f"example:\n  {command.EXAMPLE}",
+            epilog=f"example:\n  {command.EXAMPLE.removeprefix('example:').strip()}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(subparser)

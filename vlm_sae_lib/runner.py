@@ -146,7 +146,7 @@ def _execute(plan: Run, name: str, source: notebooks.NotebookNode) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     output, record = folder / f"{name}.ipynb", folder / f"{name}.made.json"
     record.unlink(missing_ok=True)
-    (paths.results(plan.profile) / f"{name}.json").unlink(missing_ok=True)  # an older run's must not pass for this one's
+    (paths.results(plan.profile) / f"{name}.json").unlink(missing_ok=True)  # an older run's may not pass for this one's
     made_from = inputs(plan, source)
     started = time.perf_counter()
     try:

@@ -33,8 +33,10 @@ def text_of(reference: str) -> str:
     raise KeyError(f"{what!r} is none of 'interval' and 'n'")
 
 
-def number(value: float | int | str | None) -> str:
+def number(value: float | int | str | list | None) -> str:
     """Two decimals for a fraction, thousands apart for a count, a dash for what is not defined."""
+    if isinstance(value, list):
+        return ", ".join(map(number, value))
     if value is None:
         return "–"
     if isinstance(value, str):

@@ -140,7 +140,8 @@ def facts_of(browser: Browser, origin: str, path: str) -> Facts:
             outside_requests=visit.outside_requests,
             failed_requests=visit.failed_requests,
             images_without_alt=page.evaluate(
-                "[...document.images].filter(i => !(i.getAttribute('alt') || '').trim()).map(i => i.outerHTML.slice(0, 150))"
+                """[...document.images].filter(i => !i.hidden && !(i.getAttribute('alt') || '').trim())
+                    .map(i => i.outerHTML.slice(0, 150))"""
             ),
             sideways=sideways,
             links=page.evaluate(

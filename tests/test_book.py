@@ -1,0 +1,74 @@
+"""The book's own parts: numbers in prose, its configuration, its entries."""
+
+import importlib.util
+import re
+
+import pytest
+import yaml
+
+from vlm_sae_lib import paths
+from vlm_sae_lib.files import write_json
+
+
+@pytest.fixture
+def role():
+    path = paths.PACKAGE.parent / "book" / "_ext" / "results_role.py"
+    spec = importlib.util.spec_from_file_location("results_role", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLM_SAE_ROOT", str(tmp_path))
+    entry = {"value": 0.7249, "ci_low": 0.7, "ci_high": 0.751, "n": 12345}
+    rows = {"mean": entry, "none": entry | {"value": None}, "loss": entry | {"value": -0.031}}
+    write_json(paths.published_results() / "03_toy.json", {"results": rows})
+
+
+def test_a_number_in_prose_is_the_published_one(role, results):
+    assert role.text_of("03_toy/mean") == "0.72"
+    assert role.text_of("03_toy/mean:interval") == "0.72 (0.70 to 0.75)"
+    assert role.text_of("03_toy/mean:n") == "12,345"
+    assert role.text_of("03_toy/none") == "–"
+    assert role.text_of("03_toy/loss") == "−0.03"
+
+
+@pytest.mark.parametrize("reference", ["04_toy/mean", "03_toy/median", "03_toy/mean:p", "mean"])
+def test_a_number_that_no_run_made_is_refused(role, results, reference):
+    with pytest.raises(KeyError):
+        role.text_of(reference)
+
+
+def test_every_page_of_the_contents_exists_and_every_page_is_in_the_contents():
+    toc = yaml.safe_load((paths.root() / "_toc.yml").read_text())
+    files = {toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])}
+    for file in files:
+        assert any((paths.root() / f"{file}{ending}").exists() for ending in (".md", ".ipynb")), file
+    assert {f"book/{path.stem}" for path in (paths.root() / "book").glob("*.md")} <= files
+
+
+def test_every_citation_has_an_entry_and_every_entry_is_complete():
+    entries = dict(re.findall(r"@\w+\{([^,]+),(.*?)\n\}", (paths.root() / "book" / "references.bib").read_text(), re.S))
+    assert len(entries) > 10
+    for key, body in entries.items():
+        assert all(f"  {field} = " in body for field in ("title", "author", "year")), key
+    pages = [*(paths.root() / "book").glob("*.md"), *paths.notebooks().glob("*.ipynb")]
+    cited = [keys for page in pages for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", page.read_text())]
+    assert {key for keys in cited for key in keys.split(",")} <= set(entries)
+
+
+def test_the_public_address_stands_in_one_place():
+    config = (paths.root() / "_config.yml").read_text()
+    address = yaml.safe_load(config)["repository"]["url"]
+    assert config.count(address) == 1
+    assert address not in (paths.root() / "README.md").read_text()
+    for module in paths.PACKAGE.rglob("*.py"):
+        assert address not in module.read_text(encoding="utf-8"), module
+
+
+def test_only_published_numbers_stand_in_the_introduction():
+    """Figures in prose come from the role; what looks like a measured number was typed."""
+    prose = (paths.root() / "book" / "intro.md").read_text()
+    assert re.findall(r"(?<![\w.`])\d*\.\d+|\d+(\.\d+)? ?%", prose) == []

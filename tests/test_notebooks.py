@@ -1,0 +1,331 @@
+"""Notebooks: their normalisation, and the gates that the five published ones must pass.
+
+nbval compares outputs, but finds nothing wrong with a notebook that was never run. The gates close that door.
+"""
+
+import ast
+import base64
+import copy
+import os
+import random
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_output
+from toy_notebooks import toy_notebook
+
+from vlm_sae_lib import notebooks, paths
+from vlm_sae_lib.errors import UserError
+
+NAMES = (
+    "01_activation_collection",
+    "02_sae_training",
+    "03_monosemanticity_score",
+    "04_taxonomy_alignment",
+    "05_llava_steering",
+)
+MAX_LINES = 15
+MIN_CHECKED = 5
+UNCHECKED_TAGS = {"nbval-ignore-output", "nbval-skip"}
+TEXTS = ("text/plain", "text/html", "text/markdown")
+
+each_notebook = pytest.mark.parametrize("name", NAMES)
+
+
+def published(name: str) -> nbformat.NotebookNode:
+    path = paths.notebooks() / f"{name}.ipynb"
+    assert path.exists(), f"{path} is missing: it is one of the five that the book consists of"
+    return notebooks.read(path)
+
+
+def is_checked(cell) -> bool:
+    """Whether nbval compares any text of the cell's output."""
+    if UNCHECKED_TAGS & set(notebooks.tags(cell)):
+        return False
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if output.output_type == "stream" and output.text.strip():
+            return True
+        if notebooks.WIDGET_VIEW not in data and any("".join(data.get(kind, "")).strip() for kind in TEXTS):
+            return True
+    return False
+
+
+def figures_without_alt(notebook) -> list[int]:
+    """The cells that show an image without an alternative text for the book."""
+    return [
+        number
+        for number, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code"
+        and any("image/png" in output.get("data", {}) for output in cell.outputs)
+        and not cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").strip()
+    ]
+
+
+def definitions(notebook) -> list[str]:
+    """Functions, classes and named lambdas: they belong into the library, where they are tested."""
+    found = []
+    for cell in notebooks.code_cells(notebook):
+        code = "\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith(("%", "!")))
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.append(node.name)
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+                found.append(ast.unparse(node.targets[0]))
+    return found
+
+
+# The published notebooks
+
+
+def test_there_are_the_five_and_no_other():
+    assert sorted(path.stem for path in paths.notebooks().glob("*.ipynb")) == list(NAMES)
+
+
+@each_notebook
+def test_published_notebook_was_run_without_a_fault(name):
+    assert notebooks.problems(published(name)) == []
+
+
+@each_notebook
+def test_published_notebook_is_normalised(name):
+    notebook = published(name)
+    assert notebooks.to_bytes(notebooks.normalised(notebook)) == (paths.notebooks() / f"{name}.ipynb").read_bytes()
+
+
+@each_notebook
+def test_enough_outputs_are_compared(name):
+    checked = sum(map(is_checked, notebooks.code_cells(published(name))))
+    assert checked >= MIN_CHECKED, f"only {checked} cells have a text output that nbval compares"
+
+
+@each_notebook
+def test_parameters_begin_with_the_profile(name):
+    values = notebooks.parameters(published(name))
+    assert next(iter(values)) == "profile" and values["profile"] == "'pocket'"
+
+
+@each_notebook
+def test_cells_are_short_and_define_nothing(name):
+    notebook = published(name)
+    lengths = [len(cell.source.splitlines()) for cell in notebooks.code_cells(notebook)]
+    assert max(lengths) <= MAX_LINES
+    assert definitions(notebook) == []
+
+
+@each_notebook
+def test_prose_outnumbers_code(name):
+    notebook = published(name)
+    prose = sum(cell.cell_type == "markdown" for cell in notebook.cells)
+    assert prose > len(notebooks.code_cells(notebook))
+
+
+@each_notebook
+def test_every_figure_has_an_alternative_text(name):
+    assert figures_without_alt(published(name)) == []
+
+
+@each_notebook
+def test_the_last_cell_wrote_the_published_results(name):
+    last = notebooks.code_cells(published(name))[-1]
+    assert "write" in last.source and UNCHECKED_TAGS.isdisjoint(notebooks.tags(last))
+    assert (paths.published_results() / f"{name}.json").exists()
+
+
+def test_one_notebook_draws_the_cover_that_is_published():
+    covers = [picture for name in NAMES if (picture := notebooks.cover(published(name))) is not None]
+    assert len(covers) == 1
+    assert base64.b64decode(covers[0]) == paths.cover().read_bytes()
+
+
+# The gates themselves, on notebooks with one fault each
+
+
+def executed(notebook) -> nbformat.NotebookNode:
+    """As if it had been run: counts, and one printed line per cell."""
+    for count, cell in enumerate(notebooks.code_cells(notebook), start=1):
+        cell.execution_count = count
+        cell.outputs = [new_output("stream", name="stdout", text=f"{count}\n")]
+    return notebooks.normalised(notebook)
+
+
+@pytest.fixture
+def good():
+    return executed(toy_notebook("01_toy", "print(2)", "print(3)"))
+
+
+def test_a_good_notebook_has_no_problem(good):
+    assert notebooks.problems(good) == []
+
+
+def spoil_count(cell):
+    cell.execution_count = None
+
+
+def spoil_error(cell):
+    cell.outputs.append(new_output("error", ename="ValueError", evalue="", traceback=[]))
+
+
+def spoil_stderr(cell):
+    cell.outputs.append(new_output("stream", name="stderr", text="a warning"))
+
+
+def spoil_address(cell):
+    cell.outputs.append(new_output("stream", name="stdout", text="<Thing at 0x7f3a5c001d30>"))
+
+
+def spoil_tag(cell):
+    cell.metadata["tags"] = ["injected-parameters"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_count, "was not run"),
+        (spoil_error, "ended in an error"),
+        (spoil_stderr, "wrote to stderr"),
+        (spoil_address, "memory address"),
+        (spoil_tag, "put in by papermill"),
+    ],
+)
+def test_each_fault_of_a_cell_is_found(good, spoil, words):
+    spoil(notebooks.code_cells(good)[1])
+    assert [problem for problem in notebooks.problems(good) if words in problem]
+
+
+def test_each_fault_of_a_notebook_is_found(good):
+    for spoil, words in (
+        (lambda n: n.cells[1].metadata.pop("tags"), "0 cells are tagged"),
+        (lambda n: n.cells[3].metadata.update(tags=["parameters"]), "2 cells are tagged"),
+        (lambda n: n.metadata.update(papermill={}), "papermill's record"),
+        (lambda n: n.metadata.pop("kernelspec"), "kernel"),
+    ):
+        bad = copy.deepcopy(good)
+        spoil(bad)
+        assert [problem for problem in notebooks.problems(bad) if words in problem], words
+
+
+def test_gates_see_definitions_figures_and_unchecked_outputs(good):
+    source = "def f(): ...\nclass C: ...\ng = lambda: 1\n%matplotlib inline"
+    assert definitions(toy_notebook("01_toy", source)) == ["f", "C", "g"]
+    cell = notebooks.code_cells(good)[1]
+    assert is_checked(cell)
+    cell.metadata["tags"] = ["nbval-ignore-output"]
+    assert not is_checked(cell)
+    cell.outputs = [new_output("display_data", data={"image/png": "aGVsbG8="})]
+    cell.metadata["tags"] = []
+    assert not is_checked(cell)
+    assert len(figures_without_alt(good)) == 1
+    cell.metadata["mystnb"] = {"image": {"alt": "a curve"}}
+    assert figures_without_alt(good) == []
+
+
+# Normalisation
+
+
+def with_widgets(seed: int) -> nbformat.NotebookNode:
+    """An executed notebook with a slider, its layout, and a model that nothing shows, under random ids."""
+    names = ("box", "slider", "layout", "stray")
+    rng = random.Random(seed)
+    ids = {name: f"{rng.getrandbits(128):032x}" for name in names}
+    state = {
+        ids["box"]: {"state": {"children": [f"IPY_MODEL_{ids['slider']}"], "layout": f"IPY_MODEL_{ids['layout']}"}},
+        ids["slider"]: {"state": {"value": 3, "layout": f"IPY_MODEL_{ids['layout']}"}},
+        ids["layout"]: {"state": {"width": None}},
+        ids["stray"]: {"state": {"value": 9}},
+    }
+    notebook = executed(toy_notebook("01_toy", "box"))
+    shown = new_output("display_data", data={notebooks.WIDGET_VIEW: {"model_id": ids["box"], "version_major": 2}})
+    notebooks.code_cells(notebook)[1].outputs = [shown]
+    keys = sorted(state)
+    notebook.metadata["widgets"] = {notebooks.WIDGET_STATE: {"state": {key: state[key] for key in keys}}}
+    return nbformat.from_dict(notebook)
+
+
+def test_random_widget_ids_become_numbers_and_keep_their_meaning():
+    one, other = (notebooks.normalised(with_widgets(seed)) for seed in (1, 2))
+    assert notebooks.to_bytes(one) == notebooks.to_bytes(other)
+    state = one.metadata.widgets[notebooks.WIDGET_STATE].state
+    box = state[notebooks.code_cells(one)[1].outputs[0].data[notebooks.WIDGET_VIEW].model_id]
+    assert state[box["state"]["children"][0].removeprefix("IPY_MODEL_")]["state"]["value"] == 3
+    assert len(state) == 4
+
+
+def test_what_a_run_leaves_behind_is_taken_out(good):
+    noisy = copy.deepcopy(good)
+    noisy.metadata["papermill"] = {"start_time": "now"}
+    noisy.metadata["language_info"] = {"name": "python", "version": "3.11.7"}
+    for number, cell in enumerate(noisy.cells):
+        cell.id = f"random-{number}"
+        cell.metadata["papermill"] = {"duration": 1.5}
+        cell.metadata["execution"] = {"iopub.status.busy": "now"}
+    clean = notebooks.normalised(noisy)
+    good.metadata["language_info"] = {"name": "python"}
+    assert notebooks.to_bytes(clean) == notebooks.to_bytes(notebooks.normalised(good))
+
+
+def test_pieces_of_a_stream_are_one(good):
+    cell = notebooks.code_cells(good)[1]
+    cell.outputs = [new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
+    cell.outputs.append(new_output("display_data", data={"text/plain": "shown"}))
+    cell.outputs.append(new_output("stream", name="stdout", text="c\n"))
+    merged = notebooks.code_cells(notebooks.normalised(good))[1].outputs
+    assert [output.get("text") for output in merged] == ["a\nb\n", None, "c\n"]
+
+
+def test_a_new_cell_leaves_the_ids_of_the_others_alone(good):
+    longer = copy.deepcopy(good)
+    longer.cells.insert(2, new_code_cell("print('new')", execution_count=1))
+    before = {cell.id for cell in good.cells}
+    after = [cell.id for cell in notebooks.normalised(longer).cells]
+    assert before < set(after) and len(set(after)) == len(after)
+
+
+def test_source_hash_sees_code_and_tags_but_neither_prose_nor_outputs(good):
+    other = copy.deepcopy(good)
+    other.cells[0].source = "# Another title"
+    notebooks.code_cells(other)[1].outputs = []
+    assert notebooks.source_hash(other) == notebooks.source_hash(good)
+    notebooks.code_cells(other)[1].source += "\n"
+    assert notebooks.source_hash(other) != notebooks.source_hash(good)
+
+
+def test_parameters_are_read_with_their_values():
+    notebook = toy_notebook("01_toy", "later = 5", parameters="profile = 'pocket'\nsteps: int = 10\nprint(steps)")
+    assert notebooks.parameters(notebook) == {"profile": "'pocket'", "steps": "10"}
+
+
+def test_a_file_that_is_no_notebook_is_told(tmp_path):
+    (tmp_path / "broken.ipynb").write_text("no json")
+    with pytest.raises(UserError, match="broken.ipynb is not a Jupyter notebook"):
+        notebooks.read(tmp_path / "broken.ipynb")
+
+
+# nbval itself: one changed number must be seen
+
+
+def nbval(path) -> int:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
+    command += ["--nbval-sanitize-with", str(paths.PACKAGE.parent / "tests" / "nbval_sanitize.cfg"), path.name]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))}
+    environment["PYTHONPATH"] = str(paths.PACKAGE.parent)
+    return subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, timeout=120).returncode
+
+
+def test_one_changed_number_turns_nbval_red(tmp_path):
+    path = tmp_path / "toy.ipynb"
+    notebook = toy_notebook("01_toy", "print(f'score {1 / 3:.2f}')", "print('/somewhere/else/notebooks/x took 12.3 s')")
+    for cell in notebook.cells[-2:]:
+        notebook.cells.remove(cell)  # the results cell has no place to write to here
+    for count, (cell, text) in enumerate(zip(notebooks.code_cells(notebook), ("", "score 0.33\n", ""), strict=True), 1):
+        cell.execution_count = count
+        cell.outputs = [new_output("stream", name="stdout", text=text)] if text else []
+    notebooks.code_cells(notebook)[2].outputs = [
+        new_output("stream", name="stdout", text="/home/a/repo/notebooks/x took 0.4 s\n")
+    ]
+    nbformat.write(notebook, path)
+    assert nbval(path) == 0
+    path.write_text(path.read_text().replace("score 0.33", "score 0.34"))
+    assert nbval(path) == 1

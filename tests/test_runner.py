@@ -1,0 +1,204 @@
+"""The runner, on a checkout in miniature: order, scratch and publication, failure, skipping, parameters."""
+
+import json
+import shutil
+
+import pytest
+from toy_notebooks import toy_notebook, write_checkout
+
+from vlm_sae_lib import notebooks, paths, runner
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.runner import NotebookFailed, Run, parse_override, run
+
+PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2, seed]);"
+
+
+def make_checkout(root):
+    """Two notebooks: 01_first draws the cover, 02_second has a parameter of its own."""
+    first = toy_notebook("01_first", "print('seed', seed)", PLOT)
+    next(cell for cell in first.cells if cell.source == PLOT).metadata["tags"] = ["cover"]
+    second = toy_notebook("02_second", "print(steps * 2)", parameters='profile = "pocket"\nseed = 1\nsteps = 10')
+    return write_checkout(root, {"01_first": first, "02_second": second})
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout that was never run."""
+    monkeypatch.setenv("VLM_SAE_ROOT", str(tmp_path))
+    monkeypatch.delenv("VLM_SAE_RUNS", raising=False)
+    return make_checkout(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def once_run(tmp_path_factory):
+    """A checkout after its first run, and what the runner said. Not to be changed: ``run_checkout`` is a copy."""
+    root = make_checkout(tmp_path_factory.mktemp("once"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLM_SAE_ROOT", str(root))
+        patch.delenv("VLM_SAE_RUNS", raising=False)
+        return root, said_by(Run())
+
+
+@pytest.fixture
+def run_checkout(once_run, tmp_path, monkeypatch):
+    shutil.copytree(once_run[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("VLM_SAE_ROOT", str(tmp_path))
+    monkeypatch.delenv("VLM_SAE_RUNS", raising=False)
+    return tmp_path
+
+
+def said_by(plan: Run) -> list[str]:
+    lines: list[str] = []
+    run(plan, lines.append)
+    return lines
+
+
+def break_second(checkout) -> None:
+    path = checkout / "notebooks" / "02_second.ipynb"
+    path.write_text(path.read_text().replace("steps * 2", "steps / 0"))
+
+
+def published(checkout) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((checkout / "notebooks").iterdir())}
+
+
+def test_all_notebooks_run_in_order_and_are_published_with_results_and_cover(once_run, run_checkout):
+    root, lines = once_run
+    assert [line.split()[0] for line in lines] == ["01_first", "01_first", "02_second", "02_second", "2"]
+    assert lines[1].endswith(" s") and str(root / "runs" / "pocket" / "notebooks") in lines[-1]
+    for name in ("01_first", "02_second"):
+        notebook = notebooks.read(run_checkout / "notebooks" / f"{name}.ipynb")
+        assert notebooks.problems(notebook) == []
+        assert json.loads((paths.published_results() / f"{name}.json").read_text())["profile"] == "pocket"
+    assert paths.cover().read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_runs_leave_the_same_bytes(run_checkout):
+    before = published(run_checkout)
+    said_by(Run(force=True, only=("01",)))
+    assert published(run_checkout) == before
+
+
+def test_a_second_call_skips_what_was_made_from_the_same_inputs(run_checkout):
+    lines = said_by(Run())
+    assert len(lines) == 3 and all("up to date" in line for line in lines[:-1])
+
+
+def test_a_second_call_publishes_again_what_was_put_back(run_checkout):
+    path = run_checkout / "notebooks" / "01_first.ipynb"
+    before = path.read_bytes()
+    notebooks.write(path, notebooks.stripped(notebooks.read(path)))
+    assert "up to date" in said_by(Run())[0]
+    assert path.read_bytes() == before
+
+
+def test_changed_inputs_and_lost_outputs_are_no_same_run(run_checkout, monkeypatch):
+    source = notebooks.read(run_checkout / "notebooks" / "02_second.ipynb")
+
+    def same(plan=Run(), source=source):
+        return runner._seconds_of_same_run(plan, "02_second", source) is not None
+
+    assert same()
+    assert not same(Run(overrides={"steps": 7}))
+    changed = notebooks.read(run_checkout / "notebooks" / "02_second.ipynb")
+    changed.cells[1].source += "  # other"
+    assert not same(source=changed)
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "folder_hash", lambda *_: "another library")
+        assert not same()
+    for lost in (paths.results("pocket") / "02_second.json", paths.runs("pocket") / "notebooks" / "02_second.ipynb"):
+        aside = lost.rename(run_checkout / "aside")
+        assert not same()
+        aside.rename(lost)
+    assert same()
+
+
+def test_a_failure_stops_with_its_traceback_and_publishes_nothing(run_checkout):
+    break_second(run_checkout)
+    path = run_checkout / "notebooks" / "01_first.ipynb"
+    path.write_text(path.read_text().replace("Prose.", "Other prose."))
+    before = published(run_checkout)
+    with pytest.raises(NotebookFailed, match="ZeroDivisionError") as failure:
+        said_by(Run())
+    assert "steps / 0" in str(failure.value) and "02_second failed after" in str(failure.value)
+    assert published(run_checkout) == before
+
+
+def test_a_failure_in_the_first_stops_before_the_second(checkout):
+    path = checkout / "notebooks" / "01_first.ipynb"
+    path.write_text(path.read_text().replace("'seed', seed", "seed / 0"))
+    lines: list[str] = []
+    with pytest.raises(NotebookFailed):
+        run(Run(), lines.append)
+    assert not any("02_second" in line for line in lines)
+
+
+def test_a_notebook_that_writes_no_results_is_not_published(checkout):
+    path = checkout / "notebooks" / "02_second.ipynb"
+    path.write_text(path.read_text().replace("write_json(paths", "print(paths"))
+    before = published(checkout)
+    with pytest.raises(NotebookFailed, match="02_second: it wrote no"):
+        said_by(Run())
+    assert published(checkout) == before
+
+
+def test_another_profile_or_value_is_passed_and_not_published(checkout):
+    before = published(checkout)
+    said_by(Run(profile="colab", overrides={"steps": 7}, only=("02",)))
+    executed = notebooks.read(paths.runs("colab") / "notebooks" / "02_second.ipynb")
+    assert any("14\n" in output.get("text", "") for cell in notebooks.code_cells(executed) for output in cell.outputs)
+    assert json.loads((paths.results("colab") / "02_second.json").read_text())["profile"] == "colab"
+    assert published(checkout) == before and not paths.published_results().exists()
+
+
+def test_a_published_run_passes_no_parameter_and_drops_an_injected_cell(checkout):
+    source = notebooks.read(checkout / "notebooks" / "02_second.ipynb")
+    assert Run().parameters(source) == {}
+    injected = source.cells[1].copy()
+    injected.source, injected.metadata = "seed = 99", {"tags": ["injected-parameters"]}
+    source.cells.insert(2, injected)
+    notebooks.write(checkout / "notebooks" / "02_second.ipynb", source)
+    said_by(Run(only=("02",)))
+    assert json.loads((paths.results("pocket") / "02_second.json").read_text())["seed"] == 1
+
+
+def test_an_override_goes_only_where_it_is_known(checkout):
+    plan = Run(overrides={"steps": 7})
+    first, second = (notebooks.read(path) for path in runner.choose(plan))
+    assert plan.parameters(first) == {"profile": "pocket"}
+    assert plan.parameters(second) == {"profile": "pocket", "steps": 7}
+
+
+def test_mistakes_are_told_with_what_would_do(checkout):
+    with pytest.raises(UserError, match="'step'.*seed, steps"):
+        said_by(Run(overrides={"step": 7}))
+    with pytest.raises(UserError, match="'07'.*01_first, 02_second"):
+        said_by(Run(only=("07",)))
+    with pytest.raises(UserError, match="--profile"):
+        said_by(Run(overrides={"profile": "colab"}))
+    (checkout / "notebooks" / "01_first.ipynb").write_text("{")
+    with pytest.raises(UserError, match="01_first.ipynb is not a Jupyter notebook"):
+        said_by(Run())
+
+
+def test_a_folder_without_notebooks_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLM_SAE_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match="no notebook"):
+        said_by(Run())
+
+
+def test_override_values_are_literals_or_words():
+    assert parse_override("steps=7") == ("steps", 7)
+    assert parse_override("layers=[1, 2]") == ("layers", [1, 2])
+    assert parse_override("name=a=b") == ("name", "a=b")
+    for wrong in ("steps", "=7", "a b=7"):
+        with pytest.raises(UserError, match="NAME=VALUE"):
+            parse_override(wrong)
+
+
+def test_the_environment_is_put_back(monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "before")
+    with runner._kernel_environment():
+        assert runner.os.environ["TQDM_DISABLE"] == "1"
+        assert runner.os.environ["PYTHONPATH"].startswith(str(paths.PACKAGE.parent))
+    assert runner.os.environ["TQDM_DISABLE"] == "before"
