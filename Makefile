@@ -38,7 +38,7 @@ book: $(STAMP)
 	@$(PY) -m vlm_sae_lib book
 
 test: $(STAMP) lint
-	$(UNIT) tests --ignore tests/site
+	$(UNIT) tests
 	$(NBVAL) notebooks
 	$(PY) -m vlm_sae_lib book
 	$(PYTEST) tests/site

@@ -92,11 +92,29 @@ def test_a_second_call_publishes_again_what_was_put_back(run_checkout):
     assert path.read_bytes() == before
 
 
+def test_changed_prose_is_published_without_running_again(run_checkout):
+    path = run_checkout / "notebooks" / "01_first.ipynb"
+    path.write_text(path.read_text().replace("Prose.", "Better prose."))
+    assert "up to date" in said_by(Run())[0]
+    notebook = notebooks.read(path)
+    assert "Better prose." in [cell.source for cell in notebook.cells]
+    assert notebooks.problems(notebook) == []
+
+
+def test_code_that_changed_while_it_ran_is_not_published(run_checkout):
+    path = run_checkout / "notebooks" / "01_first.ipynb"
+    path.write_text(path.read_text().replace("'seed', seed", "seed"))
+    before = published(run_checkout)
+    with pytest.raises(NotebookFailed, match="01_first: its code has changed"):
+        runner.publish(["01_first", "02_second"])
+    assert published(run_checkout) == before
+
+
 def test_changed_inputs_and_lost_outputs_are_no_same_run(run_checkout, monkeypatch):
     source = notebooks.read(run_checkout / "notebooks" / "02_second.ipynb")
 
-    def same(plan=Run(), source=source):
-        return runner._seconds_of_same_run(plan, "02_second", source) is not None
+    def same(plan=None, source=source):
+        return runner._seconds_of_same_run(plan or Run(), "02_second", source) is not None
 
     assert same()
     assert not same(Run(overrides={"steps": 7}))
@@ -115,8 +133,6 @@ def test_changed_inputs_and_lost_outputs_are_no_same_run(run_checkout, monkeypat
 
 def test_a_failure_stops_with_its_traceback_and_publishes_nothing(run_checkout):
     break_second(run_checkout)
-    path = run_checkout / "notebooks" / "01_first.ipynb"
-    path.write_text(path.read_text().replace("Prose.", "Other prose."))
     before = published(run_checkout)
     with pytest.raises(NotebookFailed, match="ZeroDivisionError") as failure:
         said_by(Run())

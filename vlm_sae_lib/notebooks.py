@@ -88,6 +88,24 @@ def stripped(notebook: NotebookNode) -> NotebookNode:
     return copy
 
 
+def grafted(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
+    """The source notebook with the outputs of a run of its code: prose may have changed since, code may not.
+
+    Raises:
+        ValueError: the code differs.
+    """
+    if source_hash(source) != source_hash(executed):
+        raise ValueError("its code has changed since it was run")
+    copy = stripped(source)
+    for key in ("widgets", "language_info"):
+        if key in executed.metadata:
+            copy.metadata[key] = executed.metadata[key]
+    ran = [cell for cell in code_cells(executed) if not INJECTED_TAGS & set(tags(cell))]
+    for cell, made in zip(code_cells(copy), ran, strict=True):
+        cell.outputs, cell.execution_count = made.outputs, made.execution_count
+    return copy
+
+
 def normalised(notebook: NotebookNode) -> NotebookNode:
     """A copy of an executed notebook without anything that differs between two equal runs."""
     copy = nbformat.from_dict(notebook)

@@ -5,10 +5,11 @@ import base64
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ PUBLISHED_PROFILE = "pocket"
 CELL_SECONDS = 1800  # a published run's cell that takes longer hangs
 QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # a kernel warns about its transport each time; errors come as outputs
 VERSIONS = ("torch", "numpy", "scipy", "pandas", "matplotlib", "transformers", "open_clip_torch")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 KERNEL_ENVIRONMENT = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1"}
 
 
@@ -70,7 +72,7 @@ def run(plan: Run, say: Callable[[str], None]) -> Path:
         seconds = _execute(plan, name, source)
         say(f"{name:<30} {seconds:6.1f} s")
     if plan.published:
-        publish({name: folder / f"{name}.ipynb" for name in sources})
+        publish(list(sources))
     say(f"{len(sources)} notebooks in {time.perf_counter() - started:.1f} s: {folder}")
     return folder
 
@@ -98,14 +100,22 @@ def parse_override(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def publish(executed: dict[str, Path]) -> None:
-    """Put executed notebooks, their results and the cover picture in the place of the published ones.
+def publish(names: Sequence[str]) -> None:
+    """Put the outputs of the last runs, their results and the cover picture in the place of the published ones.
 
     Nothing is written unless every notebook is fit to be published; ``NotebookFailed`` says what is wrong.
     """
-    ready = {name: notebooks.normalised(notebooks.read(path)) for name, path in executed.items()}
-    faults = [f"{name}: {fault}" for name, notebook in ready.items() for fault in notebooks.problems(notebook)]
-    faults += [f"{name}: it wrote no {_results(name)}" for name in ready if not _results(name).exists()]
+    scratch = paths.runs(PUBLISHED_PROFILE) / "notebooks"
+    ready, faults = {}, []
+    for name in names:
+        source, executed = (notebooks.read(folder / f"{name}.ipynb") for folder in (paths.notebooks(), scratch))
+        try:
+            ready[name] = notebooks.normalised(notebooks.grafted(source, executed))
+            faults += [f"{name}: {problem}" for problem in notebooks.problems(ready[name])]
+        except ValueError as error:
+            faults.append(f"{name}: {error}")
+        if not _results(name).exists():
+            faults.append(f"{name}: it wrote no {_results(name)}")
     if faults:
         raise NotebookFailed("Not published:\n  " + "\n  ".join(faults))
     for name, notebook in ready.items():
@@ -164,7 +174,8 @@ def _execute(plan: Run, name: str, source: notebooks.NotebookNode) -> float:
             )
     except PapermillExecutionError as error:
         seconds = time.perf_counter() - started
-        raise NotebookFailed(f"{error}\n{name} failed after {seconds:.1f} s; as far as it came: {output}") from error
+        told = COLOURS.sub("", str(error)).strip()
+        raise NotebookFailed(f"{told}\n{name} failed after {seconds:.1f} s; as far as it came: {output}") from error
     except (RuntimeError, TimeoutError) as error:  # a kernel that died, a cell that hangs
         raise NotebookFailed(f"{name}: {error}\nas far as it came: {output}") from error
     seconds = time.perf_counter() - started

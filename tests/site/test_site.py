@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from conftest import facts_of, serve
+from browsing import PHONE, facts_of, serve
 from playwright.sync_api import expect
 
 from vlm_sae_lib import paths
@@ -79,7 +79,7 @@ def test_the_checks_see_each_kind_of_fault(browser, tmp_path):
     assert bad.outside_requests == ["https://example.org/outside.js"]
     assert any("missing.json" in request for request in bad.failed_requests)
     assert len(bad.images_without_alt) == 1
-    assert bad.sideways[390] >= 2000
+    assert bad.sideways[PHONE["width"]] >= 2000
     assert "/nowhere.html" in bad.links
 
 
@@ -137,7 +137,7 @@ def test_choosing_a_neuron_changes_the_caption(visit):
 
 def test_the_panel_works_with_a_mouse_on_a_phone(visit):
     page = visit.open(STEERING)
-    page.set_viewport_size({"width": 390, "height": 844})
+    page.set_viewport_size(PHONE)
     strength, _, caption = panel(page)
     strength.scroll_into_view_if_needed()
     box = strength.bounding_box()
