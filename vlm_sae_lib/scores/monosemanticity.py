@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores.inputs import activation_matrix, unit_embeddings
 from vlm_sae_lib.scores.pairs import weight_blocks, weighted_cosine
 
@@ -62,7 +63,8 @@ def ms_bootstrap(
         row += np.bincount(rng.integers(n_images, size=n_images), minlength=n_images).astype(np.uint16)
     scores = np.full((n_resamples, n_neurons), np.nan) if per_neuron else None
     total, defined = np.zeros(n_resamples), np.zeros(n_resamples, dtype=np.int64)
-    for neurons, weights in weight_blocks(matrix, unit.shape[1]):
+    blocks = weight_blocks(matrix, unit.shape[1])
+    for neurons, weights in progress(blocks, "Bootstrap over pictures", unit="block"):
         for resample, multiplicity in enumerate(drawn):
             values = weighted_cosine(weights, unit, multiplicity.astype(np.float64))
             if scores is not None:
