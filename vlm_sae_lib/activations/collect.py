@@ -163,7 +163,7 @@ def _rows(tower: Tower, pictures: PictureSource, metadata: dict, ids: np.ndarray
         name = pictures.names[bad] if hasattr(pictures, "names") else f"picture {bad}"
         if torch.isfinite(acts).all():
             raise UserError(f"An activation of {name} is too large for float16: collect into a float32 store.")
-        raise UserError(f"{tower.name} {hook_point} gives activations of {name} that are not finite: check its weights.")
+        raise UserError(f"{tower.name} {hook_point} is not finite for {name}: check its weights.")
     indices = None if hook_point == PROJECTION else token_indices(rule, tower.tokens(hook_point), ids, seed)
     token = np.full((len(ids), 1), -1, dtype=np.int64) if indices is None else indices
     return {

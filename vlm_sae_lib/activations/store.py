@@ -38,6 +38,8 @@ class ActivationStore:
         self.dim: int = metadata["dim"]
         self._files = [path / SHARDS / shard["file"] for shard in metadata["shards"]]
         self._starts = np.cumsum([0, *(shard["rows"] for shard in metadata["shards"])])
+        # Each store maps its files anew: a map kept by path would outlive a store that is deleted and made again.
+        self._shard = lru_cache(maxsize=256)(self._map_shard)
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "ActivationStore":
@@ -130,17 +132,16 @@ class ActivationStore:
     def _column(self, name: str) -> np.ndarray:
         return np.concatenate([self._shard(i)[name].numpy() for i in range(len(self._files))])
 
-    def _shard(self, index: int) -> dict[str, Tensor]:
+    def _map_shard(self, index: int) -> dict[str, Tensor]:
         try:
-            return _mapped(self._files[index])
+            return map_tensors(self._files[index])
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             file = self._files[index]
             raise UserError(f"The shard {file} cannot be read: delete the store and collect again.") from error
 
 
-@lru_cache(maxsize=256)
-def _mapped(file: Path) -> dict[str, Tensor]:
-    """A shard's tensors over the mapped file: only the rows that are used are ever read.
+def map_tensors(file: Path) -> dict[str, Tensor]:
+    """A safetensors file's tensors over the mapped file: only the rows that are used are ever read.
 
     ``torch.from_file`` keeps no file descriptor, so that a store of thousands of shards needs none either.
     """

@@ -83,6 +83,9 @@ def _load_module(path: str, spec: str) -> tuple[nn.Module, set[str]]:
         options: dict[str, Any] = {"output_loading_info": True}
         if config.model_type == "clip" or with_projection:
             factory = transformers.CLIPVisionModelWithProjection
+            if vision is not None:  # the whole model's configuration decides how wide the projection is
+                vision.projection_dim = config.projection_dim
+                options["config"] = vision
         else:
             factory = transformers.AutoModel
             if vision is not None:
