@@ -8,7 +8,8 @@ in a genus (there: 10,000 species in 4,884 genera). It was drawn up before any m
 from dataclasses import dataclass
 from functools import cache
 
-RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+from vlm_sae_lib.taxonomy import RANKS
+
 PATTERNS = ("plain", "spotted", "banded", "lined")
 COLOURS = {
     "red": (214, 48, 49),

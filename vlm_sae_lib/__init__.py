@@ -1,0 +1,40 @@
+"""Sparse autoencoders in vision-language models: a companion to Pach et al., arXiv 2504.02821.
+
+pictures → tower → activation store → SAE → latents → statistics → scores → figures. The public names below are loaded
+when first asked for, so that ``import vlm_sae_lib`` costs nothing.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "errors": ("UserError",),
+    "profiles": ("Profile", "load_profile"),
+    "pictures": ("PictureSource", "load_pictures"),
+    "pocket.world": ("PocketPictures", "pocket_pictures"),
+    "taxonomy": ("lca_depth", "taxon_path"),
+    "towers": ("Tower", "load_tower"),
+    "activations": ("ActivationStore", "collect_activations"),
+    "sae": ("SaeConfig", "SparseAutoencoder", "train_sae", "train_saes"),
+    "scores.monosemanticity": ("monosemanticity_score", "ms_bootstrap"),
+    "scores.statistics": ("NeuronStatistics",),
+    "scores.uniqueness": ("uniqueness",),
+    "scores.hierarchy": ("level_depth", "neuron_depth"),
+    "steering": ("Vlm", "load_vlm", "pushed", "steered"),
+    "results": ("Results", "published"),
+    "workbench": ("Workbench",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str):
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
