@@ -60,8 +60,8 @@ def test_gradients_agree_with_autograd(kind, dead_share):
     dead = torch.arange(WIDTH) < dead_share * WIDTH
     expected_loss, expected = oracle_gradients(weights, x, config, groups, dead, 6)
     loss, found = kernel_gradients(weights, x, config, groups, dead, 6)
-    assert loss.reconstruction == pytest.approx(float(expected_loss.reconstruction), rel=1e-5)
-    assert loss.auxiliary == pytest.approx(float(expected_loss.auxiliary), rel=1e-5)
+    assert loss.reconstruction == pytest.approx(expected_loss.reconstruction.item(), rel=1e-5)
+    assert loss.auxiliary == pytest.approx(expected_loss.auxiliary.item(), rel=1e-5)
     assert (loss.auxiliary > 0) == (dead_share > 0)
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-5, msg=name)

@@ -59,13 +59,13 @@ class SparseAutoencoder:
         width, dim = self.b_enc.numel(), self.b_dec.numel()
         if self.w_enc.shape != (dim, width) or self.w_dec.shape != (width, dim) or sum(self.group_sizes) != width:
             shapes = f"{tuple(self.w_enc.shape)}, {tuple(self.w_dec.shape)}, groups {self.group_sizes}"
-            raise UserError(f"the SAE's tensors do not fit {dim} dimensions and {width} latents ({shapes}): file damaged?")
+            raise UserError(f"the SAE's tensors do not fit {dim} dimensions and {width} latents ({shapes}).")
         if self.kind == "top_k" and not 1 <= (self.k or 0) <= width:
             raise UserError(f"a top_k SAE needs k from 1 to its {width} latents, and this one has k={self.k}.")
         if self.kind in (*BATCH_TOP_K_KINDS, "jump_relu"):
             count = 1 if self.kind in BATCH_TOP_K_KINDS else width
             if self.threshold is None or self.threshold.numel() != count:
-                raise UserError(f"a {self.kind} SAE needs {count} threshold value(s): the file is damaged or another kind.")
+                raise UserError(f"a {self.kind} SAE needs {count} threshold value(s): is the file of another kind?")
             if (self.threshold == -1).all():
                 raise UserError(
                     f"the threshold of this {self.kind} SAE is -1, never learned: train it beyond its threshold start, "
@@ -74,7 +74,7 @@ class SparseAutoencoder:
         for name in ("w_enc", "b_enc", "w_dec", "b_dec", "threshold"):
             value = getattr(self, name)
             if value is not None and not torch.isfinite(value).all():
-                raise UserError(f"the SAE's {name} holds NaN or infinity: its training diverged or the file is damaged.")
+                raise UserError(f"the SAE's {name} holds NaN or infinity: train it anew or fetch the file again.")
 
     def __repr__(self) -> str:
         return f"SparseAutoencoder({self.kind}, {self.dim} -> {self.n_latents}, k={self.k}, {self.hash[:12]})"

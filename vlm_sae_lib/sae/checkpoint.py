@@ -20,7 +20,8 @@ def write(folder: Path, run: dict[str, Any], tensors: dict[str, Tensor], facts: 
     try:
         files.write_bytes(folder / NAME, safetensors.torch.save(tensors, metadata=text))
     except OSError as error:
-        raise UserError(f"no checkpoint can be written to {folder} ({error.strerror}): choose a path you may write.") from error
+        reason = f"no checkpoint can be written to {folder} ({error.strerror})"
+        raise UserError(f"{reason}: choose a path you may write.") from error
 
 
 def read(folder: Path, run: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]] | None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from vlm_sae_lib.errors import UserError
@@ -44,9 +45,9 @@ class SaeConfig:
     threshold_momentum: float | None = None
     """Momentum of the threshold's moving average; ``None``: a memory of 2 % of the run, at most the paper's .999."""
     dead_window: int | None = None
-    """Samples without firing after which a latent counts as dead; ``None``: 5 % of the run, at most the paper's 10^7."""
+    """Samples without firing after which a latent is dead; ``None``: 5 % of the run, at most the paper's 10^7."""
     aux_coefficient: float = 0.03
-    """Weight of the aux-k loss, which lets dead latents explain the residual (paper: .03); relu and jump_relu: unused."""
+    """Weight of the aux-k loss, by which dead latents explain the residual (paper: .03); relu and jump_relu: unused."""
     l1_coefficient: float = 0.1
     """Weight of the mean L1 norm of the latents (relu), for inputs scaled to E‖x‖² = 1."""
     l0_coefficient: float = 1.0
@@ -69,19 +70,25 @@ class SaeConfig:
         object.__setattr__(self, "group_fractions", tuple(float(fraction) for fraction in self.group_fractions))
         if self.kind not in KINDS:
             raise UserError(f"SaeConfig kind={self.kind!r} is unknown: choose one of {', '.join(KINDS)}.")
-        for name in ("k", "steps", "batch_size", "warmup", "dead_window"):
+        for name, least in (("k", 1), ("steps", 1), ("batch_size", 1), ("warmup", 1), ("dead_window", 1), ("seed", 0)):
             value = getattr(self, name)
-            if value is not None and (value != int(value) or value < 1):
-                raise UserError(f"SaeConfig {name}={value!r} must be a whole number of at least 1.")
+            if value is not None and not (isinstance(value, Integral) and value >= least):
+                raise UserError(f"SaeConfig {name}={value!r} must be a whole number of at least {least}.")
         positive = ("expansion", "lr", "bandwidth")
         for name in (*positive, "threshold_start", "aux_coefficient", "l1_coefficient", "l0_coefficient"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and (value > 0 if name in positive else value >= 0)):
+            number = value is None or (isinstance(value, Real) and math.isfinite(value))
+            if not number or (value is not None and (value <= 0 if name in positive else value < 0)):
                 raise UserError(f"SaeConfig {name}={value!r} must be {'positive' if name in positive else '>= 0'}.")
         if not 0 <= self.lr_decay <= 1:
             raise UserError(f"SaeConfig lr_decay={self.lr_decay!r} must be a fraction of the run, from 0 to 1.")
         if self.threshold_momentum is not None and not 0 <= self.threshold_momentum < 1:
             raise UserError(f"SaeConfig threshold_momentum={self.threshold_momentum!r} must be at least 0 and below 1.")
+        if self.threshold_start is not None and self.threshold_start >= self.steps:
+            raise UserError(
+                f"SaeConfig threshold_start={self.threshold_start!r} is not before the last of {self.steps} steps: the "
+                "inference threshold would never be learned."
+            )
         fractions = self.group_fractions
         if not fractions or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
             raise UserError(f"SaeConfig group_fractions={fractions!r} must be fractions that sum to 1.")
@@ -105,9 +112,13 @@ class SaeConfig:
         """
         width = self.n_latents(dim)
         if width < 1:
-            raise UserError(f"SaeConfig expansion={self.expansion} leaves no latent for {dim}-wide activations: raise it.")
+            raise UserError(
+                f"SaeConfig expansion={self.expansion} leaves no latent for {dim}-wide activations: raise it."
+            )
         if self.kind != "relu" and self.k > width:
-            raise UserError(f"SaeConfig k={self.k} exceeds the {width} latents of this SAE: lower k or raise expansion.")
+            raise UserError(
+                f"SaeConfig k={self.k} exceeds the {width} latents of this SAE: lower k or raise expansion."
+            )
         memory = min(1000, max(1, self.steps // 50))
 
         def chosen(value: Any, rule: Any) -> Any:

@@ -50,7 +50,8 @@ def _write(sae: SparseAutoencoder, path: str | Path, probe: dict[str, Tensor] | 
             if probe is not None:
                 files.write_bytes(folder / PROBE, safetensors.torch.save(probe))
     except OSError as error:
-        raise UserError(f"the SAE cannot be written to {path} ({error.strerror}): choose a path you may write.") from error
+        reason = f"the SAE cannot be written to {path} ({error.strerror})"
+        raise UserError(f"{reason}: choose a path you may write.") from error
     return path
 
 
@@ -109,7 +110,9 @@ def read(path: Path) -> SparseAutoencoder:
 def _ours(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> SparseAutoencoder:
     facts = dict(config["metadata"])
     if facts.get("schema") != SCHEMA:
-        raise UserError(f"{path} is an SAE of schema {facts.get('schema')}, this library reads {SCHEMA}: update one of them.")
+        raise UserError(
+            f"{path} is an SAE of schema {facts.get('schema')}, this library reads {SCHEMA}: update one of them."
+        )
     kind, threshold = facts["kind"], tensors.get("threshold")
     if kind in BATCH_TOP_K_KINDS and threshold is not None:
         threshold = threshold[0]
@@ -139,8 +142,10 @@ def _sae_lens(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) ->
     if config.get("normalize_activations", "none") not in ("none", False, "expected_average_only_in"):
         raise UserError(f"{path} normalises its inputs at run time ({config['normalize_activations']}): not supported.")
     if config.get("reshape_activations", "none") != "none":
-        raise UserError(f"{path} reshapes its inputs ({config['reshape_activations']}): flatten them and export it anew.")
-    if not torch.equal(tensors.get("scaling_factor", torch.ones(1)), torch.ones_like(tensors.get("scaling_factor", torch.ones(1)))):
+        raise UserError(
+            f"{path} reshapes its inputs ({config['reshape_activations']}): flatten them and export it anew."
+        )
+    if (tensors.get("scaling_factor", torch.ones(1)) != 1).any():
         raise UserError(f"{path} has finetuned scaling factors: fold them into its decoder and export it anew.")
     w_enc, b_enc, w_dec, b_dec = (tensors[name].float() for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
     if not config.get("apply_b_dec_to_input", True):

@@ -94,10 +94,11 @@ def _tensors_only(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} needs unpickling, which can run any code, or is no torch file: save its state_dict alone and load that."
+            f"{path} needs unpickling, which can run any code, or is no torch file: save its state_dict alone."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no readable torch file ({str(error).splitlines()[0]}): fetch it again.") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} is no readable torch file ({reason}): fetch it again.") from error
     if not isinstance(state, dict):
         raise UserError(f"{path} holds a {type(state).__name__}, not a state dict: save the SAE's state_dict.")
     return state

@@ -63,10 +63,19 @@ def batch_top_k_active(pre: Float[Tensor, "batch latents"], k: int, guess: float
 
 def per_sample_top_k_active(pre: Float[Tensor, "batch latents"], k: int) -> Active:
     """The k largest positive pre-activations of each sample."""
-    top = pre.topk(k, dim=1, sorted=False).indices.numpy()
-    flat = np.sort((top + np.arange(len(top))[:, None] * pre.shape[1]).ravel())
-    values = pre.numpy().ravel()[flat]
-    return Active(flat[values > 0], torch.from_numpy(values[values > 0]), tuple(pre.shape))
+    values, width = pre.numpy(), pre.shape[1]
+    # Partition each row for its k-th largest value; only what reaches it is looked at again.
+    cut = np.partition(values, width - k, axis=1)[:, width - k, None]
+    flat = np.flatnonzero((values >= cut) & (values > 0))
+    kept = values.ravel()[flat]
+    samples = flat // width
+    if len(flat) > k * len(values):  # ties at a cut: the first latents of that sample stay
+        order = np.lexsort((flat, -kept, samples))
+        rank = np.arange(len(flat)) - np.searchsorted(samples, samples)
+        keep = np.zeros(len(flat), dtype=bool)
+        keep[order] = rank < k
+        flat, kept = flat[keep], kept[keep]
+    return Active(flat, torch.from_numpy(kept), tuple(pre.shape))
 
 
 @dataclass
@@ -177,7 +186,11 @@ def _products_at(bounds: np.ndarray, columns: Tensor, left: Tensor, right: Tenso
     """⟨left[row], right[column]⟩ at the pairs alone, rows given by their bounds."""
     if _sampled_products_work():
         pattern = torch.sparse_csr_tensor(
-            torch.from_numpy(bounds), columns, torch.zeros(len(columns)), (len(left), len(right)), check_invariants=False
+            torch.from_numpy(bounds),
+            columns,
+            torch.zeros(len(columns)),
+            (len(left), len(right)),
+            check_invariants=False,
         )
         return torch.sparse.sampled_addmm(pattern, left, right.T, beta=0.0).values()
     rows = torch.from_numpy(np.repeat(np.arange(len(left)), np.diff(bounds)))

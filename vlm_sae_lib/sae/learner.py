@@ -10,7 +10,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import kernels
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, SaeConfig
-from vlm_sae_lib.sae.initialise import Weights, initial_weights
+from vlm_sae_lib.sae.initialise import initial_weights
 from vlm_sae_lib.sae.log import TrainingLog, is_logged
 from vlm_sae_lib.sae.losses import training_latents, training_loss
 from vlm_sae_lib.sae.selection import above, per_sample_top_k
