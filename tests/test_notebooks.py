@@ -311,7 +311,7 @@ def nbval(path) -> int:
     command += ["--nbval-sanitize-with", str(paths.PACKAGE.parent / "tests" / "nbval_sanitize.cfg"), path.name]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))}
     environment["PYTHONPATH"] = str(paths.PACKAGE.parent)
-    return subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, timeout=120).returncode
+    return subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, timeout=280).returncode
 
 
 def test_one_changed_number_turns_nbval_red(tmp_path):

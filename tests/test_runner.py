@@ -10,6 +10,7 @@ from vlm_sae_lib import notebooks, paths, runner
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.runner import NotebookFailed, Run, parse_override, run
 
+THIS_LIBRARY = "as it is"  # so that these tests pass also while somebody edits the library
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2, seed]);"
 
 
@@ -36,6 +37,7 @@ def once_run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLM_SAE_ROOT", str(root))
         patch.delenv("VLM_SAE_RUNS", raising=False)
+        patch.setattr(runner, "library_hash", lambda: THIS_LIBRARY)
         return root, said_by(Run())
 
 
@@ -44,6 +46,7 @@ def run_checkout(once_run, tmp_path, monkeypatch):
     shutil.copytree(once_run[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("VLM_SAE_ROOT", str(tmp_path))
     monkeypatch.delenv("VLM_SAE_RUNS", raising=False)
+    monkeypatch.setattr(runner, "library_hash", lambda: THIS_LIBRARY)
     return tmp_path
 
 
@@ -122,7 +125,7 @@ def test_changed_inputs_and_lost_outputs_are_no_same_run(run_checkout, monkeypat
     changed.cells[1].source += "  # other"
     assert not same(source=changed)
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "folder_hash", lambda *_: "another library")
+        patch.setattr(runner, "library_hash", lambda: "another library")
         assert not same()
     for lost in (paths.results("pocket") / "02_second.json", paths.runs("pocket") / "notebooks" / "02_second.ipynb"):
         aside = lost.rename(run_checkout / "aside")

@@ -130,11 +130,16 @@ def inputs(plan: Run, source: notebooks.NotebookNode) -> dict[str, Any]:
     return {
         "cells": notebooks.source_hash(source),
         "parameters": plan.parameters(source),
-        "library": folder_hash(paths.PACKAGE, ("*.py", "*.js", "*.css", "*.html")),
+        "library": library_hash(),
         "data": {part.name: folder_hash(part) for part in (paths.pocket(), paths.published())},
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
     }
+
+
+def library_hash() -> str:
+    """Hash of the library's code."""
+    return folder_hash(paths.PACKAGE, ("*.py", "*.js", "*.css", "*.html"))
 
 
 def _check_overrides(plan: Run, sources: dict[str, notebooks.NotebookNode]) -> None:
