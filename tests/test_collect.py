@@ -213,7 +213,7 @@ def test_a_place_that_is_not_for_stores_is_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"dtype": "bfloat16"}, {"batch_size": 0}, {"tokens": "max"},
-                                     {"pictures_per_shard": 0}])
+                                     {"pictures_per_shard": 0}, {"seed": -1}])
 def test_wrong_options_are_refused_before_anything_is_written(folder, tmp_path, options):
     with pytest.raises(UserError):
         run(folder, tmp_path / "store", **options)
@@ -230,7 +230,7 @@ def test_an_activation_that_is_not_finite_names_the_picture(tmp_path):
         inner = tower.preprocess
         tower.preprocess = lambda p, inner=inner, huge=huge: inner(p) * (huge if p.getpixel((0, 0))[0] else 1)
         with pytest.raises(UserError, match=words):
-            collect_activations(tower, tmp_path / "pictures", "block_0", tmp_path / dtype, dtype=dtype)
+            collect_activations(tower, tmp_path / "pictures", "block_0", tmp_path / dtype, tokens="mean", dtype=dtype)
 
 
 def test_the_command_names_unreadable_pictures_on_every_run(folder, tmp_path, capsys):

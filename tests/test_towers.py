@@ -215,6 +215,12 @@ def test_an_unknown_spec_is_one_clear_sentence(spec):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_clear_sentence(device):
+    with pytest.raises(UserError, match="no device"):
+        load_tower("pocket", device=device)
+
+
 def test_weights_trained_with_quick_gelu_are_refused_for_a_model_without(monkeypatch):
     import open_clip
 

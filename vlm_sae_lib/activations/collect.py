@@ -62,6 +62,8 @@ def collect_activations(
         raise UserError(f"Unknown dtype {dtype!r}: a store holds {' or '.join(DTYPES)}.")
     if batch_size < 1 or (pictures_per_shard is not None and pictures_per_shard < 1):
         raise UserError("The batch size and the pictures per shard must be at least 1.")
+    if seed < 0:
+        raise UserError(f"The seed must not be negative, as {seed} is.")
     _refuse_inside_pictures(pictures, out)
     request = {
         "schema": SCHEMA,

@@ -166,8 +166,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise UserError(f"There is no activation store at {path}: it has no {METADATA}.")
     try:
         metadata = read_json(path / METADATA)
-        if metadata["schema"] == SCHEMA and {"id", "dim", "shards", "complete", "dtype"} <= metadata.keys():
-            return metadata
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path / METADATA} is not the metadata of an activation store.") from error
-    raise UserError(f"{path / METADATA} is of schema {metadata['schema']}; this version reads schema {SCHEMA}.")
+    except ValueError:  # not JSON, or not text
+        metadata = None
+    if not isinstance(metadata, dict) or not {"schema", "id", "dim", "rows", "shards", "complete"} <= metadata.keys():
+        raise UserError(f"{path / METADATA} is not the metadata of an activation store.")
+    if metadata["schema"] != SCHEMA:
+        raise UserError(f"{path / METADATA} is of schema {metadata['schema']}; this version reads schema {SCHEMA}.")
+    return metadata

@@ -25,9 +25,9 @@ def load_tower(spec: str, *, device: str | torch.device | None = None) -> Tower:
             ``open_clip:<model>/<tag or file>``, also ``open_clip:local-dir:<folder>``; ``hf:<repo id or folder>``.
 
     Raises:
-        UserError: an unknown spec, a missing folder, weights that do not fit.
+        UserError: an unknown spec or device, a missing folder, weights that do not fit.
     """
-    device = choose_device(device)
+    device = _usable_device(device)
     kind, _, rest = spec.partition(":")
     if kind == "pocket":
         return _load_pocket(spec, rest or "clip", device)
@@ -43,6 +43,15 @@ def load_tower(spec: str, *, device: str | torch.device | None = None) -> Tower:
             raise UserError(f"{spec} names a folder that does not exist: {folder}.")
         return load_transformers(rest, spec=spec, name=spec, device=device)
     raise UserError(f"Unknown tower {spec!r}: known are {KNOWN_SPECS}.")
+
+
+def _usable_device(device: str | torch.device | None) -> torch.device:
+    try:
+        chosen = choose_device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # torch knows no such device, or was built without it
+        raise UserError(f"There is no device {device!r} here: leave it out, or name cpu or cuda.") from error
+    return chosen
 
 
 def _load_open_clip(spec: str, rest: str, device: torch.device) -> Tower:
