@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class SparseAutoencoder:
     def device(self) -> torch.device:
         return self.w_enc.device
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) over kind, k, groups and weights: two SAEs with one hash compute the same."""
         digest = hashlib.sha256(repr((self.kind, self.k, self.group_sizes)).encode())

@@ -39,10 +39,15 @@ def export(sae: SparseAutoencoder, path: str | Path, format: str) -> Path:
     return _write(sae, path, None)
 
 
-def _write(sae: SparseAutoencoder, path: str | Path, probe: dict[str, Tensor] | None) -> Path:
-    path = Path(path)
+def check_target(path: Path) -> None:
+    """Raise ``UserError`` where writing an SAE to ``path`` would replace something else."""
     if path.exists() and not (path.is_dir() and ((path / CONFIG).exists() or not any(path.iterdir()))):
         raise UserError(f"{path} exists and is no SAE folder: give a new path or an SAE to replace.")
+
+
+def _write(sae: SparseAutoencoder, path: str | Path, probe: dict[str, Tensor] | None) -> Path:
+    path = Path(path)
+    check_target(path)
     try:
         with files.whole_folder(path) as folder:
             files.write_json(folder / CONFIG, config_of(sae))

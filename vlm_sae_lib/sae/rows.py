@@ -53,7 +53,7 @@ class Rows:
         facts: dict[str, Any] = {"rows": self.n, "dim": self.dim}
         if self.is_store:
             metadata = dict(getattr(self.source, "metadata", {}))
-            kept = ("tower", "tower_spec", "weights_hash", "hook_point", "tokens", "token_rule", "source", "pictures")
+            kept = ("tower", "weights_hash", "hook_point", "tokens", "preprocessing", "source", "fingerprint")
             facts["store"] = str(getattr(self.source, "id", ""))
             return facts | {name: metadata[name] for name in kept if name in metadata}
         facts["array_sha256"] = hashlib.sha256(np.ascontiguousarray(self._rows.numpy())).hexdigest()
