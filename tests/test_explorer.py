@@ -19,12 +19,12 @@ MULTIPLES = (0, 0.5, 2)
 @pytest.fixture(scope="module")
 def neurons():
     tops = tiny_pictures(3, seed=9)
-    return [Neuron(3, "beetle <b>", 4.0, tops), Neuron(4, "red", 3.0, tops[:1])]
+    return [Neuron(3, "beetle <b>", 30.0, tops), Neuron(4, "red", 20.0, tops[:1])]
 
 
 @pytest.fixture(scope="module")
 def pictures():
-    return dict(zip(["a finch", "a 'white' page"], tiny_pictures(2), strict=True))
+    return dict(zip(["a finch", "a 'white' page"], tiny_pictures(4)[2:], strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def test_the_panel_answers_as_its_controls_move(pictures, neurons):
     picture, neuron, strength, keep_error = controls.children
     shown = view.value
     picture.value, neuron.value, strength.value = "a 'white' page", 1, 6.0
-    with steered(vlm, sae, {4: 18.0}):
+    with steered(vlm, sae, {4: 120.0}):
         assert f"<b>{vlm.answer(pictures[picture.value], PROMPTS[0], max_new_tokens=6)}</b>" in text.value
-    assert "18.00 on every token" in text.value and view.value != shown
+    assert "120.00 on every token" in text.value and view.value != shown
     keep_error.value = True
     with steered(vlm, sae, {}, keep_error=True):
         assert vlm.answer(pictures[picture.value], PROMPTS[0], max_new_tokens=6) in text.value
@@ -123,7 +123,7 @@ def test_keys_move_the_caption_and_mark_what_changed(page, data):
     for step in (1, 2, 3):
         page.keyboard.press("ArrowRight")
         assert caption.inner_text() == said(0, 0, step)
-    assert slider.get_attribute("aria-valuetext") == "2 × its maximum = 8.00 on every token"
+    assert slider.get_attribute("aria-valuetext") == "2 × its maximum = 60.00 on every token"
     before, after = said(0, 0, 0).split(), said(0, 0, 3).split()
     assert set(after) - set(before) <= set(caption.locator("mark").all_inner_texts())
     page.get_by_role("combobox", name="neuron").select_option(index=1)
