@@ -1,0 +1,89 @@
+"""Kinds of neurons side by side, and the codes that mean nothing."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.scores import comparison
+from vlm_sae_lib.scores.monosemanticity import monosemanticity_score, ms_bootstrap
+
+
+@pytest.fixture
+def clustered():
+    """60 pictures in three clusters; latents 0 to 2 fire on one cluster each, latent 3 on one picture, 4 on none."""
+    rng = np.random.default_rng(0)
+    cluster = np.arange(60) % 3
+    embeddings = np.eye(3)[cluster] + rng.normal(0, 0.1, (60, 3))
+    latents = np.zeros((60, 5))
+    for latent in range(3):
+        latents[cluster == latent, latent] = rng.uniform(1, 2, 20)
+    latents[7, 3] = 1
+    return sp.csr_matrix(latents), embeddings
+
+
+def test_score_holds_ms_its_draws_and_the_pictures(clustered):
+    latents, embeddings = clustered
+    scored = comparison.score(latents, embeddings, resamples=20, seed=3)
+    np.testing.assert_array_equal(scored.ms, monosemanticity_score(latents, embeddings))
+    np.testing.assert_array_equal(scored.draws, ms_bootstrap(latents, embeddings, 20, 3, per_neuron=True))
+    assert scored.pictures.tolist() == [20, 20, 20, 1, 0]
+    assert scored.kept().tolist() == [True, True, True, False, False]
+    mean = scored.mean()
+    assert mean.interval.low < mean.value < mean.interval.high
+    assert mean.value == pytest.approx(np.nanmean(scored.ms))
+    assert scored.kept(21).sum() == 0 and np.isnan(scored.mean(21).value)
+
+
+def test_differences_are_paired_and_shares_count(clustered):
+    latents, embeddings = clustered
+    scored = comparison.score(latents, embeddings, resamples=20)
+    itself = scored.minus(scored)
+    assert itself.value == itself.interval.low == itself.interval.high == 0
+    noise = comparison.score(comparison.shuffled_code(latents, 1), embeddings, resamples=20)
+    assert scored.minus(noise).interval.low > 0.3
+    assert scored.share_above(noise).value == scored.share_above(noise, best=True).value == 1
+    assert noise.share_above(scored).value == 0
+    assert scored.share_above(scored, best=True).value == 0
+    with pytest.raises(UserError, match="20 and 19 times"):
+        scored.minus(comparison.score(latents, embeddings, resamples=19))
+
+
+@pytest.mark.parametrize("offset", [0.0, -0.5, 2.0])
+def test_pictures_above_the_minimum_are_the_same_dense_and_sparse(offset):
+    rng = np.random.default_rng(1)
+    dense = np.where(rng.random((30, 6)) < 0.4, rng.normal(size=(30, 6)), 0) + offset
+    dense[:, 0] = 1.0
+    expected = [(column > column.min()).sum() for column in dense.T]
+    assert comparison.pictures_above_minimum(dense).tolist() == expected
+    assert comparison.pictures_above_minimum(sp.csr_matrix(dense)).tolist() == expected
+
+
+def test_mean_cosine_is_the_mean_over_pairs():
+    embeddings = np.random.default_rng(2).normal(size=(9, 4)) + 0.5
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    expected = (unit @ unit.T)[np.triu_indices(9, 1)].mean()
+    assert comparison.mean_cosine(embeddings) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(comparison.mean_cosine(embeddings[:1]))
+
+
+def test_a_shuffled_code_keeps_each_latents_values_and_loses_its_pictures(clustered):
+    latents, embeddings = clustered
+    code = comparison.shuffled_code(latents, seed=4)
+    assert code.shape == latents.shape and code.has_canonical_format
+    for latent in range(5):
+        ours, theirs = (np.sort(matrix[:, [latent]].data) for matrix in (latents, code))
+        np.testing.assert_array_equal(ours, theirs)
+    assert (code != comparison.shuffled_code(latents, seed=4)).nnz == 0
+    ms = monosemanticity_score(code, embeddings)[:3]
+    assert np.abs(ms - comparison.mean_cosine(embeddings)).max() < 0.25
+
+
+def test_random_directions_fire_as_often_and_only_on_the_positive_side(clustered):
+    latents, _ = clustered
+    raw = np.random.default_rng(5).normal(size=(60, 8))
+    code = comparison.random_directions(raw, latents, seed=6)
+    assert code.getnnz(axis=0).tolist() == [20, 20, 20, 1, 0]
+    assert code.data.min() > 0
+    always = np.ones((60, 2))
+    assert (comparison.random_directions(raw, always).getnnz(axis=0) < 60).all()

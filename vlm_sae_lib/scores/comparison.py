@@ -1,0 +1,144 @@
+"""Kinds of neurons side by side under one scoring encoder, and codes that mean nothing to hold them against."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float, Int
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.scores.inputs import activation_matrix, unit_embeddings
+from vlm_sae_lib.scores.intervals import Estimate, percentiles
+from vlm_sae_lib.scores.monosemanticity import monosemanticity_score, ms_bootstrap
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """MS of one kind of neurons, with bootstrap draws of the pictures.
+
+    Two kinds scored with the same pictures, seed and number of draws saw the same draws, so that their differences are
+    paired.
+
+    Attributes:
+        ms: (n_neurons,), NaN where undefined.
+        draws: (n_resamples, n_neurons), as of `ms_bootstrap`.
+        pictures: on how many pictures each neuron lies above its minimum.
+    """
+
+    ms: Float[np.ndarray, "n_neurons"]
+    draws: Float[np.ndarray, "n_resamples n_neurons"]
+    pictures: Int[np.ndarray, "n_neurons"]
+
+    def kept(self, at_least: int = 2) -> np.ndarray:
+        """Which neurons are above their minimum on ``at_least`` pictures; fewer than two leave MS undefined."""
+        return (self.pictures >= at_least) & ~np.isnan(self.ms)
+
+    def mean(self, at_least: int = 2) -> Estimate:
+        """Mean MS, with the middle 95 % of the draws."""
+        kept = self.kept(at_least)
+        return _estimate(_mean(self.ms[None, kept])[0], _mean(self.draws[:, kept]))
+
+    def minus(self, other: "Scored", at_least: int = 2) -> Estimate:
+        """Difference of the mean MS of two kinds, paired by draw.
+
+        Raises:
+            UserError: the two were drawn a different number of times.
+        """
+        ours, theirs = self.kept(at_least), other.kept(at_least)
+        self._check_draws(other)
+        value = _mean(self.ms[None, ours])[0] - _mean(other.ms[None, theirs])[0]
+        return _estimate(value, _mean(self.draws[:, ours]) - _mean(other.draws[:, theirs]))
+
+    def share_above(self, other: "Scored", at_least: int = 2, *, best: bool = False) -> Estimate:
+        """Share of the neurons whose MS exceeds the other kind's mean, or with ``best`` the other kind's best."""
+        self._check_draws(other)
+        bars = [_best(x) if best else _mean(x) for x in (other.ms[None, other.kept(at_least)],
+                                                         other.draws[:, other.kept(at_least)])]  # fmt: skip
+        shares = [_share(x, bar) for x, bar in zip(
+            (self.ms[None, self.kept(at_least)], self.draws[:, self.kept(at_least)]), bars, strict=True)]  # fmt: skip
+        return _estimate(shares[0][0], shares[1])
+
+    def _check_draws(self, other: "Scored") -> None:
+        if len(self.draws) != len(other.draws):
+            raise UserError(f"Kinds drawn {len(self.draws)} and {len(other.draws)} times cannot be paired by draw.")
+
+
+def score(activations: Any, embeddings: Any, *, resamples: int, seed: int = 0) -> Scored:
+    """MS of every column of ``activations`` (paper v3 Eq. 5-9), and what other draws of the pictures would have given.
+
+    Args:
+        activations: (n, n_neurons), dense or sparse.
+        embeddings: (n, dim) of the scoring encoder, rows as in ``activations``.
+        resamples: bootstrap draws, at least one.
+    """
+    ms = monosemanticity_score(activations, embeddings)
+    draws = ms_bootstrap(activations, embeddings, resamples, seed, per_neuron=True)
+    return Scored(ms, draws, pictures_above_minimum(activations))
+
+
+def pictures_above_minimum(activations: Any) -> Int[np.ndarray, "n_neurons"]:
+    """On how many pictures each neuron lies above its minimum; the zeros that a sparse matrix leaves out count."""
+    matrix = activation_matrix(activations)
+    if not sp.issparse(matrix):
+        return (matrix > matrix.min(axis=0, initial=np.inf)).sum(axis=0)
+    columns = matrix.tocsc()
+    stored = [columns.data[a:b] for a, b in zip(columns.indptr[:-1], columns.indptr[1:], strict=True)]
+    counts = np.zeros(len(stored), dtype=np.int64)
+    for neuron, values in enumerate(stored):
+        implicit = matrix.shape[0] - len(values)
+        low = min(values.min(initial=np.inf), 0.0 if implicit else np.inf)
+        counts[neuron] = np.count_nonzero(values > low) + (implicit if low < 0 else 0)
+    return counts
+
+
+def mean_cosine(embeddings: Any) -> float:
+    """Mean cosine over all pairs of different pictures: the MS of a neuron that treats all pictures alike."""
+    n = len(embeddings)
+    if n < 2:
+        return float("nan")
+    total = unit_embeddings(embeddings, n).sum(axis=0)
+    return float((total @ total - n) / (n * (n - 1)))
+
+
+def shuffled_code(latents: Any, seed: int = 0) -> sp.csr_matrix:
+    """Every latent's activations dealt to pictures at random, each latent on its own: a code of the same firing rates
+    and values that means nothing."""
+    columns = sp.csc_matrix(activation_matrix(latents)).copy()
+    rng = np.random.default_rng(seed)
+    for start, end in zip(columns.indptr[:-1], columns.indptr[1:], strict=True):
+        columns.indices[start:end] = rng.choice(columns.shape[0], end - start, replace=False)
+    columns.has_sorted_indices = False
+    columns.sort_indices()
+    return columns.tocsr()
+
+
+def random_directions(activations: Float[np.ndarray, "n d"], latents: Any, seed: int = 0) -> sp.csr_matrix:
+    """A dictionary nobody learned: for each latent a random direction, cut to the latent's firing rate.
+
+    It reads the same centred activations as the SAE and is exactly as sparse (where fewer pictures than that lie on the
+    positive side, the negative ones stay silent), so that what the SAE has beyond it is owed to learning.
+    """
+    rows = np.asarray(activations, dtype=np.float64)
+    counts = sp.csc_matrix(activation_matrix(latents)).getnnz(axis=0)
+    directions = np.random.default_rng(seed).standard_normal((rows.shape[1], len(counts)))
+    values = (rows - rows.mean(axis=0)) @ directions
+    places = np.argsort(np.argsort(-values, axis=0, kind="stable"), axis=0, kind="stable")
+    return sp.csr_matrix(np.where(places < counts, np.maximum(values, 0), 0))
+
+
+def _mean(values: Float[np.ndarray, "r f"]) -> Float[np.ndarray, "r"]:
+    number = (~np.isnan(values)).sum(axis=1)
+    return np.where(number > 0, np.nansum(values, axis=1) / np.maximum(number, 1), np.nan)
+
+
+def _best(values: Float[np.ndarray, "r f"]) -> Float[np.ndarray, "r"]:
+    return np.where(np.isnan(values), -np.inf, values).max(axis=1, initial=-np.inf)
+
+
+def _share(values: Float[np.ndarray, "r f"], bars: Float[np.ndarray, "r"]) -> Float[np.ndarray, "r"]:
+    return _mean(np.where(np.isnan(values), np.nan, values > bars[:, None]))
+
+
+def _estimate(value: float, replicates: np.ndarray) -> Estimate:
+    return Estimate(float(value), percentiles(replicates))

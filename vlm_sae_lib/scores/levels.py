@@ -1,0 +1,157 @@
+"""Does depth in the taxonomy follow the Matryoshka level, or only how rarely a latent fires?
+
+The paper prints one mean per level (v3 Tab. A8). Here are its controls: the depth expected of random pictures, latents
+sorted by frequency, partners of equal frequency, levels dealt out at random, and labels dealt to other pictures.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.scores.hierarchy import Reduce, neuron_depths
+from vlm_sae_lib.scores.intervals import RESAMPLES, Estimate, Interval, bootstrap_mean, percentiles
+from vlm_sae_lib.taxonomy import as_path
+
+
+def expected_depth(folders: Sequence[str | None]) -> float:
+    """Mean LCA depth of two different pictures drawn at random: what a latent without meaning would have."""
+    paths = [as_path(folder) for folder in folders if folder is not None]
+    n = len(paths)
+    if n < 2:
+        return float("nan")
+    shared = Counter(path[: rank + 1] for path in paths for rank in range(len(path)))
+    return sum(count * (count - 1) for count in shared.values()) / (n * (n - 1))
+
+
+def levels_of(group_sizes: Sequence[int]) -> Int[np.ndarray, "n_neurons"]:
+    """The level of each neuron, 0 for the outermost."""
+    return np.repeat(np.arange(len(group_sizes)), group_sizes)
+
+
+def frequency_levels(rates: Any, group_sizes: Sequence[int]) -> Int[np.ndarray, "n_neurons"]:
+    """Levels by firing rate alone: the most frequent neurons form level 0, and so on, in groups of the same sizes.
+
+    Ties go to the smaller neuron.
+
+    Raises:
+        UserError: the groups hold another number of neurons.
+    """
+    rates = np.asarray(rates)
+    if sum(group_sizes) != len(rates):
+        raise UserError(f"The groups hold {sum(group_sizes)} neurons, but there are rates of {len(rates)}.")
+    levels = np.empty(len(rates), dtype=np.int64)
+    levels[np.argsort(-rates, kind="stable")] = levels_of(group_sizes)
+    return levels
+
+
+def frequency_matched(depths: Any, rates: Any, other_depths: Any, other_rates: Any) -> Float[np.ndarray, "n_neurons"]:
+    """For each neuron the depth of the other dictionary's neuron that fires most nearly as often, by log rate.
+
+    NaN where the neuron has no depth; only others with a depth can be partners, and one may serve several.
+    """
+    depths, rates = np.asarray(depths, dtype=np.float64), np.asarray(rates, dtype=np.float64)
+    others = np.flatnonzero(~np.isnan(np.asarray(other_depths, dtype=np.float64)))
+    if len(others) == 0:
+        return np.full(len(depths), np.nan)
+    theirs = np.log(np.maximum(np.asarray(other_rates, dtype=np.float64)[others], 1e-12))
+    ours = np.log(np.maximum(rates, 1e-12))
+    nearest = others[np.abs(ours[:, None] - theirs).argmin(axis=1)]
+    return np.where(np.isnan(depths), np.nan, np.asarray(other_depths, dtype=np.float64)[nearest])
+
+
+def level_means(values: Any, levels: Any, n_levels: int, *, seed: int = 0) -> list[Estimate]:
+    """Mean of each level's values, with the bootstrap over its neurons; NaN is left out."""
+    values, levels = np.asarray(values, dtype=np.float64), np.asarray(levels)
+    return [bootstrap_mean(values[levels == level], seed=seed) for level in range(n_levels)]
+
+
+def slope(values: Any, levels: Any) -> float:
+    """Least-squares slope of a neuron's value on its level, in value per level; NaN in only one level."""
+    values, levels = _defined(values, levels)
+    centred = levels - levels.mean() if len(levels) else levels
+    spread = centred @ centred
+    return float(centred @ values / spread) if spread > 0 else float("nan")
+
+
+def trend(values: Any, levels: Any, *, seed: int = 0, n_resamples: int = RESAMPLES) -> Estimate:
+    """`slope`, with the percentile bootstrap over neurons within each level, so that no level ever vanishes."""
+    return Estimate(slope(values, levels), percentiles(_slopes(values, levels, seed, n_resamples)))
+
+
+def trend_difference(
+    values: Any, levels: Any, other: Any, other_levels: Any, *, seed: int = 0, n_resamples: int = RESAMPLES
+) -> Estimate:
+    """How much steeper one dictionary's `slope` is than another's; the two are resampled apart."""
+    ours, theirs = (
+        _slopes(v, le, s, n_resamples) for v, le, s in ((values, levels, seed), (other, other_levels, seed + 1))
+    )
+    return Estimate(slope(values, levels) - slope(other, other_levels), percentiles(ours - theirs))
+
+
+def dealt_levels(
+    values: Any, levels: Any, n_levels: int, draws: int = 1000, seed: int = 0
+) -> tuple[Float[np.ndarray, "draws n_levels"], Float[np.ndarray, "draws"]]:
+    """Level means and slopes when the neurons are dealt to levels at random, the sizes kept."""
+    values, levels = _defined(values, levels)
+    rng = np.random.default_rng(seed)
+    means, slopes = np.full((draws, n_levels), np.nan), np.full(draws, np.nan)
+    for draw in range(draws):
+        dealt = rng.permutation(values)
+        means[draw], slopes[draw] = _means(dealt, levels, n_levels), slope(dealt, levels)
+    return means, slopes
+
+
+def shuffled_labels(
+    top_images: Int[np.ndarray, "n_neurons k"], folders: Sequence[str | None], levels: Any, n_levels: int,
+    *, draws: int = 20, seed: int = 0, reduce: Reduce = "mean",
+) -> tuple[Float[np.ndarray, "draws n_levels"], Float[np.ndarray, "draws"]]:  # fmt: skip
+    """Level means and slopes when the folder names are dealt to other pictures: what is left without any meaning."""
+    top = np.asarray(top_images)
+    full, levels = (top >= 0).all(axis=1), np.asarray(levels)
+    rng = np.random.default_rng(seed)
+    means, slopes = np.full((draws, n_levels), np.nan), np.full(draws, np.nan)
+    for draw in range(draws):
+        dealt = [folders[i] for i in rng.permutation(len(folders))]
+        depths = np.where(full, neuron_depths(top, dealt, reduce=reduce), np.nan)
+        means[draw], slopes[draw] = _means(depths, levels, n_levels), slope(depths, levels)
+    return means, slopes
+
+
+def middle(draws: Float[np.ndarray, "draws n"]) -> list[Estimate]:
+    """Mean and middle 95 % of the draws of each column."""
+    return [Estimate(float(np.nanmean(c)) if (~np.isnan(c)).any() else float("nan"), percentiles(c)) for c in draws.T]
+
+
+def span(draws: Float[np.ndarray, "draws n"]) -> list[Interval]:
+    """Smallest and largest of each column."""
+    return [Interval(float(np.nanmin(c)), float(np.nanmax(c))) for c in draws.T]
+
+
+def _defined(values: Any, levels: Any) -> tuple[np.ndarray, np.ndarray]:
+    values, levels = np.asarray(values, dtype=np.float64), np.asarray(levels)
+    if values.shape != levels.shape:
+        raise UserError(f"There are {values.shape} values but levels of shape {levels.shape}; give one for each.")
+    there = ~np.isnan(values)
+    return values[there], levels[there]
+
+
+def _means(values: np.ndarray, levels: np.ndarray, n_levels: int) -> np.ndarray:
+    there = ~np.isnan(values)
+    number = np.bincount(levels[there], minlength=n_levels)
+    total = np.bincount(levels[there], values[there], minlength=n_levels)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def _slopes(values: Any, levels: Any, seed: int, n_resamples: int) -> Float[np.ndarray, "n_resamples"]:
+    values, levels = _defined(values, levels)
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(levels == level) for level in np.unique(levels)]
+    slopes = np.full(n_resamples, np.nan)
+    for draw in range(n_resamples if members else 0):
+        rows = np.concatenate([rng.choice(rows, len(rows)) for rows in members])
+        slopes[draw] = slope(values[rows], levels[rows])
+    return slopes

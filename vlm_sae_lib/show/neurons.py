@@ -1,0 +1,74 @@
+"""The pictures that single neurons respond to most: sixteen each, with the neuron's value beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vlm_sae_lib.errors import UserError
+
+COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A neuron to show: its heading (with the value) and the ids of its pictures, most active first."""
+
+    heading: str
+    image_ids: Sequence[int]
+
+
+def at_percentiles(
+    values: Float[np.ndarray, "n_neurons"], percentiles: Sequence[float], kept: np.ndarray | None = None
+) -> Int[np.ndarray, "n_percentiles"]:
+    """The neurons that stand at these percentiles of a score: of the defined ones, the one of that rank.
+
+    Args:
+        values: NaN where undefined.
+        percentiles: 0 to 100; 100 is the largest value.
+        kept: which neurons may be chosen; all defined ones by default.
+
+    Raises:
+        UserError: no neuron to choose from.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    there = ~np.isnan(values) if kept is None else ~np.isnan(values) & np.asarray(kept, dtype=bool)
+    neurons = np.flatnonzero(there)
+    if len(neurons) == 0:
+        raise UserError("No neuron has a score to choose by; ask for fewer active pictures.")
+    ranked = neurons[np.argsort(values[neurons], kind="stable")]
+    places = np.rint(np.asarray(percentiles, dtype=np.float64) / 100 * (len(ranked) - 1)).astype(int)
+    return ranked[places]
+
+
+def pictures_by_id(source: Any, strips: Sequence[Strip]) -> dict[int, Image.Image]:
+    """The pictures that some strips need, by id, from any picture source."""
+    wanted = sorted({int(i) for strip in strips for i in strip.image_ids if i >= 0})
+    return dict(source.subset(wanted))
+
+
+def neuron_strips(strips: Sequence[Strip], pictures: Mapping[int, Image.Image], columns: int = COLUMNS) -> Figure:
+    """Each neuron's pictures, most active first, in rows of ``columns`` under its heading; a missing one is blank."""
+    rows = [max(1, -(-len(strip.image_ids) // columns)) for strip in strips]
+    figure = plt.figure(figsize=(6.4, sum(rows) * 6.4 / columns + 0.36 * len(strips)), layout="constrained")
+    for panel, strip, high in zip(_panels(figure, rows), strips, rows, strict=True):
+        panel.suptitle(strip.heading, x=0.005, ha="left", fontsize=11, fontweight="bold")
+        axes = panel.subplots(high, columns, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for axis, image_id in zip(axes.flat, strip.image_ids, strict=False):
+            if image_id >= 0:
+                axis.imshow(pictures[int(image_id)], interpolation="nearest")
+    return figure
+
+
+def _panels(figure: Figure, rows: Sequence[int]) -> list[Any]:
+    if not rows:
+        raise UserError("There is no neuron to show.")
+    heights = [high + 0.36 * COLUMNS / 6.4 for high in rows]
+    return list(np.atleast_1d(figure.subfigures(len(rows), 1, height_ratios=heights)))
