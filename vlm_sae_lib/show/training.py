@@ -1,0 +1,150 @@
+"""How sparse autoencoders learn, and what they rebuild: training curves, R² against width, layer and L0."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.scores.intervals import Estimate
+from vlm_sae_lib.show.style import COLOURS, LABELS, with_interval
+
+CURVES = {"loss": "loss", "r2": "R² of the batch", "l0": "L0", "dead": "dead latents"}
+DASHES = ("-", "--", ":", "-.")
+MARKERS = {"batch_top_k": "o", "matryoshka_batch_top_k": "s"}
+Widths = Mapping[tuple[str, float], Any]  # (kind, expansion) → something
+
+
+def training_curves(saes: Widths) -> Figure:
+    """Loss, R², L0 and dead latents over the steps, from the SAEs' own logs: colour is kind, dash is width."""
+    if not saes:
+        raise UserError("There is no SAE whose training could be drawn.")
+    widths = sorted({expansion for _, expansion in saes})
+    figure, axes = plt.subplots(2, 2, figsize=(6.4, 6.0), sharex=True, layout="constrained")
+    for (kind, expansion), sae in saes.items():
+        log = sae.metadata["log"]
+        style = {"color": COLOURS[kind], "linestyle": DASHES[widths.index(expansion) % len(DASHES)], "linewidth": 1.6}
+        for axis, name in zip(axes.flat, CURVES, strict=True):
+            values = [np.nan if value is None else value for value in log[name]]
+            axis.plot(log["step"], values, **style, label=f"{LABELS[kind]}, ε = {expansion:g}")
+    for axis, title in zip(axes.flat, CURVES.values(), strict=True):
+        axis.set_title(title)
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes[0, 0].set_yscale("log")
+    axes[0, 1].set_ylim(max(0.0, _least(saes, "r2")), 1)
+    for axis in axes[1]:
+        axis.set_xlabel("step")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    return figure
+
+
+def _least(saes: Widths, name: str) -> float:
+    """The smallest value of a log after its first quarter: where the axis may begin without hiding the outcome."""
+    tails = [sae.metadata["log"][name][len(sae.metadata["log"][name]) // 4 :] for sae in saes.values()]
+    values = [value for tail in tails for value in tail if value is not None]
+    return min(values, default=0.0) - 0.02
+
+
+def r2_by_width(ours: Mapping[tuple[str, float], Estimate], paper: Mapping[tuple[str, float], float]) -> Figure:
+    """R² against the expansion factor, ours with intervals on the left, the paper's on the right; one scale each."""
+    figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.6), layout="constrained")
+    _draw_widths(axes[0], ours)
+    _draw_widths(axes[1], {key: Estimate(value, (value, value)) for key, value in paper.items()})
+    for axis, title in zip(axes, ("here", "in the paper"), strict=True):
+        axis.set_title(title)
+    axes[0].set_ylabel("R²")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=10)
+    return figure
+
+
+def _draw_widths(axis: plt.Axes, values: Mapping[tuple[str, float], Estimate]) -> None:
+    expansions = sorted({expansion for _, expansion in values})
+    for kind in dict.fromkeys(kind for kind, _ in values):
+        found = [values[kind, e] for e in expansions if (kind, e) in values]
+        places = [expansions.index(e) for e in expansions if (kind, e) in values]
+        _with_bars(axis, places, found, color=COLOURS[kind], marker=MARKERS.get(kind, "o"), label=LABELS[kind])
+    axis.set_xticks(range(len(expansions)), [f"{e:g}" for e in expansions])
+    axis.set_xlabel("expansion factor ε")
+
+
+def r2_by_layer(values: Mapping[str, Mapping[str, Estimate]]) -> Figure:
+    """R² at each hook point, one line per kind."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    for kind, layers in values.items():
+        options = {"color": COLOURS[kind], "marker": MARKERS.get(kind, "o"), "label": LABELS[kind]}
+        _with_bars(axis, range(len(layers)), list(layers.values()), **options)
+        axis.set_xticks(range(len(layers)), list(layers))
+    axis.set(ylabel="R²", xlabel="hook point")
+    axis.legend(fontsize=10)
+    return figure
+
+
+def r2_by_l0(series: Mapping[str, Sequence[tuple[float, Estimate]]]) -> Figure:
+    """R² against L0, one line per dictionary; a name that is no SAE kind is drawn as a control, dashed."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    others = iter((COLOURS["rectified"], COLOURS["raw"], COLOURS["control"], COLOURS["rectified, cut"]))
+    for name, points in series.items():
+        known = name in LABELS
+        options = {"color": COLOURS[name] if known else next(others), "marker": MARKERS.get(name, "^")}
+        ranked = sorted(points, key=lambda point: point[0])
+        places, found = [l0 for l0, _ in ranked], [estimate for _, estimate in ranked]
+        _with_bars(axis, places, found, **options, linestyle="-" if known else "--", label=LABELS.get(name, name))
+    axis.set(xlabel="L0: components or latents per picture", ylabel="R²")
+    axis.legend(fontsize=10)
+    return figure
+
+
+def _with_bars(axis: plt.Axes, places: Sequence[float], found: Sequence[Estimate], **options: Any) -> None:
+    """A line through values with their intervals; an interval that is missing is not drawn."""
+    value = np.array([e.value for e in found])
+    reach = np.abs(np.array([e.interval for e in found]).T - value)
+    axis.errorbar(places, value, yerr=np.nan_to_num(reach), capsize=3, linewidth=1.8, markersize=6, **options)
+
+
+def activation_histograms(activations: Mapping[str, np.ndarray]) -> Figure:
+    """How strongly single latents fire, over the pictures on which they do; the title says how many that are."""
+    size = (6.4, 1.75 * len(activations))
+    figure, axes = plt.subplots(len(activations), 1, figsize=size, squeeze=False, layout="constrained")
+    for axis, (name, values) in zip(axes[:, 0], activations.items(), strict=True):
+        values = np.asarray(values)
+        above = values[values > 0]
+        axis.hist(above, bins=40, color=COLOURS["matryoshka_batch_top_k"])
+        axis.set_title(f"{name}: fires on {len(above)} of {len(values)}", loc="left", fontsize=11)
+        axis.set_ylabel("pictures")
+        axis.set_xlim(left=0)
+    axes[-1, 0].set_xlabel("activation")
+    return figure
+
+
+def reconstruction_table(rows: Mapping[tuple[str, float], Mapping[str, Any]], digits: int = 3) -> pd.DataFrame:
+    """One row per SAE. Its columns: ``r2`` (an `Estimate`), ``r2_paper``, ``l0``, ``never_fired``, ``n_latents``, and
+    the paper's ``paper_r2`` and ``paper_l0``."""
+    table = []
+    for (kind, place), row in rows.items():
+        table.append({
+            "SAE": LABELS[kind], "ε": place, "latents": row["n_latents"],
+            "R² [95 %]": with_interval(row["r2"].value, *row["r2"].interval, digits),
+            "r2_paper": round(row["r2_paper"], digits), "L0": round(row["l0"], 1),
+            "never fired": row["never_fired"],
+            "paper's R²": round(row["paper_r2"], digits), "paper's L0": row["paper_l0"],
+        })  # fmt: skip
+    return pd.DataFrame(table).set_index(["SAE", "ε"])
+
+
+def paper_layer(hook_point: str, n_blocks: int) -> str:
+    """The layer of the paper's CLIP ViT-L that a hook point corresponds to, by its place.
+
+    The last two blocks and the projection correspond to the last two (22, 23) and "last"; earlier blocks to whichever
+    of the paper's 11 and 17 is nearer in relative depth.
+    """
+    if hook_point == "projection":
+        return "last"
+    index = int(hook_point.removeprefix("block_"))
+    if index >= n_blocks - 2:
+        return str(24 - (n_blocks - index))
+    depth = (index + 1) / n_blocks
+    return min(("11", "17"), key=lambda layer: abs((int(layer) + 1) / 24 - depth))
