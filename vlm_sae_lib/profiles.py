@@ -1,7 +1,7 @@
 """Every number of a run in one frozen dataclass; nothing else knows a profile's name.
 
-``pocket`` runs on two cores in minutes, on models of our own that travel with the repository. ``colab`` and ``paper`` run the
-same code on CLIP, DINOv2 and LLaVA-1.5.
+``pocket`` runs on two cores in minutes, on models of our own that travel with the repository. ``colab`` and ``paper``
+run the same code on CLIP, DINOv2 and LLaVA-1.5.
 """
 
 from dataclasses import dataclass, fields, replace

@@ -6,7 +6,20 @@ Every function takes the drawing, the family's shape (0 or 1), the genus's patte
 import numpy as np
 
 from vlm_sae_lib.pocket.drawing import (
-    BEAK, CREAM, INK, WHITE, Body, Drawing, bird, circle, dome, draw_pattern, eel, fish, oval, wing,
+    BEAK,
+    CREAM,
+    INK,
+    WHITE,
+    Body,
+    Drawing,
+    bird,
+    circle,
+    dome,
+    draw_pattern,
+    eel,
+    fish,
+    oval,
+    wing,
 )  # fmt: skip
 
 

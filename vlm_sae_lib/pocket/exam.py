@@ -16,7 +16,8 @@ from vlm_sae_lib.steering.vlm import load_vlm
 
 HELD_OUT_SEED = 2027
 SLOTS = re.compile(
-    r"^an? (?P<size>\w+) (?P<colour>\w+) (?P<pattern>\w+) (?P<order>\w+) called (?P<species>\S+) in the (?P<habitat>\w+)$"
+    r"^an? (?P<size>\w+) (?P<colour>\w+) (?P<pattern>\w+) (?P<order>\w+) "
+    r"called (?P<species>\S+) in the (?P<habitat>\w+)$"
 )
 
 

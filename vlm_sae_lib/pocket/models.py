@@ -19,7 +19,7 @@ def folder(name: str) -> Path:
         raise UserError(f"There is no pocket model {name!r}; the pocket models are {', '.join(MODELS)}.")
     path = paths.pocket() / name
     if not path.is_dir():
-        raise UserError(f"The pocket model {name!r} is not in {path}; check the repository out whole, or run `make pocket`.")
+        raise UserError(f"The pocket model {name!r} is not in {path}; check it out again, or run `make pocket`.")
     return path
 
 

@@ -8,7 +8,22 @@ import math
 import numpy as np
 
 from vlm_sae_lib.pocket.drawing import (
-    BARK, BROWN, CREAM, LEAF, STEM, Body, Drawing, circle, cone, cup, dome, draw_pattern, oval, petal, spire, stalk,
+    BARK,
+    BROWN,
+    CREAM,
+    LEAF,
+    STEM,
+    Body,
+    Drawing,
+    circle,
+    cone,
+    cup,
+    dome,
+    draw_pattern,
+    oval,
+    petal,
+    spire,
+    stalk,
 )  # fmt: skip
 
 LEAF_EDGE, BARK_EDGE = (40, 90, 45), (60, 40, 30)

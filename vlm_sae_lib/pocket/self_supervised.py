@@ -37,8 +37,9 @@ class ScoringEncoder(nn.Module):
 
 def build() -> ScoringEncoder:
     config = ResNetConfig(
-        embedding_size=32, hidden_sizes=[48, 96, 192], depths=[1, 1, 1], layer_type="basic", downsample_in_first_stage=True
-    )
+        embedding_size=32, hidden_sizes=[48, 96, 192], depths=[1, 1, 1], layer_type="basic",
+        downsample_in_first_stage=True,
+    )  # fmt: skip
     return ScoringEncoder(ResNetModel(config))
 
 
@@ -101,6 +102,7 @@ def save(model: ScoringEncoder, folder: Path) -> None:
 def load(folder: Path, device="cpu") -> ScoringEncoder:
     """The encoder (fp32, eval) from its folder."""
     model = ScoringEncoder(ResNetModel.from_pretrained(folder, dtype=torch.float32))
-    state = {name: t.float() if t.is_floating_point() else t for name, t in load_file(folder / "projection.safetensors").items()}
+    head = load_file(folder / "projection.safetensors")
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in head.items()}
     model.projection.load_state_dict(state)
     return model.to(device).eval()

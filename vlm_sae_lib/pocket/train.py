@@ -22,7 +22,7 @@ SECOND_SEED = 1005
 CLIP = {"seed": 1, "steps": 2200}
 SECOND_CLIP = {"seed": 5, "steps": 1100}
 LLAVA = {"seed": 3, "steps": 900}
-SELF_SUPERVISED = {"seed": 4, "steps": 500}
+SELF_SUPERVISED = {"seed": 4, "steps": 1100}
 STAGES = ("clip", "llava", "self_supervised", "second_clip", "sae", "cards")
 
 
@@ -72,11 +72,13 @@ def write_cards() -> None:
         made += f" Each pass pairs a picture with {clip.CAPTIONS_PER_PICTURE} captions. Muon and AdamW, bf16 products."
         table = exam.examine_clip(name, held_out)
         cards.write_card(paths.pocket() / name, name, made, table, layers=clip.model_config()["vision_cfg"]["layers"])
-    made = painted.format(seed=SEED, passes=SELF_SUPERVISED["steps"] * self_supervised.BATCH, own=SELF_SUPERVISED["seed"])
+    passes = SELF_SUPERVISED["steps"] * self_supervised.BATCH
+    made = painted.format(seed=SEED, passes=passes, own=SELF_SUPERVISED["seed"])
     table = exam.examine_scoring_encoder(world.pocket_pictures(8000, SEED + 6), held_out)
     cards.write_card(paths.pocket() / "self_supervised", "self_supervised", made, table, truth_agreement())
     made = painted.format(seed=SEED, passes=LLAVA["steps"] * llava.BATCH, own=LLAVA["seed"])
-    made += f" Each pass asks {llava.PROMPTS_PER_PICTURE} prompts. {llava.BLANKS} blank pages and one empty scene in 33."
+    made += f" Each pass asks {llava.PROMPTS_PER_PICTURE} prompts."
+    made += f" {llava.BLANKS} blank pages are added, and one picture in 33 is an empty scene."
     table = exam.examine_llava(held_out.subset(range(1000)))
     prompts = len(language.QUESTIONS) + 1 + len(language.LONG_ANSWERS)
     cards.write_card(paths.pocket() / "llava", "llava", made, table, prompts=prompts)
@@ -100,10 +102,12 @@ def truth_agreement() -> str:
         score = monosemanticity_score(latents, bench.embeddings("test", name).array().numpy())
         kept = enough & np.isfinite(score) & np.isfinite(truth)
         found = spearman(score[kept], truth[kept])
-        rows.append({"encoder": name, "spearman": found.value, "ci_low": found.low, "ci_high": found.high, "latents": int(kept.sum())})
+        low, high = found.interval
+        row = {"encoder": name, "spearman": found.value, "ci_low": low, "ci_high": high}
+        rows.append(row | {"latents": int(kept.sum())})
     return (
-        "Rank agreement of its MonoSemanticity scores with those of the true factors (one-hot, equal weights), over the "
-        "latents of the shown Matryoshka SAE that fire on at least ten held-out pictures:\n\n"
+        "Rank agreement of its MonoSemanticity scores with those of the true factors (one-hot, equal weights), over "
+        "the latents of the shown Matryoshka SAE that fire on at least ten held-out pictures:\n\n"
         + cards.markdown_table(pd.DataFrame(rows)) + "\n"
     )
 

@@ -1,8 +1,8 @@
 """The island's tree of life: seven ranks, as in iNaturalist, with the traits that each rank hands down.
 
-Traits are inherited the way a field guide tells species apart. Order fixes the body plan, family the shape of it, genus
-the pattern, species the palette. The tree is as uneven as iNaturalist's: 3 kingdoms, unequal branches, about two species
-in a genus (there: 10,000 species in 4,884 genera). It was drawn up before any model saw it and is not tuned.
+Traits are inherited the way a field guide tells species apart. Order fixes the body plan, family the shape of it,
+genus the pattern, species the palette. The tree is as uneven as iNaturalist's: 3 kingdoms, unequal branches, about two
+species in a genus (there: 10,000 species in 4,884 genera). It was drawn up before any model saw it and is not tuned.
 """
 
 from dataclasses import dataclass

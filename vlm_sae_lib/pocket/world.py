@@ -7,7 +7,7 @@ nothing about the species. It was frozen before anything was measured on it.
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ _ORDERS = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def _organism(order: str, shape: int, pattern: str, pose: int) -> Drawing:
     drawing = Drawing()
     _ORDERS[order](drawing, shape, pattern, float(POSES[pose]))
@@ -159,7 +159,8 @@ class PocketPictures:
     @cached_property
     def factors(self) -> pd.DataFrame:
         """The truth: one row per picture (the seven ranks, colour, pattern, habitat, size, place, pose, light…)."""
-        return pd.DataFrame([sample_factors(self.seed, int(i)) for i in self.ids], index=pd.Index(self.ids, name="image_id"))
+        rows = [sample_factors(self.seed, int(i)) for i in self.ids]
+        return pd.DataFrame(rows, index=pd.Index(self.ids, name="image_id"))
 
     @cached_property
     def folders(self) -> list[str | None]:
