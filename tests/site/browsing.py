@@ -10,6 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+PATIENCE = 90_000  # milliseconds: a busy machine is no fault of the page
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -46,6 +47,7 @@ class visiting:
 
     def __init__(self, browser: Browser, origin: str, viewport: dict = WIDE):
         self.context = browser.new_context(viewport=viewport)
+        self.context.set_default_timeout(PATIENCE)
         self.visit = Visit(self.context.new_page(), origin)
         self.context.route("**/*", self._route)
         page, visit = self.visit.page, self.visit
