@@ -56,7 +56,8 @@ def sorted_curves(
         axis.axhline(constants[encoder], color="black", ls="--", lw=1.2, label=constant_label)
         axis.set(title=f"scored by the {encoder} encoder", ylabel="MS", xlim=(0, 100))
     axes[-1, 0].set_xlabel("neurons of each kind, best first, in per cent")
-    axes[0, 0].legend(fontsize=9, frameon=True)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, ncols=2, fontsize=9, loc="outside upper center", frameon=False)
     return figure
 
 
