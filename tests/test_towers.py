@@ -90,7 +90,8 @@ def test_transformers_agrees_with_its_own_hidden_states(towers, folders, kind):
         assert torch.equal(tower.activations(PICTURES, f"block_{i}", "all"), expected)
     if "projection" in tower.hook_points:
         expected = pooled if kind == "clip" else output.get("image_embeds", output.get("pooler_output"))
-        assert torch.equal(tower.activations(PICTURES, "projection"), expected.flatten(1))
+        # SigLIP's pooling picks another kernel for frozen weights: equal but for the last bits
+        torch.testing.assert_close(tower.activations(PICTURES, "projection"), expected.flatten(1))
 
 
 def test_token_rules_are_selections_of_all_tokens(towers):

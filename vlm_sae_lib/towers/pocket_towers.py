@@ -7,7 +7,7 @@ import torch
 from vlm_sae_lib.towers.hooks import find_blocks
 from vlm_sae_lib.towers.open_clip_towers import plain
 from vlm_sae_lib.towers.tower import Tower
-from vlm_sae_lib.towers.transformers_towers import block_count, essential, stage_widths
+from vlm_sae_lib.towers.transformers_towers import block_count, essential, quiet, stage_widths
 
 
 def load_self_supervised_tower(*, spec: str, name: str, device: torch.device) -> Tower:
@@ -17,7 +17,8 @@ def load_self_supervised_tower(*, spec: str, name: str, device: torch.device) ->
     from vlm_sae_lib.pocket.models import load_self_supervised
     from vlm_sae_lib.pocket.training_pictures import MEAN, STD
 
-    module = load_self_supervised()
+    with quiet():
+        module = load_self_supervised()
     config = module.resnet.config
     preprocessing = PreprocessCfg(size=64, mean=(MEAN,) * 3, std=(STD,) * 3)  # as the pocket CLIP
     return Tower(

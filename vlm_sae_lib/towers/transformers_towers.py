@@ -90,7 +90,7 @@ def _load_module(path: str, spec: str) -> tuple[nn.Module, set[str]]:
             factory = transformers.AutoModel
             if vision is not None:
                 options |= {"config": vision, "key_mapping": {VISION_PREFIX: ""}}
-        with _quiet():
+        with quiet():
             module, loading = factory.from_pretrained(path, **options)
     except Exception as error:  # OSError, ValueError, safetensors' and the hub's own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -101,7 +101,7 @@ def _load_module(path: str, spec: str) -> tuple[nn.Module, set[str]]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No bar per file and no report on unused weights, which for a text part is as long as the model is deep."""
     from transformers.utils import logging
 
