@@ -147,7 +147,7 @@ def test_matryoshka_loss_weights_each_prefix_by_one_over_g_and_averages():
     for prefix, edge in zip(prefixes, edges, strict=True):
         direct = latents[:, :edge] @ weights.decoder[:edge] + weights.decoder_bias
         torch.testing.assert_close(prefix, direct, rtol=1e-5, atol=1e-5)
-        by_hand += float((x - direct).pow(2).sum(dim=1).mean()) / 4
+        by_hand += (x - direct).pow(2).sum(dim=1).mean().item() / 4
     assert float(matryoshka_loss(prefixes, x)) == pytest.approx(by_hand / 4, rel=1e-5)
 
 

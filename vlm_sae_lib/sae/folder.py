@@ -1,5 +1,7 @@
 """The SAE folder: SAELens's file names, key names and orientation, our own facts under ``metadata``."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,13 @@ def export(sae: SparseAutoencoder, path: str | Path, format: str) -> Path:
 
 
 def check_target(path: Path) -> None:
-    """Raise ``UserError`` where writing an SAE to ``path`` would replace something else."""
+    """Raise ``UserError`` where writing an SAE to ``path`` would fail or replace something else; makes its parents."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritable(path, error) from error
     if path.exists() and not (path.is_dir() and ((path / CONFIG).exists() or not any(path.iterdir()))):
         raise UserError(f"{path} exists and is no SAE folder: give a new path or an SAE to replace.")
 
@@ -55,9 +63,12 @@ def _write(sae: SparseAutoencoder, path: str | Path, probe: dict[str, Tensor] | 
             if probe is not None:
                 files.write_bytes(folder / PROBE, safetensors.torch.save(probe))
     except OSError as error:
-        reason = f"the SAE cannot be written to {path} ({error.strerror})"
-        raise UserError(f"{reason}: choose a path you may write.") from error
+        raise _unwritable(path, error) from error
     return path
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"the SAE cannot be written to {path} ({error.strerror}): choose a path you may write.")
 
 
 def config_of(sae: SparseAutoencoder) -> dict[str, Any]:
