@@ -4,6 +4,7 @@ Everything made lies under ``runs/<profile>`` by content id, so each notebook ru
 one has made is opened, what none has made is made.
 """
 
+import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -85,11 +86,11 @@ class Workbench:
         missing = [i for i, folder in enumerate(folders) if not folder.is_dir()]
         if missing:
             tag = content_hash([folders[i].name for i in missing])[:16]
-            trained = train_saes(
-                store, [configs[i] for i in missing], checkpoint_dir=self.folder / "checkpoints" / tag
-            )
+            checkpoints = self.folder / "checkpoints" / tag
+            trained = train_saes(store, [configs[i] for i in missing], checkpoint_dir=checkpoints)
             for i, sae in zip(missing, trained, strict=True):
                 sae.save(folders[i])
+            shutil.rmtree(checkpoints)
         return [SparseAutoencoder.load(folder) for folder in folders]
 
     def sae(self, config: SaeConfig, hook_point: str, tokens: str = "cls") -> SparseAutoencoder:

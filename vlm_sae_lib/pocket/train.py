@@ -79,7 +79,7 @@ def write_cards() -> None:
     made = painted.format(seed=SEED, passes=LLAVA["steps"] * llava.BATCH, own=LLAVA["seed"])
     made += f" Each pass asks {llava.PROMPTS_PER_PICTURE} prompts."
     made += f" {llava.BLANKS} blank pages are added, and one picture in 33 is an empty scene."
-    table = exam.examine_llava(held_out.subset(range(1000)))
+    table = exam.examine_llava(held_out.subset(range(500)))
     prompts = len(language.QUESTIONS) + 1 + len(language.LONG_ANSWERS)
     cards.write_card(paths.pocket() / "llava", "llava", made, table, prompts=prompts)
 
