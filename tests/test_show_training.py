@@ -12,19 +12,23 @@ import pytest
 import torch
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.results import Results
 from vlm_sae_lib.sae import SaeConfig, train_sae
 from vlm_sae_lib.scores.intervals import Estimate, Interval
 from vlm_sae_lib.scores.reconstruction import r2, reconstruction
 from vlm_sae_lib.scores.reconstruction_controls import (
     Pca,
     cut_at_l0,
+    evaluate,
     monotone,
+    pca_rivals,
     r2_bootstrap,
     sae_r2,
     untrained_sae,
 )
 from vlm_sae_lib.scores.spread import mean_cosine, spread
 from vlm_sae_lib.show import training as figures
+from vlm_sae_lib.show.verdicts import direction, record, stated, yes
 
 
 @pytest.fixture(autouse=True)
@@ -196,11 +200,42 @@ def test_a_histogram_counts_only_pictures_on_which_the_latent_fires():
     assert figure.axes[1].get_title(loc="left") == "never: fires on 0 of 4"
 
 
-def test_the_table_puts_the_paper_s_value_beside_ours():
-    row = {"r2": known(0.9), "r2_paper": 0.9012, "l0": 9.96, "never_fired": 3, "n_latents": 128}
-    table = figures.reconstruction_table({("batch_top_k", 1): row | {"paper_r2": 0.672, "paper_l0": 19.8}})
-    assert table.loc[("BatchTopK SAE", 1), "R² [95 %]"] == "0.900 [0.890, 0.910]"
-    assert table.iloc[0]["paper's R²"] == 0.672 and table.iloc[0]["L0"] == 10.0
+def test_the_tables_put_the_paper_s_value_beside_ours(rows, sae):
+    ours = evaluate({("batch_top_k", 2): sae}, rows)
+    paper = figures.paper_reconstruction("23", [("batch_top_k", 2)])
+    assert paper["batch_top_k", 2] == (0.715, 19.8)
+    table = figures.reconstruction_table(ours, paper)
+    row = table.loc[("BatchTopK SAE", 2)]
+    assert row["R² [95 %]"].startswith(f"{reconstruction(sae, rows).r2:.3f} [")
+    assert row["paper's R²"] == "0.715" and row["never fired"] == reconstruction(sae, rows).never_fired
+    price = figures.price_table(ours, sae.dim).iloc[0]
+    assert price["weights"] == sum(w.numel() for w in (sae.w_enc, sae.b_enc, sae.w_dec, sae.b_dec))
+    assert float(price["share that fires"]) == pytest.approx(1 - row["never fired"] / 24, abs=0.006)
+
+
+def test_firing_rates_are_shares_of_the_rows(rows, sae):
+    found = evaluate({"one": sae}, rows)["one"]
+    latents = sae.encode(torch.from_numpy(rows)).numpy()
+    assert np.allclose(found.firing_rates, (latents > 0).mean(axis=0))
+    assert found.firing_rates.sum() == pytest.approx(found.report.l0)
+
+
+def test_pca_rivals_come_at_the_l0_asked_for(rows):
+    rivals = pca_rivals(rows, rows, [2, 5])
+    assert [l0 for l0, _ in rivals["PCA, the first K"]] == [2, 5]
+    assert [l0 for l0, _ in rivals["PCA, the picture's strongest"]] == pytest.approx([2, 5], abs=0.01)
+    assert all(few.value < many.value for (_, few), (_, many) in rivals.values())
+
+
+def test_words_for_what_was_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLM_SAE_RUNS", str(tmp_path))
+    assert (yes(1 > 0), yes(np.bool_(False))) == ("**yes**", "**no**")
+    words = ("pays", "gains", "neither")
+    assert [direction(known(value), *words) for value in (0.1, -0.1, 0.001)] == list(words)
+    results = Results("toy", "pocket")
+    record(results, "it", known(0.5), interval_kind="by hand", n=3)
+    assert results.as_dict()["results"]["it"]["ci_high"] == 0.51
+    assert stated(known(0.5), 2) == "0.50 [0.49, 0.51]"
 
 
 @pytest.mark.parametrize(

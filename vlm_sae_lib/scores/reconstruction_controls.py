@@ -1,6 +1,6 @@
 """What an SAE's R² is held against: its interval over pictures, PCA of the same L0, an SAE that never learned."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.sae.initialise import geometric_median
 from vlm_sae_lib.scores.intervals import Estimate, percentiles
+from vlm_sae_lib.scores.reconstruction import Reconstruction, reconstruction
 
 RESAMPLES = 500
 
@@ -63,6 +64,26 @@ def sae_r2(sae: SparseAutoencoder, x: Any, *, seed: int = 0) -> Bootstrapped:
 
 
 @dataclass(frozen=True, eq=False)
+class Evaluated:
+    """An SAE on activations that it has not seen: what it rebuilds, and how sure that is."""
+
+    r2: Bootstrapped
+    report: Reconstruction
+    n_latents: int
+    firing_rates: Float[np.ndarray, "n_latents"]
+
+
+def evaluate(saes: Mapping[Any, SparseAutoencoder], activations: Any, *, seed: int = 0) -> dict[Any, Evaluated]:
+    """Evaluate several SAEs on the same rows; the bootstrap draws the same rows for all, so differences are paired."""
+    found = {}
+    for key, sae in saes.items():
+        rates = np.asarray((sae.encode_sparse(activations) > 0).mean(axis=0)).ravel()
+        report = reconstruction(sae, activations)
+        found[key] = Evaluated(sae_r2(sae, activations, seed=seed), report, sae.n_latents, rates)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
 class Pca:
     """Principal components of training activations, as a dictionary of d orthogonal directions."""
 
@@ -97,6 +118,18 @@ class Pca:
         return self.mean + scores @ self.components, float((scores != 0).sum() / len(scores))
 
 
+def pca_rivals(
+    train: Any, test: Any, l0s: Sequence[float], *, seed: int = 0
+) -> dict[str, list[tuple[float, Bootstrapped]]]:
+    """Both forms of PCA at several L0: for each its L0 on ``test`` and its R² there."""
+    pca = Pca.fit(train)
+    strongest = [pca.strongest(test, l0) for l0 in l0s]
+    return {
+        "PCA, the first K": [(round(l0), r2_bootstrap(test, pca.first(test, round(l0)), seed=seed)) for l0 in l0s],
+        "PCA, the picture's strongest": [(l0, r2_bootstrap(test, rebuilt, seed=seed)) for rebuilt, l0 in strongest],
+    }
+
+
 def cut_at_l0(values: Float[np.ndarray, "n m"], l0: float) -> float:
     """The value that ``l0`` entries per row exceed, on average over the rows."""
     keep = round(l0 * len(values))
@@ -128,9 +161,8 @@ def untrained_sae(x: Any, n_latents: int, l0: float, *, seed: int = 0) -> Sparse
     )  # fmt: skip
 
 
-def monotone(steps: Mapping[str, Estimate] | list[Estimate]) -> str:
+def monotone(estimates: Sequence[Estimate]) -> str:
     """A verdict on differences from one width to the next: all up, not all, or too close to call."""
-    estimates = list(steps.values()) if isinstance(steps, Mapping) else list(steps)
     if all(e.interval.low > 0 for e in estimates):
         return "rises at every step"
     if any(e.interval.high < 0 for e in estimates):

@@ -11,7 +11,7 @@ from PIL import Image
 from vlm_sae_lib.errors import UserError
 
 WIDTH = 6.4  # inches: the book's column
-LETTER = 0.093  # inches: how wide a letter of ten points runs
+LETTER = 0.08  # inches: how wide a letter of ten points runs
 
 
 def picture_grid(
@@ -43,12 +43,13 @@ def picture_grid(
     size = (WIDTH, rows * (cell + 0.17 * lines) + (0.3 if title else 0))
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    for axis in axes.flat:
+    for axis in axes.flat[len(pictures) :]:
         axis.set_axis_off()
     for place, (axis, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
         axis.imshow(np.asarray(picture), interpolation="nearest")
-        if wrapped:
-            axis.text(0.5, -0.04, wrapped[place], transform=axis.transAxes, ha="center", va="top", fontsize=10)
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        axis.set_xlabel(wrapped[place] if wrapped else "", fontsize=10, labelpad=3)
     if title:
         figure.suptitle(title, fontsize=12, fontweight="bold")
     return figure

@@ -1,7 +1,7 @@
 """How sparse autoencoders learn, and what they rebuild: training curves, R² against width, layer and L0."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,13 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.results import published
 from vlm_sae_lib.scores.intervals import Estimate
+from vlm_sae_lib.scores.reconstruction_controls import Evaluated
 from vlm_sae_lib.show.style import COLOURS, LABELS, with_interval
 
 CURVES = {"loss": "loss", "r2": "R² of the batch", "l0": "L0", "dead": "dead latents"}
 DASHES = ("-", "--", ":", "-.")
 MARKERS = {"batch_top_k": "o", "matryoshka_batch_top_k": "s"}
 Widths = Mapping[tuple[str, float], Any]  # (kind, expansion) → something
+
+
+class PaperRow(NamedTuple):
+    """The paper's R², as a share, and L0."""
+
+    r2: float
+    l0: float
 
 
 def training_curves(saes: Widths) -> Figure:
@@ -120,19 +129,46 @@ def activation_histograms(activations: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def reconstruction_table(rows: Mapping[tuple[str, float], Mapping[str, Any]], digits: int = 3) -> pd.DataFrame:
-    """One row per SAE. Its columns: ``r2`` (an `Estimate`), ``r2_paper``, ``l0``, ``never_fired``, ``n_latents``, and
-    the paper's ``paper_r2`` and ``paper_l0``."""
-    table = []
-    for (kind, place), row in rows.items():
-        table.append({
-            "SAE": LABELS[kind], "ε": place, "latents": row["n_latents"],
-            "R² [95 %]": with_interval(row["r2"].value, *row["r2"].interval, digits),
-            "r2_paper": round(row["r2_paper"], digits), "L0": round(row["l0"], 1),
-            "never fired": row["never_fired"],
-            "paper's R²": round(row["paper_r2"], digits), "paper's L0": row["paper_l0"],
-        })  # fmt: skip
-    return pd.DataFrame(table).set_index(["SAE", "ε"])
+def paper_reconstruction(layer: str, widths: Sequence[tuple[str, float]]) -> dict[tuple[str, float], PaperRow]:
+    """The paper's R² (as a share) and L0 of CLIP ViT-L at one of its layers, for some kinds and widths."""
+    return {
+        (kind, expansion): PaperRow(
+            published("reconstruction", layer=layer, sae=kind, expansion=expansion, statistic="r2_percent") / 100,
+            published("reconstruction", layer=layer, sae=kind, expansion=expansion, statistic="l0"),
+        )
+        for kind, expansion in widths
+    }
+
+
+def reconstruction_table(
+    ours: Mapping[tuple[str, Any], Evaluated], paper: Mapping[tuple[str, Any], PaperRow], place: str = "ε"
+) -> pd.DataFrame:
+    """One row per SAE, by kind and place (expansion factor, hook point): R² and L0 beside the paper's."""
+    rows = [
+        {
+            "SAE": LABELS[kind], place: where, "latents": found.n_latents,
+            "R² [95 %]": with_interval(found.r2.value, *found.r2.estimate.interval),
+            "r2_paper": f"{found.report.r2_paper:.3f}", "L0": f"{found.report.l0:.1f}",
+            "never fired": found.report.never_fired,
+            "paper's R²": f"{paper[kind, where].r2:.3f}", "paper's L0": paper[kind, where].l0,
+        }
+        for (kind, where), found in ours.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows).set_index(["SAE", place])
+
+
+def price_table(ours: Mapping[tuple[str, float], Evaluated], dim: int) -> pd.DataFrame:
+    """What width costs: weights, and latents that never fire or hardly ever."""
+    rows = [
+        {
+            "SAE": LABELS[kind], "ε": expansion, "latents": found.n_latents,
+            "weights": 2 * dim * found.n_latents + found.n_latents + dim,
+            "never fired": found.report.never_fired, "share that fires": f"{(found.firing_rates > 0).mean():.2f}",
+            "median % of pictures": f"{100 * np.median(found.firing_rates[found.firing_rates > 0]):.1f}",
+        }
+        for (kind, expansion), found in ours.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows).set_index(["SAE", "ε"])
 
 
 def paper_layer(hook_point: str, n_blocks: int) -> str:

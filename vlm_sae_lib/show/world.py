@@ -109,7 +109,7 @@ def tree_overview() -> Figure:
     orders = _by_order()
     heights = {order: -i for i, order in enumerate(orders)}
     figure, axis = plt.subplots(figsize=(6.4, 6.2), layout="constrained")
-    columns = (0.0, 1.25, 2.55, 3.85)  # kingdom, phylum, class, order
+    columns = (0.0, 1.28, 2.56, 3.84)  # kingdom, phylum, class, order
     places: dict[tuple[str, ...], float] = {}
     for depth in range(1, 5):
         for path in dict.fromkeys(species.path[:depth] for species in tree.all_species()):
@@ -119,7 +119,7 @@ def tree_overview() -> Figure:
         colour, x = KINGDOM_COLOURS[path[0]], columns[len(path) - 1]
         if len(path) > 1:
             before, from_y = columns[len(path) - 2], places[path[:-1]]
-            axis.plot([before + 0.62, before + 0.9, x - 0.08], [from_y, y, y], color=colour, linewidth=1.2, zorder=1)
+            axis.plot([before + 0.86, before + 1.02, x - 0.06], [from_y, y, y], color=colour, linewidth=1.2, zorder=1)
         label = path[-1] + (_counts(orders[path[-1]]) if len(path) == 4 else "")
         axis.text(x, y, label, va="center", fontsize=10, color=colour, zorder=2,
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip

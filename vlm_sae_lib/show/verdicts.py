@@ -1,0 +1,29 @@
+"""Short words for what a run found, and results recorded with their intervals."""
+
+from typing import Any
+
+from vlm_sae_lib.results import Results
+from vlm_sae_lib.scores.intervals import Estimate
+from vlm_sae_lib.show.style import with_interval
+
+
+def yes(condition: Any) -> str:
+    """**yes** or **no**, in Markdown."""
+    return "**yes**" if bool(condition) else "**no**"
+
+
+def stated(estimate: Estimate, digits: int = 3) -> str:
+    """An estimate in words: ``0.52 [0.49, 0.55]``."""
+    return with_interval(estimate.value, *estimate.interval, digits)
+
+
+def record(results: Results, name: str, estimate: Estimate, **fields: Any) -> None:
+    """Add an estimate to a notebook's results: its value and interval, and whatever else `Results.add` takes."""
+    results.add(name, estimate.value, interval=estimate.interval, **fields)
+
+
+def direction(difference: Estimate, above: str, below: str, neither: str) -> str:
+    """Which of three words a difference deserves: its interval lies above zero, below it, or holds it."""
+    if difference.interval[0] > 0:
+        return above
+    return below if difference.interval[1] < 0 else neither
