@@ -27,9 +27,10 @@ def test_levels_by_frequency_have_the_sizes_and_the_order():
 
 
 def test_partners_fire_most_nearly_as_often():
-    depths = levels.frequency_matched([1.0, np.nan, 2.0], [0.5, 0.1, 0.011], [7.0, 6.0, np.nan], [0.4, 0.01, 0.5])
-    np.testing.assert_array_equal(depths, [7.0, np.nan, 6.0])
-    assert np.isnan(levels.frequency_matched([1.0], [0.1], [np.nan], [0.1])).all()
+    partners = levels.frequency_partners([1.0, np.nan, 2.0], [0.5, 0.1, 0.011], [7.0, 6.0, np.nan], [0.4, 0.01, 0.5])
+    assert partners.tolist() == [0, -1, 1]
+    assert levels.frequency_partners([1.0], [0.0], [np.nan], [0.1]).tolist() == [-1]
+    assert levels.frequency_partners([1.0], [0.0], [3.0, 3.0], [0.1, 0.1]).tolist() == [0]
 
 
 def test_slope_is_least_squares_and_leaves_nan_out():

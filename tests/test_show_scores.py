@@ -111,4 +111,9 @@ def test_best_factor_is_what_beats_always_saying_yes():
     assert found.loc[found["neuron"] == 0].set_index("value").loc["bird", "best_f1"] > 0.9
     shares = tree.factor_shares(best, np.array([0, 1]), ["class", "habitat"])
     assert shares.loc[1].tolist() == [0.0, 1.0] and shares.to_numpy().sum() == pytest.approx(2)
-    drawn(tree.factor_bars(shares.rename(columns={"class": "class"})))
+    drawn(tree.factor_bars(shares))
+
+
+def test_a_node_is_as_deep_as_its_rank():
+    best = pd.DataFrame({"neuron": [0, 2, 3], "factor": ["class", "habitat", "species"]})
+    np.testing.assert_array_equal(tree.node_depths(best, 5), [3, np.nan, np.nan, 7, np.nan])

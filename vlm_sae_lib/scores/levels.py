@@ -48,19 +48,20 @@ def frequency_levels(rates: Any, group_sizes: Sequence[int]) -> Int[np.ndarray, 
     return levels
 
 
-def frequency_matched(depths: Any, rates: Any, other_depths: Any, other_rates: Any) -> Float[np.ndarray, "n_neurons"]:
-    """For each neuron the depth of the other dictionary's neuron that fires most nearly as often, by log rate.
+def frequency_partners(depths: Any, rates: Any, other_depths: Any, other_rates: Any) -> Int[np.ndarray, "n_neurons"]:
+    """For each neuron the other dictionary's neuron that fires most nearly as often, by log rate, ties to the smaller.
 
-    NaN where the neuron has no depth; only others with a depth can be partners, and one may serve several.
+    -1 where the neuron has no depth; only others with a depth can be partners, and one may serve several: where the
+    other dictionary has few neurons of such a rate, the match is poor, and the partners are few.
     """
-    depths, rates = np.asarray(depths, dtype=np.float64), np.asarray(rates, dtype=np.float64)
-    others = np.flatnonzero(~np.isnan(np.asarray(other_depths, dtype=np.float64)))
+    depths, other_depths = np.asarray(depths, dtype=np.float64), np.asarray(other_depths, dtype=np.float64)
+    others = np.flatnonzero(~np.isnan(other_depths))
     if len(others) == 0:
-        return np.full(len(depths), np.nan)
+        return np.full(len(depths), -1)
     theirs = np.log(np.maximum(np.asarray(other_rates, dtype=np.float64)[others], 1e-12))
-    ours = np.log(np.maximum(rates, 1e-12))
+    ours = np.log(np.maximum(np.asarray(rates, dtype=np.float64), 1e-12))
     nearest = others[np.abs(ours[:, None] - theirs).argmin(axis=1)]
-    return np.where(np.isnan(depths), np.nan, np.asarray(other_depths, dtype=np.float64)[nearest])
+    return np.where(np.isnan(depths), -1, nearest)
 
 
 def level_means(values: Any, levels: Any, n_levels: int, *, seed: int = 0) -> list[Estimate]:

@@ -19,7 +19,7 @@ FACTOR_COLOURS = {
     **dict(zip(RANKS, sns.color_palette("viridis", len(RANKS)).as_hex(), strict=True)),
 }  # fmt: skip
 CONTROL_COLOURS = ("#0072B2", "#56B4E9", "#CC79A7", "#8C564B", "#E69F00")
-MARKS_IN_A_ROW = 9
+MARKS_IN_A_ROW = 6
 
 
 def level_colours(n_levels: int) -> list[str]:
@@ -54,6 +54,14 @@ def factor_shares(best: pd.DataFrame, levels: np.ndarray, columns: Sequence[str]
     """Per level (row) the share of its named neurons that detect each factor (column) best."""
     table = pd.crosstab(pd.Series(levels[best["neuron"]], name="level"), best["factor"].to_numpy(), normalize="index")
     return table.reindex(columns=list(columns), fill_value=0.0)
+
+
+def node_depths(best: pd.DataFrame, n_neurons: int) -> np.ndarray:
+    """Depth in the tree, 1 to 7, of the node that each neuron detects best; NaN where that is no rank, or unknown."""
+    depths = np.full(n_neurons, np.nan)
+    on_tree = best[best["factor"].isin(RANKS)]
+    depths[on_tree["neuron"]] = [RANKS.index(factor) + 1 for factor in on_tree["factor"]]
+    return depths
 
 
 def factor_bars(shares: pd.DataFrame) -> Figure:
@@ -115,20 +123,20 @@ def draw_tree(paths: Sequence[TaxonPath], marks: Mapping[TaxonPath, Sequence[int
     """
     at, colours = tree_positions(paths), level_colours(n_levels)
     n_leaves = sum(len(node) == len(RANKS) for node in at)
-    figure, axis = plt.subplots(figsize=(7.4, 1.6 + 0.17 * n_leaves))
+    figure, axis = plt.subplots(figsize=(6.2, 1.2 + 0.15 * n_leaves))
     for node, (x, y) in at.items():
         px, py = at.get(node[:-1], (0.0, (n_leaves - 1) / 2))
         axis.plot([px, px, x], [py, y, y], color="#BBBBBB", lw=1.1, zorder=1)
         axis.plot(x, y, "o", ms=2.5, color="#999999", zorder=2)
         if len(node) in (1, 3, 4, 5):
-            axis.annotate(node[-1], (x, y), (-3, 2), textcoords="offset points", ha="right", fontsize=7.5, zorder=4)
+            axis.annotate(node[-1], (x, y), (-3, 2), textcoords="offset points", ha="right", fontsize=8.5, zorder=4)
         for place, level in enumerate(sorted(marks.get(node, ()))):
             along, down = place % MARKS_IN_A_ROW, place // MARKS_IN_A_ROW
-            axis.scatter(x + 0.08 + 0.1 * along, y + 0.75 * down, s=26, marker="s", color=colours[level], zorder=3)
+            axis.scatter(x + 0.1 + 0.13 * along, y + 0.75 * down, s=26, marker="s", color=colours[level], zorder=3)
     for level, colour in enumerate(colours):
         axis.scatter([], [], s=30, marker="s", color=colour, label=f"level {level}")
-    axis.set(xlim=(-0.1, len(RANKS) + 1.0), ylim=(n_leaves, -1.5))
-    axis.set_xticks(range(1, len(RANKS) + 1), RANKS, fontsize=8.5)
+    axis.set(xlim=(-0.1, len(RANKS) + 1.0), ylim=(n_leaves, -1))
+    axis.set_xticks(range(1, len(RANKS) + 1), RANKS, fontsize=9)
     axis.tick_params(labeltop=True, labelbottom=True)
     axis.set_yticks([])
     axis.grid(False)
