@@ -252,3 +252,8 @@ def test_the_verdict_on_steps():
     assert monotone([known(0.1), known(-0.2)]) == "does not rise at every step"
     assert monotone([known(0.1), known(0.001)]) == "rises, but not clearly at every step"
     assert monotone([known(-0.001)]) == "does not rise"
+
+
+def test_the_spread_is_drawn_as_it_is():
+    axes = figures.spread_bars({"block_2": 0.9, "projection": 0.2}, {"block_2": 3.0, "projection": 12.0}).axes
+    assert [bar.get_height() for bar in axes[1].patches] == [3.0, 12.0]

@@ -114,6 +114,16 @@ def _with_bars(axis: plt.Axes, places: Sequence[float], found: Sequence[Estimate
     axis.errorbar(places, value, yerr=np.nan_to_num(reach), capsize=3, linewidth=1.8, markersize=6, **options)
 
 
+def spread_bars(cosines: Mapping[str, float], directions: Mapping[str, float]) -> Figure:
+    """Mean cosine, and number of directions, of the activations at each hook point."""
+    figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.2), layout="constrained")
+    for axis, values, title in zip(axes, (cosines, directions), ("mean cosine", "directions"), strict=True):
+        axis.bar(list(values), list(values.values()), color=COLOURS["raw"])
+        axis.set_title(title)
+        axis.tick_params(axis="x", rotation=35)
+    return figure
+
+
 def activation_histograms(activations: Mapping[str, np.ndarray]) -> Figure:
     """How strongly single latents fire, over the pictures on which they do; the title says how many that are."""
     size = (6.4, 1.75 * len(activations))
