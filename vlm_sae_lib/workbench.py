@@ -7,11 +7,12 @@ one has made is opened, what none has made is made.
 import shutil
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.activations import ActivationStore, collect_activations
-from vlm_sae_lib.files import content_hash
+from vlm_sae_lib.files import alone, content_hash
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.profiles import Profile
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, train_saes
@@ -83,15 +84,19 @@ class Workbench:
         """SAEs on the training split at a hook point; those not made yet are trained in one pass over the data."""
         store = self.activations("train", hook_point, tokens)
         folders = [self._sae_folder(store, config) for config in configs]
-        missing = [i for i, folder in enumerate(folders) if not folder.is_dir()]
-        if missing:
-            tag = content_hash([folders[i].name for i in missing])[:16]
-            checkpoints = self.folder / "checkpoints" / tag
-            trained = train_saes(store, [configs[i] for i in missing], checkpoint_dir=checkpoints)
-            for i, sae in zip(missing, trained, strict=True):
-                sae.save(folders[i])
-            shutil.rmtree(checkpoints)
+        with alone(self.folder / "saes"):  # two notebooks at once may want the same SAE: one makes it
+            self._train_missing(store, configs, folders)
         return [SparseAutoencoder.load(folder) for folder in folders]
+
+    def _train_missing(self, store: ActivationStore, configs: Sequence[SaeConfig], folders: list[Path]) -> None:
+        missing = [i for i, folder in enumerate(folders) if not folder.is_dir()]
+        if not missing:
+            return
+        checkpoints = self.folder / "checkpoints" / content_hash([folders[i].name for i in missing])[:16]
+        trained = train_saes(store, [configs[i] for i in missing], checkpoint_dir=checkpoints)
+        for i, sae in zip(missing, trained, strict=True):
+            sae.save(folders[i])
+        shutil.rmtree(checkpoints)
 
     def sae(self, config: SaeConfig, hook_point: str, tokens: str = "cls") -> SparseAutoencoder:
         """One SAE; see ``saes``."""

@@ -1,9 +1,8 @@
 """Collecting activations: pictures through a tower into a store, resumable at every shard."""
 
 import hashlib
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from vlm_sae_lib.activations.store import DTYPES, METADATA, SCHEMA, SHARDS, ActivationStore, read_metadata
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.files import content_hash, file_hash, write_bytes, write_json
+from vlm_sae_lib.files import alone, content_hash, file_hash, write_bytes, write_json
 from vlm_sae_lib.pictures import PictureSource, load_pictures
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.towers import Tower
@@ -204,26 +203,12 @@ def _refuse_inside_pictures(pictures: PictureSource, out: Path) -> None:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[bool]:
-    """Make the folder, and hold it against other processes; yields whether it was there before.
-
-    The lock lies on the folder itself, so that it leaves no file; the system lifts it when a process is killed.
-    """
+    """Make the folder, and hold it against other processes; yields whether it was there before."""
     existed = out.exists()
     if existed and not out.is_dir():
         raise UserError(f"The store {out} cannot be written, since a file has that name: choose another path.")
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: two processes at once are then the caller's to avoid
+    with alone(out):
         yield existed
-        return
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield existed
-    finally:
-        os.close(handle)
 
 
 def _open_or_create(out: Path, fresh: dict[str, Any]) -> dict[str, Any]:
