@@ -40,7 +40,7 @@ def picture_grid(
     cell = WIDTH / columns
     wrapped = [_wrapped(text, max(8, int(cell / LETTER))) for text in captions or ()]
     lines = max((text.count("\n") + 1 for text in wrapped), default=0)
-    size = (WIDTH, rows * (cell + 0.17 * lines) + (0.3 if title else 0))
+    size = (WIDTH, rows * (cell + (0.19 * lines + 0.12 if lines else 0)) + (0.3 if title else 0))
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     for axis in axes.flat[len(pictures) :]:

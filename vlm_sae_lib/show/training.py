@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.results import published
@@ -44,6 +44,10 @@ def training_curves(saes: Widths) -> Figure:
         axis.set_title(title)
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes[0, 0].set_yscale("log")
+    axes[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[0, 0].yaxis.set_major_formatter("{x:g}")
+    axes[0, 0].yaxis.set_minor_formatter(NullFormatter())
+    axes[1, 0].set_ylim(0, 2 * max(sae.k or sae.metadata["log"]["l0"][-1] for sae in saes.values()))
     axes[0, 1].set_ylim(max(0.0, _least(saes, "r2")), 1)
     for axis in axes[1]:
         axis.set_xlabel("step")
@@ -131,7 +135,8 @@ def activation_histograms(activations: Mapping[str, np.ndarray]) -> Figure:
     for axis, (name, values) in zip(axes[:, 0], activations.items(), strict=True):
         values = np.asarray(values)
         above = values[values > 0]
-        axis.hist(above, bins=40, color=COLOURS["matryoshka_batch_top_k"])
+        edges = np.linspace(0, above.max(initial=1e-9), 41)
+        axis.hist(above, bins=edges, linewidth=0.3, color=COLOURS["matryoshka_batch_top_k"])
         axis.set_title(f"{name}: fires on {len(above)} of {len(values)}", loc="left", fontsize=11)
         axis.set_ylabel("pictures")
         axis.set_xlim(left=0)
