@@ -1,0 +1,151 @@
+"""Figures and tables of steering: what is said at each strength, how often a concept takes, and at what price."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.show.style import COLOURS, number, with_interval
+from vlm_sae_lib.steering.experiment import BARE_SAE, METHODS, RANDOM_DIRECTION, RANDOM_LATENT, STEERED
+
+METHOD_COLOURS = {
+    STEERED: COLOURS["matryoshka_batch_top_k"],
+    BARE_SAE: COLOURS["raw"],
+    RANDOM_LATENT: COLOURS["rectified"],
+    RANDOM_DIRECTION: COLOURS["control"],
+}
+WIDTH = 6.4  # inches: the book's column
+
+
+def caption_ladder(rows: Sequence[tuple[Image.Image, str, Sequence[tuple[str, str]]]]) -> Figure:
+    """Pictures, each with what is said about it at rising strengths.
+
+    rows: (picture, its title, lines of (strength in words, caption)); long captions are cut after three lines.
+    Raises: UserError for no row, or a row without a line.
+    """
+    if not rows or not all(lines for _, _, lines in rows):
+        raise UserError("A ladder of captions needs at least one picture, and each picture at least one caption.")
+    blocks = [
+        [(strength, textwrap.wrap(caption, 52, max_lines=3, placeholder=" …") or ["(says nothing)"])
+         for strength, caption in lines]
+        for _, _, lines in rows
+    ]  # fmt: skip
+    heights = [max(1.6, 0.35 + sum(0.07 + 0.19 * len(text) for _, text in block)) for block in blocks]
+    figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="none")
+    top = 1.0
+    for (picture, title, _), block, height in zip(rows, blocks, heights, strict=True):
+        share = height / sum(heights)
+        side = 1.3
+        place = (0.01, top - (0.25 + side) / sum(heights), side / WIDTH, side / sum(heights))
+        axis = figure.add_axes(place)
+        axis.imshow(np.asarray(picture), interpolation="nearest")
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set(visible=True, color="#999999")
+        y = top - 0.16 / sum(heights)
+        figure.text(0.01, y, title, fontsize=11, fontweight="bold", va="center")
+        for strength, text in block:
+            y -= 0.26 / sum(heights)
+            figure.text(0.24, y, strength, fontsize=9.5, fontweight="bold", va="center")
+            for i, line in enumerate(text):
+                figure.text(0.40, y, line, fontsize=9.5, va="center")
+                y -= 0.19 / sum(heights) if i < len(text) - 1 else 0
+        top -= share
+    return figure
+
+
+def dose_curves(doses: pd.DataFrame, outcomes: Sequence[str] = ("success", "rest")) -> Figure:
+    """Rates against strength, one panel per outcome, one line per method, with 95 % bands where there are any.
+
+    doses: columns method, multiple (of the latent's maximum), outcome, rate, low, high.
+    """
+    titles = {"success": "the concept is named", "rest": "the other answers are right", "both": "both"}
+    figure, axes = plt.subplots(1, len(outcomes), figsize=(WIDTH, 3.4), sharey=True, squeeze=False)
+    for axis, outcome in zip(axes[0], outcomes, strict=True):
+        for method, line in doses[doses["outcome"] == outcome].groupby("method", sort=False):
+            line = line.sort_values("multiple")
+            colour = METHOD_COLOURS.get(method, "black")
+            axis.plot(line["multiple"], 100 * line["rate"], marker="o", ms=4, lw=2, color=colour, label=method)
+            axis.fill_between(line["multiple"], 100 * line["low"], 100 * line["high"], color=colour, alpha=0.15, lw=0)
+        axis.set(title=titles.get(outcome, outcome), xlabel="strength (× the latent's maximum)", ylim=(-2, 102))
+    axes[0, 0].set_ylabel("% of answers")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), ncols=3, fontsize=10, loc="outside upper center", frameon=False
+    )
+    return figure
+
+
+def rate_bars(rates: pd.DataFrame, outcome: str = "success", x_label: str = "% of answers") -> Figure:
+    """One group of bars per kind of concept, a bar per method, with 95 % intervals. rates: as of ``by_about``."""
+    part = rates[rates["outcome"] == outcome]
+    groups, methods = list(dict.fromkeys(part["about"])), [m for m in METHODS if m in set(part["method"])]
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.6 + 0.2 * len(groups) * (len(methods) + 1)))
+    for j, method in enumerate(methods):
+        row = part[part["method"] == method].set_index("about").reindex(groups)
+        y = np.arange(len(groups)) * (len(methods) + 1) + j
+        rate, low, high = (100 * row[c].to_numpy(float) for c in ("rate", "low", "high"))
+        error = np.nan_to_num(np.clip([rate - low, high - rate], 0, None))
+        colour = METHOD_COLOURS[method]
+        axis.barh(
+            y, rate, height=0.9, color=colour, label=method, xerr=error, error_kw={"lw": 1.2, "ecolor": "#333333"}
+        )
+    middles = np.arange(len(groups)) * (len(methods) + 1) + (len(methods) - 1) / 2
+    axis.set_yticks(middles, [f"{g}\n({_counted(_concepts(part, g))})" for g in groups])
+    axis.set(xlabel=x_label, xlim=(0, 100))
+    axis.invert_yaxis()
+    axis.grid(False, axis="y")
+    figure.legend(
+        *axis.get_legend_handles_labels(), ncols=4, fontsize=9.5, loc="outside upper center", frameon=False,
+        columnspacing=1.0, handlelength=1.2,
+    )  # fmt: skip
+    return figure
+
+
+def trade_off(concepts: pd.DataFrame, methods: Sequence[str] = (RANDOM_DIRECTION, RANDOM_LATENT, STEERED)) -> Figure:
+    """A dot per concept and method: rest of the answers right against concept named; a cross at each mean.
+
+    concepts: as of ``rates.by_concept``; concepts without a rest are left out.
+    """
+    figure, axis = plt.subplots(figsize=(5.6, 4.6))
+    for method in methods:
+        part = concepts[concepts["method"] == method].dropna(subset=["success", "rest"])
+        x, y, colour = 100 * part["rest"], 100 * part["success"], METHOD_COLOURS[method]
+        axis.scatter(x, y, s=26, alpha=0.6, lw=0, color=colour, label=method)
+        axis.scatter(x.mean(), y.mean(), s=170, marker="P", color=colour, edgecolor="black", lw=1.2, zorder=3)
+    axis.set(
+        xlabel="the other answers are right (%)", ylabel="the concept is named (%)", xlim=(-3, 103), ylim=(-3, 103)
+    )
+    axis.legend(fontsize=10, frameon=True, loc="upper left", bbox_to_anchor=(0, 1.0))
+    return figure
+
+
+def rate_table(rates: pd.DataFrame, outcome: str = "success", digits: int = 2) -> pd.DataFrame:
+    """Rates in words, a row per kind of concept, a column per method. rates: as of ``by_about``."""
+    part = rates[rates["outcome"] == outcome]
+    order = [m for m in METHODS if m in set(part["method"])]
+    cells = part.assign(cell=[with_interval(*row, digits) for row in part[["rate", "low", "high"]].to_numpy(float)])
+    table = cells.pivot(index="about", columns="method", values="cell").reindex(part["about"].unique())[order]
+    table.insert(0, "concepts", [_concepts(part, about) for about in table.index])
+    return table.rename_axis(index="kind of concept", columns=None)
+
+
+def ratio_words(ratio: Mapping[str, float | str], digits: int = 1) -> str:
+    """``4.7 [3.9, 5.6] times the best control (random latent)``; ratio: as of ``rates.times_best_control``."""
+    value, low, high = (_times(float(ratio[key]), digits) for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}] times the best control ({ratio['best_control']})"
+
+
+def _times(value: float, digits: int) -> str:
+    return "∞" if np.isinf(value) else number(value, digits)
+
+
+def _concepts(part: pd.DataFrame, about: str) -> int:
+    return int(part.loc[part["about"] == about, "concepts"].max())
+
+
+def _counted(concepts: int) -> str:
+    return f"{concepts} concept{'' if concepts == 1 else 's'}"
