@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 import torch
@@ -72,11 +71,6 @@ def random_direction(like: Float[Tensor, "d"], seed: int) -> Tensor:
     """A random vector of the same length: the control."""
     vector = torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
     return vector / vector.norm() * like.norm()
-
-
-def described(facts: Any) -> str:
-    """A picture in a few words, from its row of factors."""
-    return f"{facts['species']}, {facts['habitat']}"
 
 
 def _cosines(embeddings: Tensor, texts: Tensor) -> Tensor:
