@@ -71,7 +71,9 @@ def dose_curves(doses: pd.DataFrame, outcomes: Sequence[str] = ("success", "rest
             colour = METHOD_COLOURS.get(method, "black")
             axis.plot(line["multiple"], 100 * line["rate"], marker="o", ms=4, lw=2, color=colour, label=method)
             axis.fill_between(line["multiple"], 100 * line["low"], 100 * line["high"], color=colour, alpha=0.15, lw=0)
-        axis.set(title=titles.get(outcome, outcome), xlabel="strength (× the latent's maximum)", ylim=(-2, 102))
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set(title=titles.get(outcome, outcome), xlabel="strength (× maximum)", ylim=(-2, 102))
     axes[0, 0].set_ylabel("% of answers")
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), ncols=3, fontsize=10, loc="outside upper center", frameon=False
@@ -119,7 +121,10 @@ def trade_off(concepts: pd.DataFrame, methods: Sequence[str] = (RANDOM_DIRECTION
     axis.set(
         xlabel="the other answers are right (%)", ylabel="the concept is named (%)", xlim=(-3, 103), ylim=(-3, 103)
     )
-    axis.legend(fontsize=10, frameon=True, loc="upper left", bbox_to_anchor=(0, 1.0))
+    figure.legend(
+        *axis.get_legend_handles_labels(), ncols=3, fontsize=10, loc="outside upper center", frameon=False,
+        columnspacing=1.0, handletextpad=0.2,
+    )  # fmt: skip
     return figure
 
 
