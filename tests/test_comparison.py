@@ -35,6 +35,16 @@ def test_score_holds_ms_its_draws_and_the_pictures(clustered):
     assert scored.kept(21).sum() == 0 and np.isnan(scored.mean(21).value)
 
 
+def test_a_draws_mean_does_not_depend_on_who_is_left_in_it():
+    """Two neurons whose scores never move, one of them defined in half of the draws only."""
+    draws = np.tile([0.9, 0.1], (10, 1))
+    draws[:5, 0] = np.nan
+    scored = comparison.Scored(np.array([0.9, 0.1]), draws, np.array([2, 50]))
+    mean = scored.mean()
+    assert mean.value == mean.interval.low == mean.interval.high == 0.5
+    assert scored.mean(10).value == 0.1
+
+
 def test_differences_are_paired_and_shares_count(clustered):
     latents, embeddings = clustered
     scored = comparison.score(latents, embeddings, resamples=20)

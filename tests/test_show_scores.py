@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from PIL import Image
 
 from vlm_sae_lib.errors import UserError
@@ -64,6 +65,17 @@ def test_percentiles_choose_by_rank_among_the_kept():
     assert neurons.at_percentiles(values, [100], kept=values < 0.6).tolist() == [0]
     with pytest.raises(UserError, match="No neuron"):
         neurons.at_percentiles(values, [50], kept=np.zeros(5, dtype=bool))
+
+
+def test_pictures_are_drawn_in_proportion_to_activation():
+    activations = np.zeros((50, 2))
+    activations[:40, 0] = 1e-6
+    activations[10:13, 0] = [2, 3, 1]
+    activations[5, 1] = 1
+    ids = 100 + np.arange(50)
+    drawn = neurons.drawn_by_activation(activations, [0, 1], ids, number=3)
+    assert drawn.tolist() == [[111, 110, 112], [105, -1, -1]]
+    np.testing.assert_array_equal(neurons.drawn_by_activation(sp.csr_matrix(activations), [0, 1], ids, number=3), drawn)
 
 
 def test_strips_show_each_picture_once_and_leave_missing_ones_blank():

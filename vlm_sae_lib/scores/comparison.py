@@ -35,9 +35,8 @@ class Scored:
         return (self.pictures >= at_least) & ~np.isnan(self.ms)
 
     def mean(self, at_least: int = 2) -> Estimate:
-        """Mean MS, with the middle 95 % of the draws."""
-        kept = self.kept(at_least)
-        return _estimate(_mean(self.ms[None, kept])[0], _mean(self.draws[:, kept]))
+        """Mean MS, and the mean plus the middle 95 % of what the draws move it by."""
+        return _estimate(*self._moved(at_least))
 
     def minus(self, other: "Scored", at_least: int = 2) -> Estimate:
         """Difference of the mean MS of two kinds, paired by draw.
@@ -45,19 +44,30 @@ class Scored:
         Raises:
             UserError: the two were drawn a different number of times.
         """
-        ours, theirs = self.kept(at_least), other.kept(at_least)
         self._check_draws(other)
-        value = _mean(self.ms[None, ours])[0] - _mean(other.ms[None, theirs])[0]
-        return _estimate(value, _mean(self.draws[:, ours]) - _mean(other.draws[:, theirs]))
+        (value, draws), (other_value, other_draws) = self._moved(at_least), other._moved(at_least)
+        return _estimate(value - other_value, draws - other_draws)
 
     def share_above(self, other: "Scored", at_least: int = 2, *, best: bool = False) -> Estimate:
         """Share of the neurons whose MS exceeds the other kind's mean, or with ``best`` the other kind's best."""
         self._check_draws(other)
-        bars = [_best(x) if best else _mean(x) for x in (other.ms[None, other.kept(at_least)],
-                                                         other.draws[:, other.kept(at_least)])]  # fmt: skip
-        shares = [_share(x, bar) for x, bar in zip(
-            (self.ms[None, self.kept(at_least)], self.draws[:, self.kept(at_least)]), bars, strict=True)]  # fmt: skip
-        return _estimate(shares[0][0], shares[1])
+        ours, theirs = self.kept(at_least), other.kept(at_least)
+        if best:
+            bar, bars = _best(other.ms[None, theirs]), _best(other.draws[:, theirs])
+        else:
+            value, bars = other._moved(at_least)
+            bar = np.array([value])
+        return _estimate(_share(self.ms[None, ours], bar)[0], _share(self.draws[:, ours], bars))
+
+    def _moved(self, at_least: int) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+        """Mean MS, and what it becomes in each draw.
+
+        A neuron of two pictures is undefined in most draws. The mean over whoever is left would then change with the
+        company, not with the scores; so the draws tell by how much the neurons that they define have moved.
+        """
+        kept = self.kept(at_least)
+        value = _mean(self.ms[None, kept])[0]
+        return value, value + _mean(self.draws[:, kept] - self.ms[kept])
 
     def _check_draws(self, other: "Scored") -> None:
         if len(self.draws) != len(other.draws):

@@ -6,6 +6,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from PIL import Image
@@ -44,6 +45,32 @@ def at_percentiles(
     ranked = neurons[np.argsort(values[neurons], kind="stable")]
     places = np.rint(np.asarray(percentiles, dtype=np.float64) / 100 * (len(ranked) - 1)).astype(int)
     return ranked[places]
+
+
+def drawn_by_activation(
+    activations: Any, neurons: Sequence[int], image_ids: Int[np.ndarray, "n"], number: int = 16, seed: int = 0
+) -> Int[np.ndarray, "f number"]:
+    """Pictures drawn without replacement, each with a chance in proportion to the neuron's activation on it.
+
+    What MS weighs, where the strongest pictures are only its extremes.
+
+    Args:
+        activations: (n, n_neurons), dense or sparse, none below 0 for the neurons asked for.
+        image_ids: the picture of each row.
+
+    Returns:
+        Ids, most active first, -1 where the neuron fires on fewer.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = np.full((len(neurons), number), -1)
+    for row, neuron in enumerate(neurons):
+        values = np.asarray(
+            activations[:, [neuron]].todense() if sp.issparse(activations) else activations[:, [neuron]]
+        )
+        values = values.ravel().astype(np.float64)
+        chosen = rng.choice(len(values), min(number, np.count_nonzero(values)), replace=False, p=values / values.sum())
+        drawn[row, : len(chosen)] = np.asarray(image_ids)[chosen[np.argsort(-values[chosen], kind="stable")]]
+    return drawn
 
 
 def pictures_by_id(source: Any, strips: Sequence[Strip]) -> dict[int, Image.Image]:

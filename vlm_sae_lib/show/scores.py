@@ -131,5 +131,5 @@ def overlap_bars(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     axis.set_yscale("log")
     axis.set(xlabel="Jaccard similarity of the two sets of sixteen", ylabel="% of the pairs")
     axis.set_xticks(range(len(table)), table.index)
-    axis.legend(fontsize=9, frameon=True)
+    axis.legend(fontsize=9, frameon=True, loc="upper right")
     return figure

@@ -129,7 +129,7 @@ def draw_tree(paths: Sequence[TaxonPath], marks: Mapping[TaxonPath, Sequence[int
         axis.plot([px, px, x], [py, y, y], color="#BBBBBB", lw=1.1, zorder=1)
         axis.plot(x, y, "o", ms=2.5, color="#999999", zorder=2)
         if len(node) in (1, 3, 4, 5):
-            axis.annotate(node[-1], (x, y), (-3, 2), textcoords="offset points", ha="right", fontsize=8.5, zorder=4)
+            axis.annotate(node[-1], (x, y), (-3, 3.5), textcoords="offset points", ha="right", fontsize=8.5, zorder=4)
         for place, level in enumerate(sorted(marks.get(node, ()))):
             along, down = place % MARKS_IN_A_ROW, place // MARKS_IN_A_ROW
             axis.scatter(x + 0.1 + 0.13 * along, y + 0.75 * down, s=26, marker="s", color=colours[level], zorder=3)
