@@ -12,6 +12,7 @@ from typing import Any
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.activations import ActivationStore, collect_activations
+from vlm_sae_lib.activations.together import collect_together
 from vlm_sae_lib.files import alone, content_hash
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.profiles import Profile
@@ -60,16 +61,26 @@ class Workbench:
         """The explained tower's activations of a split (paper §3.1)."""
         return self._collect(self.tower(), split, hook_point, tokens)
 
+    def activations_at(self, split: str, points: Sequence[tuple[str, str]]) -> list[ActivationStore]:
+        """``activations`` at several (hook point, token rule); each picture is painted and computed once for all."""
+        tower, pictures = self.tower(), self.pictures(split)
+        outs = {point: self._store_folder(tower, pictures, *point) for point in points}
+        options = {"batch_size": self.profile.collect_batch, "seed": self.profile.seed}
+        return list(collect_together(tower, pictures, outs, **options).values())
+
     def embeddings(self, split: str = "test", name: str | None = None) -> ActivationStore:
         """A scoring encoder's embeddings of a split: E(x) of paper Eq. 5."""
         return self._collect(self.scoring_tower(name), split, "projection", "cls")
 
     def _collect(self, tower: Tower, split: str, hook_point: str, tokens: str) -> ActivationStore:
         pictures = self.pictures(split)
-        request = [tower.name, tower.weights_hash, hook_point, tokens, pictures.fingerprint, self.profile.seed]
-        out = self.folder / "activations" / content_hash(request)[:16]
+        out = self._store_folder(tower, pictures, hook_point, tokens)
         options = {"batch_size": self.profile.collect_batch, "seed": self.profile.seed}
         return collect_activations(tower, pictures, hook_point, out, tokens=tokens, **options)
+
+    def _store_folder(self, tower: Tower, pictures, hook_point: str, tokens: str) -> Path:
+        request = [tower.name, tower.weights_hash, hook_point, tokens, pictures.fingerprint, self.profile.seed]
+        return self.folder / "activations" / content_hash(request)[:16]
 
     def config(self, kind: str, expansion: float, **settings: Any) -> SaeConfig:
         """An SAE's settings: the profile's, with some replaced."""

@@ -80,7 +80,7 @@ def collect_activations(
         "source": pictures.name,
         "dim": tower.dim(hook_point),
         "rows": 0,
-        "pictures_per_shard": pictures_per_shard or _pictures_per_shard(tower, hook_point, rule, dtype),
+        "pictures_per_shard": pictures_per_shard or pictures_per_shard_of(tower, hook_point, rule, dtype),
         "shards": [],
         "unreadable": [],
         "complete": False,
@@ -188,7 +188,8 @@ def _write_shard(out: Path, metadata: dict[str, Any], tensors: dict[str, np.ndar
     metadata["rows"] += len(tensors["token"])
 
 
-def _pictures_per_shard(tower: Tower, hook_point: str, rule: str, dtype: str) -> int:
+def pictures_per_shard_of(tower: Tower, hook_point: str, rule: str, dtype: str) -> int:
+    """How many pictures a shard holds unless the caller says otherwise."""
     indices = None if hook_point == PROJECTION else token_indices(rule, tower.tokens(hook_point), np.zeros(1), 0)
     rows = 1 if indices is None else indices.size
     row_bytes = tower.dim(hook_point) * DTYPES[dtype].itemsize + 16

@@ -109,7 +109,7 @@ class _Reached(Exception):
 
 
 @contextmanager
-def _hooked(block: nn.Module, hook: Callable, *, prepend: bool = False) -> Iterator[None]:
+def watched(block: nn.Module, hook: Callable, *, prepend: bool = False) -> Iterator[None]:
     handle = block.register_forward_hook(hook, prepend=prepend)
     try:
         yield
@@ -128,7 +128,7 @@ def run_until(block: nn.Module, run: Callable[[], object], keep: Callable[[Tenso
         kept.append(keep(first_tensor(output)))
         raise _Reached
 
-    with _hooked(block, hook):
+    with watched(block, hook):
         try:
             run()
         except _Reached:
@@ -149,7 +149,7 @@ def output_shapes(blocks: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[
 
     with ExitStack() as stack:
         for block in blocks:
-            stack.enter_context(_hooked(block, hook))
+            stack.enter_context(watched(block, hook))
         result = run()
     if len(shapes) < len(blocks):
         raise RuntimeError(f"A forward pass ran {len(shapes)} of {len(blocks)} blocks.")
@@ -178,5 +178,5 @@ def intervention(block: nn.Module, layout: Layout, function: Callable[[Tensor], 
         changed = layout.restore(after, hidden)
         return type(output)([changed, *output[1:]]) if isinstance(output, tuple | list) else changed
 
-    with _hooked(block, hook, prepend=True):
+    with watched(block, hook, prepend=True):
         yield

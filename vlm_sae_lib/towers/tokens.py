@@ -5,6 +5,9 @@ uniformly with replacement from all of them, class token included (the paper's c
 """
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 
@@ -43,3 +46,17 @@ def token_indices(rule: str, n_tokens: int, image_ids: np.ndarray, seed: int) ->
     k = int(rule.removeprefix("random:"))
     draws = [np.random.default_rng([seed, int(i)]).integers(0, n_tokens, k) for i in image_ids]
     return np.array(draws, dtype=np.int64).reshape(n, k)
+
+
+def select_tokens(
+    hidden: Float[Tensor, "n tokens d"], rule: str, image_ids: np.ndarray, seed: int
+) -> Float[Tensor, "n *kept d"]:
+    """The tokens a rule keeps: (n, d) for ``cls`` and ``mean``, (n, k, d) otherwise."""
+    if rule == "mean":
+        return hidden.mean(1)
+    if rule == "cls":
+        return hidden[:, 0].clone()
+    if rule == "all":
+        return hidden.contiguous()
+    chosen = torch.from_numpy(token_indices(rule, hidden.shape[1], image_ids, seed)).to(hidden.device)
+    return hidden[torch.arange(len(hidden), device=hidden.device)[:, None], chosen]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.towers import hooks
-from vlm_sae_lib.towers.tokens import check_rule, token_indices
+from vlm_sae_lib.towers.tokens import check_rule, select_tokens
 
 PROJECTION = "projection"
 CLASS_TOKENS = {"class_embedding", "cls_token", "class_token"}
@@ -119,21 +119,48 @@ class Tower:
             return torch.empty(self._selected_shape(0, hook_point, rule))
         if layout is None:
             return self._project(pixels).float().cpu()
-        indices = token_indices(rule, layout.n_tokens, ids, seed)
 
         def keep(hidden: Tensor) -> Tensor:
-            acts_ntd = layout.tokens(hidden, n)
-            if rule == "mean":
-                return acts_ntd.mean(1)
-            if rule == "cls":
-                return acts_ntd[:, 0].clone()
-            if rule == "all":
-                return acts_ntd.contiguous()
-            chosen = torch.from_numpy(indices).to(acts_ntd.device)
-            return acts_ntd[torch.arange(n, device=acts_ntd.device)[:, None], chosen]
+            return select_tokens(layout.tokens(hidden, n), rule, ids, seed)
 
         block = self._blocks[self._index(hook_point)]
         return hooks.run_until(block, lambda: self._project(pixels), keep).float().cpu()
+
+    @torch.no_grad()
+    def activations_at(
+        self,
+        images: Sequence[Image.Image] | Float[Tensor, "n 3 height width"],
+        points: Sequence[tuple[str, str]],
+        *,
+        seed: int = 0,
+        image_ids: Sequence[int] | np.ndarray | None = None,
+    ) -> list[Tensor]:
+        """What ``activations`` gives at each (hook point, token rule), bit for bit, from one forward pass."""
+        if not points:
+            return []
+        pixels = self._pixels(images)
+        ids = np.arange(len(pixels)) if image_ids is None else np.asarray(image_ids)
+        depth = {name: i for i, name in enumerate(self.hook_points)}
+        rules = [self.check(point, tokens) for point, tokens in points]
+        last = max(range(len(points)), key=lambda i: depth[points[i][0]])
+        kept: dict[int, Tensor] = {}
+
+        def watch(i: int) -> Callable:
+            def hook(module: nn.Module, arguments: tuple, output: Any) -> None:
+                hidden = self._layout(points[i][0]).tokens(hooks.first_tensor(output), len(pixels))
+                kept[i] = select_tokens(hidden, rules[i], ids, seed).float().cpu()
+
+            return hook
+
+        with ExitStack() as stack:
+            for i, (point, _) in enumerate(points):
+                if i != last and point != PROJECTION and len(pixels):
+                    stack.enter_context(hooks.watched(self._blocks[self._index(point)], watch(i)))
+            kept[last] = self.activations(pixels, points[last][0], rules[last], seed=seed, image_ids=ids)
+        for i, (point, _) in enumerate(points):
+            if i not in kept:  # the projection twice, or no picture at all
+                kept[i] = kept[last] if len(pixels) else torch.empty(self._selected_shape(0, point, rules[i]))
+        return [kept[i] for i in range(len(points))]
 
     @contextmanager
     def intervene(self, hook_point: str, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
