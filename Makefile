@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(PY) -m pytest
 # Two workers share two cores: one thread each, and none that spins while it waits.
 UNIT := OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PYTEST) -n 2 --dist loadfile
-NBVAL := OMP_WAIT_POLICY=PASSIVE TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist loadfile \
+NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist loadfile \
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
