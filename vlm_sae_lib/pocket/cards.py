@@ -59,7 +59,7 @@ def write_card(folder: Path, name: str, made: str, exam: pd.DataFrame, extra: st
     title, what, limits = TEXTS[name]
     table = markdown_table(exam)
     text = f"# {title}\n\n{what.format(**facts)}\n\n## How it was made\n\n{made}\n\n"
-    text += "## How good it is\n\nOn held-out pictures of another seed, one look; 95 % intervals.\n\n"
+    text += "## How good it is\n\nOn held-out pictures of another seed; 95 % intervals.\n\n"
     text += f"{table}\n\n{extra}"
     text += f"\n## What it cannot do\n\n{limits.format(**facts)}\n\nLicence: MIT, as the code.\n"
     write_bytes(folder / "README.md", text.encode())
