@@ -16,6 +16,7 @@ from vlm_sae_lib.activations.together import collect_together
 from vlm_sae_lib.files import alone, content_hash
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.profiles import Profile
+from vlm_sae_lib.provenance import code_hash
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, train_saes
 from vlm_sae_lib.steering import Vlm, load_vlm
 from vlm_sae_lib.taxonomy import taxon_path
@@ -113,8 +114,9 @@ class Workbench:
         """One SAE; see ``saes``."""
         return self.saes([config], hook_point, tokens)[0]
 
-    def _sae_folder(self, store: ActivationStore, config: SaeConfig):
-        return self.folder / "saes" / content_hash([store.id, config.as_dict()])[:16]
+    def _sae_folder(self, store: ActivationStore, config: SaeConfig) -> Path:
+        request = [store.id, config.as_dict(), code_hash("vlm_sae_lib.sae.training")]
+        return self.folder / "saes" / content_hash(request)[:16]
 
     def shown_config(self, name: str) -> tuple[SaeConfig, str, str]:
         """(config, hook point, tokens) of an SAE whose single latents the book shows; ``name`` is in ``SHOWN``."""

@@ -16,8 +16,9 @@ def text_of(reference: str) -> str:
     """The text for ``<notebook>/<result>[:interval|:n]``; ``KeyError`` says what is missing."""
     name, _, what = reference.partition(":")
     notebook, _, result = name.partition("/")
-    path = paths.published_results() / f"{notebook}.json"
-    if not path.exists():
+    places = (paths.published_results(), paths.published_results() / "pocket")  # notebooks, experiments
+    path = next((place / f"{notebook}.json" for place in places if (place / f"{notebook}.json").exists()), None)
+    if path is None:
         raise KeyError(f"there are no published results of {notebook!r}")
     results = read_json(path)["results"]
     if result not in results:

@@ -1,4 +1,4 @@
-"""``run``: the notebooks, in order."""
+"""``run``: the notebooks, in order; and the experiments that are too long for them."""
 
 import argparse
 import sys
@@ -13,7 +13,11 @@ EXAMPLE = "python -m vlm_sae_lib run --only 03"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="pocket", help="pocket (default), colab or paper")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="PREFIX", help="only notebooks whose name begins so; repeatable"
+        "--only",
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="only notebooks whose name begins so, or `experiments`, or one of them (`experiments/layers`); repeatable",
     )
     parser.add_argument(
         "--set",
@@ -34,9 +38,18 @@ def main(arguments: argparse.Namespace) -> int:
         load_profile(arguments.profile)
     except ValueError as error:
         raise UserError(str(error)) from error
+    longer = [prefix for prefix in arguments.only if prefix.startswith("experiments")]
+    if longer:
+        from vlm_sae_lib.experiments.running import choose, run_experiments
+
+        if arguments.overrides:
+            raise UserError("Experiments are run with the profile's own settings; --set is for notebooks.")
+        run_experiments(arguments.profile, choose(longer), force=arguments.force, say=partial(print, flush=True))
+    if longer and len(longer) == len(arguments.only):
+        return 0
     plan = Run(
         profile=arguments.profile,
-        only=tuple(arguments.only),
+        only=tuple(prefix for prefix in arguments.only if prefix not in longer),
         overrides=dict(parse_override(text) for text in arguments.overrides),
         force=arguments.force,
     )

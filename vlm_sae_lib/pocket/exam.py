@@ -14,7 +14,8 @@ from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores.intervals import wilson
 from vlm_sae_lib.steering.vlm import load_vlm
 
-HELD_OUT_SEED = 2027
+HELD_OUT_SEED = 61_061
+"""Looked at once, when all four models stood; what was looked at while they were trained has other seeds."""
 SLOTS = re.compile(
     r"^an? (?P<size>\w+) (?P<colour>\w+) (?P<pattern>\w+) (?P<order>\w+) "
     r"called (?P<species>\S+) in the (?P<habitat>\w+)$"

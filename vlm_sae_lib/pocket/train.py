@@ -108,11 +108,7 @@ def truth_agreement() -> str:
     return (
         "Rank agreement of its MonoSemanticity scores with those of the true factors (one-hot, equal weights), over "
         "the latents of the shown Matryoshka SAE that fire on at least ten held-out pictures:\n\n"
-        + cards.markdown_table(pd.DataFrame(rows)) + "\n\n"
-        "Its training was lengthened from 500 to 1,100 steps after a first look at a thousand of these held-out "
-        "pictures, where its five nearest neighbours shared the species in .704 of cases (4,000 reference pictures), "
-        "below the bar of .74. So this is not one look; `tests/test_pocket_models.py` holds the bar on a seed that "
-        "decided nothing.\n"
+        + cards.markdown_table(pd.DataFrame(rows)) + "\n"
     )
 
 

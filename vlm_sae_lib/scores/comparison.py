@@ -1,5 +1,6 @@
 """Kinds of neurons side by side under one scoring encoder, and codes that mean nothing to hold them against."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,31 @@ class Scored:
     def _check_draws(self, other: "Scored") -> None:
         if len(self.draws) != len(other.draws):
             raise UserError(f"Kinds drawn {len(self.draws)} and {len(other.draws)} times cannot be paired by draw.")
+
+
+def over_seeds(runs: Sequence[Scored], at_least: int = 2, *, minus: Sequence[Scored] = (), seed: int = 0) -> Estimate:
+    """Mean MS over training seeds, resampled at two levels: seeds first, then the pictures.
+
+    Args:
+        runs: one SAE's scores for each seed, all with the same pictures and draws.
+        minus: another kind's, whose mean over its seeds is taken off; of one seed where training has no part in it.
+
+    Raises:
+        UserError: none at all, or kinds drawn a different number of times.
+    """
+    if not runs:
+        raise UserError("A mean over seeds needs the scores of at least one.")
+    for other in [*runs, *minus]:
+        runs[0]._check_draws(other)
+    rng = np.random.default_rng(seed)
+    value, replicates = 0.0, np.zeros(len(runs[0].draws))
+    for sign, kind in ((1, runs), (-1, minus)):
+        if kind:
+            values, draws = zip(*(run._moved(at_least) for run in kind), strict=True)
+            picked = rng.integers(len(kind), size=(len(replicates), len(kind)))
+            value += sign * float(np.mean(values))
+            replicates += sign * np.take_along_axis(np.stack(draws, axis=1), picked, axis=1).mean(axis=1)
+    return _estimate(value, replicates)
 
 
 def score(activations: Any, embeddings: Any, *, resamples: int, seed: int = 0) -> Scored:

@@ -1,0 +1,114 @@
+"""Directives that put an experiment's published results into a page.
+
+``{experiment-figure} uniqueness/jaccard`` draws a figure (``:alt:`` is needed, the content is the caption);
+``{experiment-table} uniqueness`` lists results, one shell pattern a line to choose among their names;
+``{experiment-verdicts} uniqueness`` gives the computed verdicts, what the results were made from, and whether that is
+still today's code; ``{claims}`` and ``{paper-index}`` make the two pages about the whole paper.
+A name that no results file holds is an error, and so a failed build.
+"""
+
+from fnmatch import fnmatch
+from importlib import import_module
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from vlm_sae_lib import paths
+from vlm_sae_lib.experiments import running
+from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.show.style import use_style
+from vlm_sae_lib.show.tables import results_table
+
+FIGURES = paths.site().parent / "experiment_figures"
+
+
+class FromResults(SphinxDirective):
+    """A directive whose argument begins with an experiment's name."""
+
+    required_arguments = 1
+    has_content = True
+
+    def findings(self, name: str) -> Findings:
+        path = running.published(name)
+        self.env.note_dependency(str(path))
+        try:
+            return Findings.read(path)
+        except ValueError as error:
+            raise self.error(str(error)) from error
+
+    def markdown(self, lines: list[str]) -> list[nodes.Node]:
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=False)
+
+
+class ExperimentFigure(FromResults):
+    option_spec = {"alt": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        name, _, what = self.arguments[0].partition("/")
+        figures = import_module(f"vlm_sae_lib.show.experiments.{name}").FIGURES
+        if what not in figures or not self.options.get("alt"):
+            raise self.error(f"{self.arguments[0]}: figures are {', '.join(figures)}, and each needs an :alt:.")
+        path = FIGURES / f"{name}-{what}.png"
+        draw(figures[what], self.findings(name), path)
+        image = nodes.image(uri=f"/{path.relative_to(self.env.srcdir)}", alt=self.options["alt"])
+        figure = nodes.figure("", image, ids=[nodes.make_id(f"fig-{name}-{what}")], align="center")
+        if self.content:
+            parsed = self.markdown(list(self.content))
+            figure += nodes.caption("", "", *parsed[0].children)
+        return [figure]
+
+
+class ExperimentTable(FromResults):
+    option_spec = {"digits": directives.positive_int, "open": directives.flag}
+
+    def run(self) -> list[nodes.Node]:
+        found = self.findings(self.arguments[0])
+        patterns = [line.strip() for line in self.content if line.strip()] or ["*"]
+        names = [name for name in found.results if any(fnmatch(name, pattern) for pattern in patterns)]
+        for pattern in patterns:
+            if not any(fnmatch(name, pattern) for name in names):
+                raise self.error(f"{self.arguments[0]} has no result that fits {pattern!r}.")
+        table = results_table(found, names, self.options.get("digits", 3)).reset_index()
+        return self.markdown(table.map(lambda cell: str(cell).replace("|", "\\|")).to_markdown(index=False).split("\n"))
+
+
+class ExperimentVerdicts(FromResults):
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        found = self.findings(name)
+        lines = []
+        for line in import_module(f"vlm_sae_lib.claims.{name}").conclude(found):
+            lines += [f"- *{line.claim}* **{line.verdict.value}**: {line.because}"]
+        short = {what: hash[:10] for what, hash in sorted(found.inputs.items()) if what in running.INPUTS}
+        lines += ["", f"Made again by `python -m vlm_sae_lib run --only experiments/{name}`; made from "
+                  + ", ".join(f"{what} `{hash}`" for what, hash in short.items()) + "."]  # fmt: skip
+        if old := running.changed(found, name, running.load_profile(found.profile)):
+            lines += ["", ":::{warning}", f"The {' and '.join(old)} have changed since these numbers were made.", ":::"]
+        return self.markdown(lines)
+
+
+def draw(figure_of, found: Findings, path: Path) -> None:
+    """Draw a figure into a file; the same results give the same bytes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    use_style()
+    figure = figure_of(found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+    plt.close(figure)
+
+
+def setup(app: Sphinx) -> dict:
+    for name, directive in (
+        ("experiment-figure", ExperimentFigure),
+        ("experiment-table", ExperimentTable),
+        ("experiment-verdicts", ExperimentVerdicts),
+    ):
+        app.add_directive(name, directive)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

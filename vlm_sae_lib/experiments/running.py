@@ -1,0 +1,87 @@
+"""Run experiments, skip those whose results still stand, publish, and tell which published ones are stale."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vlm_sae_lib import paths
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.experiments.registry import NAMES, experiment, module
+from vlm_sae_lib.files import write_bytes
+from vlm_sae_lib.profiles import Profile, load_profile
+from vlm_sae_lib.provenance import code_hash, models_hash, settings_hash
+from vlm_sae_lib.workbench import Workbench
+
+PUBLISHED_PROFILE = "pocket"
+INPUTS = ("code", "models", "settings")
+
+
+def run_experiments(
+    profile: str, names: Sequence[str] = NAMES, *, force: bool = False, say: Callable[[str], None] = print
+) -> Path:
+    """Run the named experiments in order and return the folder with their results.
+
+    One whose code, models and settings are those of its last run is skipped. What a stopped run had finished (stores,
+    SAEs, whole experiments) is kept, and the next call goes on from there. In the published profile each result is
+    copied to ``data/results/pocket`` as soon as it is there.
+    """
+    settings = load_profile(profile)
+    started = time.perf_counter()
+    for name in names:
+        path = paths.results(profile) / f"{name}.json"
+        if not force and path.is_file() and not changed(Findings.read(path), name, settings):
+            say(f"{name:<30} up to date")
+        else:
+            say(f"{name:<30} running")
+            before = time.perf_counter()
+            run_one(name, settings).write()
+            say(f"{name:<30} {time.perf_counter() - before:6.1f} s")
+        if profile == PUBLISHED_PROFILE:
+            write_bytes(published(name), path.read_bytes())
+    say(f"{len(names)} experiments in {time.perf_counter() - started:.1f} s: {paths.results(profile)}")
+    return paths.results(profile)
+
+
+def run_one(name: str, profile: Profile) -> Findings:
+    """Run one experiment; its findings are not written yet."""
+    found = Findings(name, profile.name)
+    for what, hash in _inputs(name, profile).items():
+        found.input(what, hash)
+    experiment(name).run(Workbench(profile), found)
+    return found
+
+
+def choose(prefixes: Sequence[str]) -> tuple[str, ...]:
+    """The experiments that prefixes name: ``experiments`` is all of them, ``experiments/la`` those that begin with "la".
+
+    Raises:
+        UserError: a prefix fits none.
+    """
+    chosen: set[str] = set()
+    for prefix in prefixes:
+        start = prefix.removeprefix("experiments").removeprefix("/")
+        fitting = [name for name in NAMES if name.startswith(start)]
+        if not fitting:
+            raise UserError(f"No experiment's name begins with {start!r}; the experiments are {', '.join(NAMES)}.")
+        chosen.update(fitting)
+    return tuple(name for name in NAMES if name in chosen)
+
+
+def published(name: str) -> Path:
+    """The committed results of an experiment."""
+    return paths.published_results() / PUBLISHED_PROFILE / f"{name}.json"
+
+
+def stale(name: str) -> list[str]:
+    """Which of code, models and settings are no longer those that made the published results of an experiment."""
+    return changed(Findings.read(published(name)), name, load_profile(PUBLISHED_PROFILE))
+
+
+def changed(found: Findings, name: str, profile: Profile) -> list[str]:
+    """Which inputs of some results are no longer those of today."""
+    return [what for what, hash in _inputs(name, profile).items() if found.inputs.get(what) != hash]
+
+
+def _inputs(name: str, profile: Profile) -> dict[str, str]:
+    return {"code": code_hash(module(name)), "models": models_hash(), "settings": settings_hash(profile)}
