@@ -1,0 +1,122 @@
+"""The experiments as a whole: run once, skipped while their results stand, published, and stale when code moves."""
+
+import json
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from vlm_sae_lib import paths
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments import registry, running
+from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.experiments.registry import Experiment
+from vlm_sae_lib.scores.intervals import Estimate, Interval
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """Three toy experiments, with counters of how often each ran."""
+    monkeypatch.setenv("VLM_SAE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(paths, "published_results", lambda: tmp_path / "published")
+    ran = dict.fromkeys(("apple", "apricot", "pear"), 0)
+    world = SimpleNamespace(ran=ran, hashes=dict.fromkeys(ran, "1"), broken=set())
+
+    def experiment(name):
+        def run(bench, found):
+            ran[name] += 1
+            if name in world.broken:
+                raise KeyboardInterrupt
+            found.estimate("mean", Estimate(0.5, Interval(0.4, 0.6)), interval_kind="toy", n=3)
+
+        return Experiment(name, name, "?", "", run)
+
+    monkeypatch.setattr(running, "NAMES", tuple(ran))
+    monkeypatch.setattr(running, "experiment", experiment)
+    monkeypatch.setattr(running, "Workbench", lambda profile: None)
+    monkeypatch.setattr(
+        running, "_inputs", lambda name, profile: {"code": world.hashes[name], "models": "m", "settings": profile.name}
+    )
+    return world
+
+
+def run(*names):
+    said = []
+    running.run_experiments("pocket", names or running.NAMES, say=said.append)
+    return said
+
+
+def test_a_second_call_runs_nothing(toy):
+    run()
+    said = run()
+    assert toy.ran == {"apple": 1, "apricot": 1, "pear": 1}
+    assert [line.split()[1:] for line in said[:3]] == [["up", "to", "date"]] * 3
+
+
+def test_only_what_moved_runs_again(toy):
+    run()
+    toy.hashes["pear"] = "2"
+    assert running.stale("pear") == ["code"] and running.stale("apple") == []
+    run()
+    assert toy.ran == {"apple": 1, "apricot": 1, "pear": 2} and running.stale("pear") == []
+
+
+def test_a_killed_run_keeps_what_was_finished_and_goes_on_from_there(toy):
+    toy.broken.add("apricot")
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert running.published("apple").exists() and not running.published("apricot").exists()
+    toy.broken.clear()
+    run()
+    assert toy.ran == {"apple": 1, "apricot": 2, "pear": 1}
+
+
+def test_results_name_what_they_were_made_from(toy):
+    run("apple")
+    found = Findings.read(running.published("apple"))
+    assert found.inputs == {"code": "1", "models": "m", "settings": "pocket"}
+    assert found.results["mean"]["ci_high"] == 0.6
+
+
+def test_experiments_are_chosen_by_prefix(toy):
+    assert running.choose(["experiments"]) == ("apple", "apricot", "pear")
+    assert running.choose(["experiments/ap"]) == ("apple", "apricot")
+    assert running.choose(["experiments/pear", "experiments/apple"]) == ("apple", "pear")
+    with pytest.raises(UserError, match="the experiments are apple, apricot, pear"):
+        running.choose(["experiments/plum"])
+
+
+def test_tables_come_back_as_they_went(tmp_path, monkeypatch):
+    monkeypatch.setenv("VLM_SAE_RUNS", str(tmp_path))
+    found = Findings("toy", "pocket")
+    found.table("curve", pd.DataFrame({"x": [1, 2], "y": [0.5, float("nan")], "who": ["a", "b"]}))
+    back = Findings.read(found.write())
+    assert back.frame("curve")["who"].tolist() == ["a", "b"] and back.frame("curve")["y"].isna().tolist() == [False, True]
+    with pytest.raises(UserError, match="There is no table 'surface'; there are curve"):
+        back.frame("surface")
+    with pytest.raises(UserError, match="already a table"):
+        found.table("curve", pd.DataFrame())
+
+
+def test_every_experiment_can_be_loaded_and_says_what_it_asks():
+    for name in registry.NAMES:
+        found = registry.experiment(name)
+        assert found.name == name and found.title and found.question.endswith("?")
+    with pytest.raises(KeyError):
+        registry.experiment("alchemy")
+
+
+@pytest.mark.parametrize("name", registry.NAMES)
+def test_no_published_result_is_stale(name):
+    """If this fails: python -m vlm_sae_lib run --only experiments"""
+    assert running.stale(name) == []
+
+
+@pytest.mark.parametrize("name", registry.NAMES)
+def test_no_comparison_stands_without_its_n_and_its_kind_of_interval(name):
+    results = json.loads(running.published(name).read_text())["results"]
+    assert results
+    for key, row in results.items():
+        assert row["ci_low"] is None or row["interval"], f"{key}: an interval of what?"
+        if row["controls"]:
+            assert row["n"] is not None, f"{key} is compared, and has no n"
