@@ -91,7 +91,8 @@ def test_tables_come_back_as_they_went(tmp_path, monkeypatch):
     found = Findings("toy", "pocket")
     found.table("curve", pd.DataFrame({"x": [1, 2], "y": [0.5, float("nan")], "who": ["a", "b"]}))
     back = Findings.read(found.write())
-    assert back.frame("curve")["who"].tolist() == ["a", "b"] and back.frame("curve")["y"].isna().tolist() == [False, True]
+    assert back.frame("curve")["who"].tolist() == ["a", "b"]
+    assert back.frame("curve")["y"].isna().tolist() == [False, True]
     with pytest.raises(UserError, match="There is no table 'surface'; there are curve"):
         back.frame("surface")
     with pytest.raises(UserError, match="already a table"):

@@ -72,7 +72,8 @@ class ExperimentTable(FromResults):
             if not any(fnmatch(name, pattern) for name in names):
                 raise self.error(f"{self.arguments[0]} has no result that fits {pattern!r}.")
         table = results_table(found, names, self.options.get("digits", 3)).reset_index()
-        return self.markdown(table.map(lambda cell: str(cell).replace("|", "\\|")).to_markdown(index=False).split("\n"))
+        rows = [table.columns.tolist(), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+        return self.markdown(["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows])
 
 
 class ExperimentVerdicts(FromResults):

@@ -53,7 +53,7 @@ def run_one(name: str, profile: Profile) -> Findings:
 
 
 def choose(prefixes: Sequence[str]) -> tuple[str, ...]:
-    """The experiments that prefixes name: ``experiments`` is all of them, ``experiments/la`` those that begin with "la".
+    """The experiments that prefixes name: ``experiments`` names all, ``experiments/la`` those that begin with "la".
 
     Raises:
         UserError: a prefix fits none.
