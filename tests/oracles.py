@@ -124,3 +124,22 @@ def steered_states(x, encode, decode, latents, keep_error):
             if keep_error:
                 edited[picture, token] += x[picture, token] - decode(z[None])[0]
     return edited
+
+
+def monosemanticity_loss(latents, x):
+    """MonoLoss pair by pair: min-max within the batch, the weighted mean cosine of each latent, 1 − their mean.
+
+    Takes and gives torch tensors, so that autograd differentiates it. 0 where no latent has two samples above its
+    minimum.
+    """
+    scores = []
+    for column in latents.T:
+        low, high = column.amin(), column.amax()
+        if int((column > low).sum()) < 2:
+            continue
+        scaled = (column - low) / (high - low)
+        pairs = list(itertools.combinations(range(len(column)), 2))
+        relevance = [scaled[n] * scaled[m] for n, m in pairs]
+        alike = [(x[n] / x[n].norm()) @ (x[m] / x[m].norm()) for n, m in pairs]
+        scores.append(sum(r * s for r, s in zip(relevance, alike, strict=True)) / sum(relevance))
+    return 1 - sum(scores) / len(scores) if scores else 0 * latents.sum()

@@ -32,6 +32,7 @@ def test_unknown_setting_names_the_known_ones():
         ({"group_fractions": (0.5, 0.4)}, "sum to 1"),
         ({"group_fractions": ()}, "sum to 1"),
         ({"aux_coefficient": -0.1}, "aux_coefficient"),
+        ({"mono_coefficient": -1}, "mono_coefficient"),
         ({"k": "20"}, "k='20'"),
         ({"lr": "fast"}, "lr='fast'"),
     ],

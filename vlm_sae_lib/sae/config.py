@@ -52,6 +52,8 @@ class SaeConfig:
     """Weight of the mean L1 norm of the latents (relu), for inputs scaled to E‖x‖² = 1."""
     l0_coefficient: float = 1.0
     """Weight of (L0/k − 1)² (jump_relu)."""
+    mono_coefficient: float = 0.0
+    """Weight λ of 1 − the mean monosemanticity of the batch's latents (MonoLoss); 0: not asked for, as in the paper."""
     bandwidth: float = 0.01
     """Width of the rectangle that stands in for the jump's derivative (jump_relu), for inputs with E‖x‖² = 1."""
     normalise: bool = True
@@ -75,7 +77,8 @@ class SaeConfig:
             if value is not None and not (isinstance(value, Integral) and value >= least):
                 raise UserError(f"SaeConfig {name}={value!r} must be a whole number of at least {least}.")
         positive = ("expansion", "lr", "bandwidth")
-        for name in (*positive, "threshold_start", "aux_coefficient", "l1_coefficient", "l0_coefficient"):
+        weights = ("aux_coefficient", "l1_coefficient", "l0_coefficient", "mono_coefficient")
+        for name in (*positive, "threshold_start", *weights):
             value = getattr(self, name)
             number = value is None or (isinstance(value, Real) and math.isfinite(value))
             if not number or (value is not None and (value <= 0 if name in positive else value < 0)):

@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, normalize
 
 from vlm_sae_lib.sae.initialise import Weights
+from vlm_sae_lib.sae.losses import PAIRS_AT_LEAST
 
 
 @dataclass
@@ -80,10 +81,11 @@ def per_sample_top_k_active(pre: Float[Tensor, "batch latents"], k: int) -> Acti
 
 @dataclass
 class StepLoss:
-    """The parts of a step's loss, the auxiliary one before its coefficient."""
+    """The parts of a step's loss, the last two before their coefficients."""
 
     reconstruction: float
-    auxiliary: float
+    auxiliary: float = 0.0
+    monosemanticity: float = 0.0
 
 
 @torch.no_grad()
@@ -96,8 +98,9 @@ def write_gradients(
     dead: Tensor,
     k_aux: int,
     aux_coefficient: float,
+    mono_coefficient: float = 0.0,
 ) -> StepLoss:
-    """Write the gradients of (1/G²) Σ_g mean_B ‖x − x̂_g‖² + α·L_aux into ``.grad`` of the four parameters."""
+    """Write the gradients of (1/G²) Σ_g mean_B ‖x − x̂_g‖² + α·L_aux + λ·L_mono into ``.grad`` of the parameters."""
     batch, groups = len(x), len(group_sizes)
     width, dim = weights.decoder.shape
     encoder, encoder_bias, decoder, decoder_bias = (weights.named()[n].detach() for n in _PARAMETERS)
@@ -113,7 +116,7 @@ def write_gradients(
     for group in range(1, groups):
         residuals[:, group] += residuals[:, group - 1]
     squares = float(residuals.view(-1).dot(residuals.view(-1)))
-    loss = StepLoss(squares / (groups**2 * batch), 0.0)
+    loss = StepLoss(squares / (groups**2 * batch))
     last = -residuals[:, -1]
 
     # A latent of group h is part of every prefix g ≥ h: its gradient is the sum of theirs.
@@ -127,6 +130,9 @@ def write_gradients(
     bag_of_pair = np.repeat(np.arange(batch * groups), np.diff(bounds))[order]
     samples = torch.from_numpy(active.samples[order])
     decoder_grad = _weighted_bags(slopes, torch.from_numpy(bag_of_pair), columns, active.values[order])
+    if mono_coefficient > 0:
+        slopes_of_mono, loss.monosemanticity = _monosemanticity(active, x, order, columns, bounds[::groups])
+        latent_slopes = latent_slopes + mono_coefficient * slopes_of_mono
     encoder_grad = _weighted_bags(centred, samples, columns, latent_slopes[order])
     bias_grad = torch.from_numpy(
         np.bincount(active.latents, weights=latent_slopes.numpy(), minlength=width).astype(np.float32)
@@ -166,6 +172,39 @@ def _add_auxiliary(gradients, pre, centred, residual, decoder, dead, k_aux, coef
     encoder_grad[where] += revived_slope.T @ centred
     bias_grad[where] += revived_slope.sum(dim=0)
     return float(error.pow(2).mean()) / spread
+
+
+def _monosemanticity(
+    active: Active, x: Tensor, order: np.ndarray, columns: np.ndarray, rows: np.ndarray
+) -> tuple[Tensor, float]:
+    """``losses.monosemanticity_loss`` and its derivative by each active pair's activation.
+
+    ``order`` sorts the pairs by latent, whose pairs begin at ``columns``; a sample's begin at ``rows``.
+    """
+    latents, samples, width = active.latents, active.samples, active.shape[1]
+    above = active.values.numpy().astype(np.float64)
+    # Only a latent that fires on the whole batch has a minimum other than zero.
+    never_silent = [order[columns[i] : columns[i + 1]] for i in np.flatnonzero(np.diff(columns) == active.shape[0])]
+    for pairs in never_silent:
+        above[pairs] -= above[pairs].min()
+    unit = normalize(x, dim=1)
+    weights = torch.from_numpy(above.astype(np.float32))
+    sums = _weighted_bags(unit, torch.from_numpy(samples[order]), columns, weights[order])
+    toward = _products_at(rows, torch.from_numpy(latents), unit, sums).numpy()
+    to_others = toward - above * unit.pow(2).sum(dim=1).numpy()[samples]
+    total = np.bincount(latents, weights=above, minlength=width)
+    others = total[latents] - above
+    alike, relevance = (np.bincount(latents, weights=above * part, minlength=width) for part in (to_others, others))
+    defined = relevance > PAIRS_AT_LEAST * total**2
+    if not defined.any():
+        return torch.zeros(len(latents)), 0.0
+    score = np.divide(alike, relevance, out=np.zeros(width), where=defined)
+    scale = np.divide(-2 / defined.sum(), relevance, out=np.zeros(width), where=defined)
+    slopes = scale[latents] * (to_others - score[latents] * others)
+    for pairs in never_silent:
+        lowest = pairs[above[pairs] == 0]
+        slopes[lowest] -= slopes[pairs].sum() / len(lowest)
+    return torch.from_numpy(slopes.astype(np.float32)), float(1 - score[defined].mean())
 
 
 def _weighted_bags(table: Tensor, rows: Tensor, bounds: np.ndarray, weights: Tensor) -> Tensor:

@@ -73,10 +73,13 @@ class Learner:
             self.guess = 0.9 * smallest if len(active.values) == config.k * len(x) else 0.0
             self._learn_threshold(smallest)
         dead = self._count(active.fired(), len(x))
+        coefficients = config.aux_coefficient, config.mono_coefficient
         loss = kernels.write_gradients(
-            self.weights, x, pre, active, self.schedule.group_sizes, dead, self.schedule.k_aux, config.aux_coefficient
+            self.weights, x, pre, active, self.schedule.group_sizes, dead, self.schedule.k_aux, *coefficients
         )
         total = loss.reconstruction + config.aux_coefficient * loss.auxiliary
+        if config.mono_coefficient > 0:
+            total += config.mono_coefficient * loss.monosemanticity
         return {"loss": total, "auxiliary": loss.auxiliary}
 
     def _dense_gradients(self, x: Tensor) -> dict[str, float]:

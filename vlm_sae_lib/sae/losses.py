@@ -9,20 +9,25 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, SaeConfig
 from vlm_sae_lib.sae.initialise import Weights
 from vlm_sae_lib.sae.selection import batch_top_k, per_sample_top_k
 
+PAIRS_AT_LEAST = 1e-5
+"""Share of (Σ b)² that pairs of different samples must hold; with less, single precision leaves nothing of an MS."""
+
 
 @dataclass
 class Loss:
-    """The optimised scalar and its parts; ``auxiliary`` and ``sparsity`` before their coefficients."""
+    """The optimised scalar and its parts; all but ``reconstruction`` before their coefficients."""
 
     total: Tensor
     reconstruction: Tensor
     auxiliary: Tensor
     sparsity: Tensor
+    monosemanticity: Tensor
 
 
 def training_latents(
@@ -81,6 +86,27 @@ def auxiliary_loss(
     return error / spread if spread > 0 else error * 0.0
 
 
+def monosemanticity_loss(latents: Float[Tensor, "batch latents"], x: Float[Tensor, "batch d"]) -> Float[Tensor, ""]:
+    """1 − the mean over latents of their MS within the batch (MonoLoss, arXiv 2602.12403).
+
+    As in paper v3 Eq. 5-9, but the SAE's own inputs x stand in for the scoring encoder. The sums over pairs are taken
+    in linear time, MS = (‖Σ b e‖² − Σ b²‖e‖²) / ((Σ b)² − Σ b²) with b the activations above their minimum and e the
+    inputs at unit length; dividing b by its maximum would cancel, and its gradient with it.
+
+    Latents without a pair of samples above their minimum are left out: they have no MS, and no gradient. 0 where no
+    latent has one.
+    """
+    above = latents - latents.amin(dim=0)
+    unit = normalize(x, dim=1)
+    total, square = above.sum(dim=0), above.pow(2)
+    pairs = total.pow(2) - square.sum(dim=0)
+    alike = (above.T @ unit).pow(2).sum(dim=1) - square.T @ unit.pow(2).sum(dim=1)
+    defined = pairs > PAIRS_AT_LEAST * total.pow(2)
+    if not defined.any():
+        return latents.new_zeros(())
+    return 1 - (alike[defined] / pairs[defined]).mean()
+
+
 def training_loss(
     x: Float[Tensor, "batch d"],
     pre: Float[Tensor, "batch latents"],
@@ -105,7 +131,11 @@ def training_loss(
     else:
         auxiliary = auxiliary_loss(pre, x - prefixes[-1], weights, dead, k_aux)
         total = reconstruction + config.aux_coefficient * auxiliary
-    return Loss(total, reconstruction, auxiliary, sparsity)
+    mono = pre.new_zeros(())
+    if config.mono_coefficient > 0:
+        mono = monosemanticity_loss(latents, x)
+        total = total + config.mono_coefficient * mono
+    return Loss(total, reconstruction, auxiliary, sparsity, mono)
 
 
 def _near(pre: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
