@@ -17,11 +17,13 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.claims.verdict import number, said
 from vlm_sae_lib.experiments import running
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.show.style import use_style
-from vlm_sae_lib.show.tables import results_table
 
+COLUMNS = ("result", "here [95 % interval]", "n", "split", "control", "paper")
+LONG = 16
 FIGURES = paths.site().parent / "experiment_figures"
 
 
@@ -62,6 +64,8 @@ class ExperimentFigure(FromResults):
 
 
 class ExperimentTable(FromResults):
+    """``:digits:`` after the point; a long table is folded unless it is ``:open:``."""
+
     option_spec = {"digits": directives.positive_int, "open": directives.flag}
 
     def run(self) -> list[nodes.Node]:
@@ -71,9 +75,24 @@ class ExperimentTable(FromResults):
         for pattern in patterns:
             if not any(fnmatch(name, pattern) for name in names):
                 raise self.error(f"{self.arguments[0]} has no result that fits {pattern!r}.")
-        table = results_table(found, names, self.options.get("digits", 3)).reset_index()
-        rows = [table.columns.tolist(), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-        return self.markdown(["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows])
+        rows = table_rows(found, names, self.options.get("digits", 3))
+        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        if len(names) > LONG and "open" not in self.options:
+            lines = [f"::::{{dropdown}} {len(names)} results, with interval, n and control", *lines, "::::"]
+        return self.markdown(lines)
+
+
+def table_rows(found: Findings, names: list[str], digits: int) -> list[list[str]]:
+    """Header, rule and a row per result; columns that would be empty are left out."""
+    rows = []
+    for name in names:
+        row = found.results[name]
+        controls = [f"{word}: {said(found, other, digits)}" for word, other in row["controls"].items()]
+        paper = "" if row["paper_value"] is None else f"{number(row['paper_value'], digits)} ({row['source'] or ''})"
+        n = "" if row["n"] is None else number(row["n"], 0)
+        rows.append([name, said(found, name, digits), n, row["split"] or "", "; ".join(controls), paper])
+    kept = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]
+    return [[row[i] or "–" for i in kept] for row in [list(COLUMNS), ["---"] * len(COLUMNS), *rows]]
 
 
 class ExperimentVerdicts(FromResults):
@@ -87,7 +106,8 @@ class ExperimentVerdicts(FromResults):
         lines += ["", f"Made again by `python -m vlm_sae_lib run --only experiments/{name}`; made from "
                   + ", ".join(f"{what} `{hash}`" for what, hash in short.items()) + "."]  # fmt: skip
         if old := running.changed(found, name, running.load_profile(found.profile)):
-            lines += ["", ":::{warning}", f"The {' and '.join(old)} have changed since these numbers were made.", ":::"]
+            moved = " and ".join(old)
+            lines += ["", ":::{warning}", f"These numbers are stale: since they were made, {moved} changed.", ":::"]
         return self.markdown(lines)
 
 

@@ -36,7 +36,7 @@ class Conclusion:
 def said(results: Results, name: str, digits: int = 2) -> str:
     """A result in words: ``0.52 [0.49, 0.55]``; a dash where it is not defined."""
     row = results.results[name]
-    value, low, high = (_number(row[key], digits) for key in ("value", "ci_low", "ci_high"))
+    value, low, high = (number(row[key], digits) for key in ("value", "ci_low", "ci_high"))
     return value if row["ci_low"] is None else f"{value} [{low}, {high}]"
 
 
@@ -52,9 +52,14 @@ def clearly_below(results: Results, name: str, bar: float = 0.0) -> bool:
     return high is not None and high < bar
 
 
-def _number(value: Any, digits: int) -> str:
+def number(value: Any, digits: int) -> str:
+    """A number as a reader expects it: thousands apart in a count, a real minus, a dash for what is not defined."""
     if value is None:
         return "–"
+    if isinstance(value, list):
+        return ", ".join(number(item, digits) for item in value)
+    if isinstance(value, str):
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return f"{value:.{digits}f}".replace("-", "−")
