@@ -89,11 +89,24 @@ def over_seeds(runs: Sequence[Scored], at_least: int = 2, *, minus: Sequence[Sco
         raise UserError("A mean over seeds needs the scores of at least one.")
     for other in [*runs, *minus]:
         runs[0]._check_draws(other)
+    moved = [[run._moved(at_least) for run in kind] for kind in (runs, minus)]
+    return seeds_then_draws(moved[0], minus=moved[1], seed=seed)
+
+
+def seeds_then_draws(
+    runs: Sequence[tuple[float, np.ndarray]], *, minus: Sequence[tuple[float, np.ndarray]] = (), seed: int = 0
+) -> Estimate:
+    """Mean over training seeds of any statistic, resampled at two levels: seeds first, then what the draws are of.
+
+    Args:
+        runs: for each seed the statistic and its draws ``(n_resamples,)``; the draws of all seeds are the same ones.
+        minus: another kind's, whose mean over its seeds is taken off; paired by draw.
+    """
     rng = np.random.default_rng(seed)
-    value, replicates = 0.0, np.zeros(len(runs[0].draws))
+    value, replicates = 0.0, np.zeros(len(runs[0][1]))
     for sign, kind in ((1, runs), (-1, minus)):
         if kind:
-            values, draws = zip(*(run._moved(at_least) for run in kind), strict=True)
+            values, draws = zip(*kind, strict=True)
             picked = rng.integers(len(kind), size=(len(replicates), len(kind)))
             value += sign * float(np.mean(values))
             replicates += sign * np.take_along_axis(np.stack(draws, axis=1), picked, axis=1).mean(axis=1)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.scores.comparison import seeds_then_draws
 from vlm_sae_lib.scores.hierarchy import Reduce, neuron_depths
 from vlm_sae_lib.scores.intervals import RESAMPLES, Estimate, Interval, bootstrap_mean, percentiles
 from vlm_sae_lib.taxonomy import as_path
@@ -91,6 +92,26 @@ def trend_difference(
         _slopes(v, le, s, n_resamples) for v, le, s in ((values, levels, seed), (other, other_levels, seed + 1))
     )
     return Estimate(slope(values, levels) - slope(other, other_levels), percentiles(ours - theirs))
+
+
+def trend_over_seeds(
+    runs: Sequence[tuple[Any, Any]],
+    *,
+    minus: Sequence[tuple[Any, Any]] = (),
+    seed: int = 0,
+    n_resamples: int = RESAMPLES,
+) -> Estimate:
+    """Mean `slope` over training seeds, resampled at two levels: seeds first, then neurons within each level.
+
+    Args:
+        runs: (values, levels) of each seed's dictionary.
+        minus: another kind's, whose mean slope is taken off; the two are resampled apart.
+    """
+    ours, theirs = (
+        [(slope(*run), _slopes(*run, 100 * kind + i, n_resamples)) for i, run in enumerate(part)]
+        for kind, part in enumerate((runs, minus), start=seed)
+    )
+    return seeds_then_draws(ours, minus=theirs, seed=seed)
 
 
 def dealt_levels(

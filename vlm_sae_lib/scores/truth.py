@@ -86,12 +86,17 @@ def _block_scores(activations: np.ndarray, truth: Bool[np.ndarray, "n v"]) -> di
 
 
 def _best_f1(activations: np.ndarray, truth: np.ndarray, positives: np.ndarray) -> Float[np.ndarray, "v"]:
-    """Largest F1 of "activation > t" over all t: down the ranked images, stopping only between different values."""
-    order = np.argsort(-activations, kind="stable")
+    """Largest F1 of "activation > t" over all t: down the ranked images, stopping only between different values.
+
+    The images at the minimum, most of a sparse neuron's, are the last stop, where all are said to have the value.
+    """
+    above = np.flatnonzero(activations > activations.min(initial=np.inf))
+    order = above[np.argsort(-activations[above], kind="stable")]
     ranked = activations[order]
     ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.empty(0, dtype=int)
     hits = np.cumsum(truth[order], axis=0)[ends]
-    return (2 * hits / (ends[:, None] + 1 + positives)).max(axis=0, initial=0.0)
+    everything = 2 * positives / np.maximum(len(activations) + positives, 1)
+    return (2 * hits / (ends[:, None] + 1 + positives)).max(axis=0, initial=0.0).clip(min=everything)
 
 
 def top_image_precision(

@@ -12,8 +12,8 @@ from vlm_sae_lib.towers.tower import Tower
 __all__ = ["Tower", "load_tower"]
 
 KNOWN_SPECS = (
-    '"pocket", "pocket:second_clip", "pocket:self_supervised", "open_clip:<model>/<tag or file>", '
-    '"hf:<repo id or folder>"'
+    '"pocket", "pocket:second_clip", "pocket:self_supervised", "pocket:random:<seed>", '
+    '"open_clip:<model>/<tag or file>", "hf:<repo id or folder>"'
 )
 
 
@@ -21,7 +21,8 @@ def load_tower(spec: str, *, device: str | torch.device | None = None) -> Tower:
     """Load a vision tower, fp32, in eval mode, on ``device`` (the first GPU, or the CPU).
 
     Args:
-        spec: ``pocket`` (the pocket CLIP), ``pocket:second_clip``, ``pocket:self_supervised``;
+        spec: ``pocket`` (the pocket CLIP), ``pocket:second_clip``, ``pocket:self_supervised``, ``pocket:random:<seed>``
+            (the pocket CLIP before any training);
             ``open_clip:<model>/<tag or file>``, also ``open_clip:local-dir:<folder>``; ``hf:<repo id or folder>``.
 
     Raises:
@@ -74,8 +75,10 @@ def _load_open_clip(spec: str, rest: str, device: torch.device) -> Tower:
 
 
 def _load_pocket(spec: str, member: str, device: torch.device) -> Tower:
-    folder = paths.pocket() / member
-    if member not in ("clip", "second_clip", "self_supervised"):
+    kind, _, seed = member.partition(":")
+    untrained = kind == "random" and seed.isdecimal()
+    folder = paths.pocket() / ("clip" if untrained else member)
+    if member not in ("clip", "second_clip", "self_supervised") and not untrained:
         raise UserError(f"Unknown tower {spec!r}: known are {KNOWN_SPECS}.")
     if not folder.is_dir():
         raise UserError(f"The pocket model {folder} is missing: check the data out again, or train it by make pocket.")
@@ -86,4 +89,5 @@ def _load_pocket(spec: str, member: str, device: torch.device) -> Tower:
         return load_self_supervised_tower(spec=spec, name=name, device=device)
     from vlm_sae_lib.towers.open_clip_towers import load_open_clip
 
-    return load_open_clip(f"local-dir:{folder}", None, spec=spec, name=name, device=device)
+    start = int(seed) if untrained else None
+    return load_open_clip(f"local-dir:{folder}", None, spec=spec, name=name, device=device, untrained=start)

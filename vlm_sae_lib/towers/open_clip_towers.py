@@ -10,12 +10,15 @@ from vlm_sae_lib.towers.hooks import find_blocks, find_stages
 from vlm_sae_lib.towers.tower import Tower
 
 
-def load_open_clip(model_name: str, tag: str | None, *, spec: str, name: str, device: torch.device) -> Tower:
+def load_open_clip(
+    model_name: str, tag: str | None, *, spec: str, name: str, device: torch.device, untrained: int | None = None
+) -> Tower:
     """A tower from open_clip's own factory.
 
     Args:
         model_name: a built-in model (``ViT-B-32``), ``local-dir:<folder>`` or ``hf-hub:<repo>``.
         tag: a pretrained tag or a file of weights; None for the two kinds of folder, which bring their own.
+        untrained: read no weights, and keep those that open_clip draws from this seed.
 
     Raises:
         UserError: unknown model or tag, missing weights, or a tag trained with QuickGELU for a model without it (or
@@ -25,7 +28,12 @@ def load_open_clip(model_name: str, tag: str | None, *, spec: str, name: str, de
 
     config = _config(model_name, tag)
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(model_name, pretrained=tag, device="cpu")
+        with torch.random.fork_rng(enabled=untrained is not None):
+            if untrained is not None:
+                torch.manual_seed(untrained)
+            model, _, preprocess = open_clip.create_model_and_transforms(
+                model_name, pretrained=tag, device="cpu", load_weights=untrained is None
+            )
     except Exception as error:  # network, disk and format errors of half a dozen libraries
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"open_clip could not load {spec}: {reason.rstrip('.')}.") from error
