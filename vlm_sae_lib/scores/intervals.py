@@ -77,15 +77,25 @@ def spearman(a: Any, b: Any, *, seed: int = 0, n_resamples: int = RESAMPLES) -> 
 
     NaN where one side is constant.
     """
-    samples = _two(a, b, paired=True)
+    return _bootstrap(_two(a, b, paired=True), _rank_correlation, paired=True, seed=seed, n_resamples=n_resamples)
 
-    def correlation(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-        x, y = (stats.rankdata(side, axis=axis) for side in (x, y))
-        x, y = x - x.mean(axis=axis, keepdims=True), y - y.mean(axis=axis, keepdims=True)
-        with np.errstate(invalid="ignore"):
-            return (x * y).sum(axis=axis) / np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
 
-    return _bootstrap(samples, correlation, paired=True, seed=seed, n_resamples=n_resamples)
+def spearman_draws(
+    a: Any, b: Any, *, seed: int = 0, n_resamples: int = 500
+) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+    """Spearman's rank correlation and its bootstrap draws over pairs, for a mean over seeds (`seeds_then_draws`)."""
+    a, b = _two(a, b, paired=True)
+    if len(a) < 2:
+        return float("nan"), np.full(n_resamples, np.nan)
+    drawn = np.random.default_rng(seed).integers(len(a), size=(n_resamples, len(a)))
+    return float(_rank_correlation(a, b, axis=-1)), _rank_correlation(a[drawn], b[drawn], axis=-1)
+
+
+def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+    x, y = (stats.rankdata(side, axis=axis) for side in (x, y))
+    x, y = x - x.mean(axis=axis, keepdims=True), y - y.mean(axis=axis, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return (x * y).sum(axis=axis) / np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
 
 
 def seeds_outermost(
