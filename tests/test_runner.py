@@ -122,7 +122,7 @@ def test_changed_inputs_and_lost_outputs_are_no_same_run(run_checkout, monkeypat
     assert same()
     assert not same(Run(overrides={"steps": 7}))
     changed = notebooks.read(run_checkout / "notebooks" / "02_second.ipynb")
-    changed.cells[1].source += "  # other"
+    notebooks.code_cells(changed)[1].source += "  # other"
     assert not same(source=changed)
     with monkeypatch.context() as patch:
         patch.setattr(runner, "library_hash", lambda: "another library")

@@ -6,6 +6,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+CONFIG = "repository:\n  url: https://github.com/somebody/a-book\n  branch: main\n"
 PARAMETERS = 'profile = "pocket"\nseed = 3'
 RESULTS = """from vlm_sae_lib import paths
 from vlm_sae_lib.files import write_json
@@ -25,6 +26,7 @@ def toy_notebook(name: str, *sources: str, parameters: str = PARAMETERS) -> Note
 def write_checkout(root: Path, notebooks: dict[str, NotebookNode]) -> Path:
     """Write the notebooks into ``root/notebooks``; point ``VLM_SAE_ROOT`` at ``root`` to run them."""
     (root / "notebooks").mkdir(parents=True)
+    (root / "_config.yml").write_text(CONFIG)
     for name, notebook in notebooks.items():
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
     return root

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from vlm_sae_lib import colab
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import canonical_json, content_hash, write_bytes
 
@@ -68,8 +69,11 @@ def parameters(notebook: NotebookNode) -> dict[str, str]:
 
 
 def source_hash(notebook: NotebookNode) -> str:
-    """Hash of what a run executes: the code cells and their tags, in order; neither prose nor outputs."""
-    cells = [c for c in code_cells(notebook) if not INJECTED_TAGS & set(tags(c))]
+    """Hash of what a run executes: the code cells and their tags, in order; neither prose nor outputs.
+
+    The first cell, which does nothing but on Colab, does not count: a fork's other address changes no result.
+    """
+    cells = [c for c in code_cells(notebook) if not {*INJECTED_TAGS, colab.TAG} & set(tags(c))]
     return content_hash([[cell.source, tags(cell)] for cell in cells])
 
 

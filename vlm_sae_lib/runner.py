@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vlm_sae_lib import notebooks, paths
+from vlm_sae_lib import colab, notebooks, paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash, file_hash, folder_hash, read_json, write_bytes, write_json
 
@@ -60,7 +60,7 @@ def run(plan: Run, say: Callable[[str], None]) -> Path:
     leaves the published notebooks as they were.
     """
     chosen = choose(plan)
-    sources = {path.stem: notebooks.read(path) for path in chosen}
+    sources = {path.stem: _source(path.stem) for path in chosen}
     _check_overrides(plan, sources)
     folder = paths.runs(plan.profile) / "notebooks"
     started = time.perf_counter()
@@ -108,7 +108,7 @@ def publish(names: Sequence[str]) -> None:
     scratch = paths.runs(PUBLISHED_PROFILE) / "notebooks"
     ready, faults = {}, []
     for name in names:
-        source, executed = (notebooks.read(folder / f"{name}.ipynb") for folder in (paths.notebooks(), scratch))
+        source, executed = _source(name), notebooks.read(scratch / f"{name}.ipynb")
         try:
             ready[name] = notebooks.normalised(notebooks.grafted(source, executed))
             faults += [f"{name}: {problem}" for problem in notebooks.problems(ready[name])]
@@ -140,6 +140,11 @@ def inputs(plan: Run, source: notebooks.NotebookNode) -> dict[str, Any]:
 def library_hash() -> str:
     """Hash of the library's code."""
     return folder_hash(paths.PACKAGE, ("*.py", "*.js", "*.css", "*.html"))
+
+
+def _source(name: str) -> notebooks.NotebookNode:
+    """A notebook as it is in the checkout, with the badge and first cell of today's repository."""
+    return colab.headed(notebooks.read(paths.notebooks() / f"{name}.ipynb"), name, colab.Repository.read())
 
 
 def _check_overrides(plan: Run, sources: dict[str, notebooks.NotebookNode]) -> None:
