@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.pocket.language import ABOUT
 from vlm_sae_lib.scores.comparison import Scored, score
 from vlm_sae_lib.workbench import Workbench
 
@@ -23,6 +26,18 @@ def scored(bench: Workbench, code: Any, encoder: str, *, seed: int = 0) -> Score
     All codes scored with the same seed see the same draws of the pictures, so their differences are paired.
     """
     return score(code, bench.embeddings("test", encoder).array(), resamples=RESAMPLES, seed=seed)
+
+
+def known_factors(bench: Workbench, split: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The truth of a split's pictures, row i of picture i, and the categorical factors that the experiments compare.
+
+    Raises:
+        UserError: pictures whose truth nobody knows.
+    """
+    factors = getattr(bench.pictures(split), "factors", None)
+    if factors is None:
+        raise UserError(f"The pictures of profile {bench.profile.name!r} come without their truth; use profile pocket.")
+    return factors, ABOUT
 
 
 def describe(found: Findings, name: str, kind: Scored, **fields: Any) -> None:

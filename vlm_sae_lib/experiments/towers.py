@@ -1,0 +1,187 @@
+"""Other explained towers, and two scoring encoders for each (paper Tab. 1b, A3, A4, A6, A7): do the encoders agree?
+
+A scoring encoder is never the tower that it scores. The profile's tower is scored by the profile's encoders; each of
+these, explained in its turn, by the other one and by the profile's tower.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_SEEDS, known_factors, scored
+from vlm_sae_lib.experiments.registry import Experiment
+from vlm_sae_lib.results import published, published_source
+from vlm_sae_lib.scores.comparison import Scored, over_seeds, random_directions, seeds_then_draws
+from vlm_sae_lib.scores.intervals import Estimate, spearman_draws
+from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
+from vlm_sae_lib.scores.rectify import RectifiedNeurons
+from vlm_sae_lib.scores.truth import factor_embeddings
+from vlm_sae_lib.towers.tower import PROJECTION
+from vlm_sae_lib.workbench import Workbench
+
+SEEDS = (0, 1, 2)
+FIRST = "first CLIP"
+EXPANSIONS = (1, 4)
+SHORT = {"matryoshka_batch_top_k": "Matryoshka", "batch_top_k": "BatchTopK"}
+MAIN = "Matryoshka ×4"
+CONTROLS = ("raw", "rectified, cut", f"random for {MAIN}")
+OVER_NEURONS = "500 bootstrap draws, of the seeds first and then of the neurons, middle 95 %"
+
+PAPER_TOWERS = {FIRST: "CLIP ViT-L", "second CLIP": "SigLIP SoViT-400m", "self-supervised": "WebSSL MAE-300m"}
+PAPER_ENCODERS = {"self-supervised": "DINOv2 ViT-B", "second CLIP": "CLIP ViT-B", FIRST: "CLIP ViT-B"}
+"""Whose part each pocket model plays."""
+
+
+def run(bench: Workbench, found: Findings) -> None:
+    """Mean and best MS of SAEs and controls for every tower, hook point and encoder; how the encoders rank them."""
+    rows = []
+    for tower, tower_bench in explained(bench.profile).items():
+        for hook_point in hook_points(tower_bench):
+            where = f"{tower}/{hook_point}"
+            kinds = codes(tower_bench, hook_point)
+            parts = {
+                encoder: {what: [scored(tower_bench, code, encoder) for code in runs] for what, runs in kinds.items()}
+                for encoder in tower_bench.scoring_names
+            }
+            for encoder, by_kind in parts.items():
+                rows += _record_means(found, f"{where}/{encoder}", by_kind)
+            _record_agreement(found, where, kinds, parts, tower_bench)
+    found.table("means", pd.DataFrame(rows))
+
+
+def explained(profile: Any) -> dict[str, Workbench]:
+    """A workbench for each tower to be explained; its scoring encoders are the profile's other models."""
+    models = {**dict(profile.scoring_towers), FIRST: profile.tower}
+    benches = {}
+    for name in (FIRST, *dict(profile.scoring_towers)):
+        others = tuple((other, spec) for other, spec in models.items() if other != name)
+        benches[name] = Workbench(replace(profile, tower=models[name], scoring_towers=others))
+    return benches
+
+
+def hook_points(bench: Workbench) -> list[str]:
+    """The projection, and the profile's main block where the tower has it and a class token to read there."""
+    tower, block = bench.tower(), bench.profile.main_hook_point
+    return [PROJECTION] + ([block] if tower.has_cls and block in tower.hook_points and block != PROJECTION else [])
+
+
+def codes(bench: Workbench, hook_point: str) -> dict[str, list[Any]]:
+    """Codes of the test pictures by kind of neuron, one for each seed (raw and rectified neurons have none)."""
+    train, test = (bench.activations(split, hook_point) for split in ("train", "test"))
+    wanted = [(kind, expansion) for kind in bench.profile.kinds for expansion in EXPANSIONS]
+    configs = [bench.config(kind, expansion, seed=seed) for kind, expansion in wanted for seed in SEEDS]
+    saes = dict(zip([(*who, seed) for who in wanted for seed in SEEDS], bench.saes(configs, hook_point), strict=True))
+    raw = test.array().numpy()
+    main = saes["matryoshka_batch_top_k", 4, SEEDS[0]]
+    l0 = main.encode_sparse(train).nnz / len(train)
+    kinds: dict[str, list[Any]] = {"raw": [raw], "rectified, cut": [RectifiedNeurons.fit(train, l0).encode_sparse(raw)]}
+    for kind, expansion in wanted:
+        runs = [saes[kind, expansion, seed].encode_sparse(test) for seed in SEEDS]
+        name = f"{SHORT[kind]} ×{expansion:g}"
+        kinds[name] = runs
+        if expansion == 4:
+            pairs = zip(runs, SEEDS, strict=True)
+            kinds[f"random for {name}"] = [random_directions(raw, code, seed) for code, seed in pairs]
+    return kinds
+
+
+def _record_means(found: Findings, where: str, parts: Mapping[str, Sequence[Scored]]) -> list[dict]:
+    """Mean and best MS of each kind under one encoder; the rows for the figure."""
+    rows = []
+    for what, runs in parts.items():
+        controls = _controls_of(what)
+        for least, suffix in ((2, ""), (AT_LEAST, f" of at least {AT_LEAST} pictures")):
+            mean = over_seeds(runs, least)
+            found.estimate(
+                f"{where}/mean{suffix}/{what}", mean, interval_kind=OVER_SEEDS, unit="MS", split="test",
+                n=sum(int(run.kept(least).sum()) for run in runs), seeds=list(SEEDS[: len(runs)]),
+                controls={word: f"{where}/mean{suffix}/{control}" for word, control in controls.items()},
+                **(_paper(where, what, "mean") if least == 2 else {}),
+            )  # fmt: skip
+        rows.append({"where": where, "what": what, "mean": mean.value} | mean.interval._asdict())
+        best = [float(run.ms[run.kept()].max()) for run in runs]
+        found.add(
+            f"{where}/best/{what}", np.mean(best), interval=(min(best), max(best)), unit="MS", split="test",
+            interval_kind="smallest and largest of the seeds", n=sum(int(run.kept().sum()) for run in runs),
+            seeds=list(SEEDS[: len(runs)]),
+            controls={word: f"{where}/best/{control}" for word, control in controls.items()},
+            **_paper(where, what, "best"),
+        )  # fmt: skip
+    for control in CONTROLS:
+        found.estimate(
+            f"{where}/{MAIN} minus {control}", over_seeds(parts[MAIN], AT_LEAST, minus=parts[control]),
+            interval_kind=OVER_SEEDS, n=sum(int(run.kept(AT_LEAST).sum()) for run in parts[MAIN]), unit="MS",
+            seeds=list(SEEDS), split="test",
+        )  # fmt: skip
+    return rows
+
+
+def _controls_of(what: str) -> dict[str, str]:
+    """The controls of a kind of SAE: a word to the kind of neuron it is held against."""
+    if "×" not in what or what.startswith("random"):
+        return {}
+    fixed = {"raw": "raw", "rectified, cut": "rectified, cut"}
+    return fixed | ({"random directions": f"random for {what}"} if what.endswith("×4") else {})
+
+
+def _record_agreement(found: Findings, where: str, kinds: Mapping, parts: Mapping, bench: Workbench) -> None:
+    """Spearman of two encoders' scores, and of each encoder's with the truth's, over neurons of enough pictures."""
+    factors, columns = known_factors(bench, "test")
+    truth = factor_embeddings(factors, columns)
+    for what, runs in kinds.items():
+        ms = {encoder: [_of_enough_pictures(run) for run in by[what]] for encoder, by in parts.items()}
+        ms["the truth"] = [monosemanticity_score(code, truth) for code in runs]
+        names = list(ms)
+        for one, other in ((names[0], names[1]), (names[0], names[2]), (names[1], names[2])):
+            sides = list(zip(ms[one], ms[other], strict=True))
+            name, control = f"{where}/rank agreement of {one} and {other}", f"random for {what}"
+            found.estimate(
+                f"{name}/{what}", _over_seeds(sides),
+                interval_kind=OVER_NEURONS, unit="Spearman's ρ", split="test", seeds=list(SEEDS[: len(runs)]),
+                n=sum(int((~np.isnan(a) & ~np.isnan(b)).sum()) for a, b in sides),
+                controls={"random directions": f"{name}/{control}"} if control in kinds else {},
+            )  # fmt: skip
+
+
+def _of_enough_pictures(run: Scored) -> np.ndarray:
+    return np.where(run.kept(AT_LEAST), run.ms, np.nan)
+
+
+def _over_seeds(sides: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
+    return seeds_then_draws([spearman_draws(a, b, seed=seed) for seed, (a, b) in enumerate(sides)])
+
+
+def _paper(where: str, what: str, statistic: str) -> dict[str, Any]:
+    """The paper's number for the tower and encoder whose part these play, where it has one.
+
+    The self-supervised tower cannot be scored by itself; beside it stands the paper's row of Table 1b (E = DINOv2).
+    """
+    tower, hook_point, encoder = where.split("/")
+    kind, _, expansion = what.partition(" ×")
+    sae = {short: kind for kind, short in SHORT.items()}.get(kind, "none" if kind == "raw" else None)
+    if sae is None or tower not in PAPER_TOWERS:
+        return {}
+    asked = PAPER_ENCODERS.get(encoder) if tower != "self-supervised" else PAPER_ENCODERS["self-supervised"]
+    choice = {"model": PAPER_TOWERS[tower], "layer": "last" if hook_point == PROJECTION else 23, "sae": sae}
+    choice |= {"scoring_encoder": asked, "statistic": statistic} | ({"expansion": expansion} if expansion else {})
+    try:
+        return {
+            "paper_value": published("monosemanticity", **choice),
+            "source": published_source("monosemanticity", **choice),
+        }
+    except UserError:
+        return {}
+
+
+EXPERIMENT = Experiment(
+    name="towers",
+    title="Another encoder, another tower",
+    question="Do two scoring encoders agree on which neurons are monosemantic, and does the gain show in other towers?",
+    paper="Tab. 1b, A3, A4, A6, A7",
+    run=run,
+)
