@@ -168,7 +168,7 @@ def _outcomes(
             vlm, sae, [gallery.images[p] for p in pictures], keep_error=study.keep_error, description=study.kind
         )
         truth = gallery.factors.iloc[pictures].reset_index(drop=True)
-        rest = {i: _rest_of(settings[i], gallery.factors, study) if with_rest else [] for i in members}
+        rest = {i: rest_of(settings[i], gallery.factors, study) if with_rest else [] for i in members}
         words = _answers(bench, [(settings[i].intervention, settings[i].about, rest[i]) for i in members], questions)
         for i in members:
             found[i] = _rates(settings[i], words[settings[i].intervention], truth, rest[i], study)
@@ -209,7 +209,7 @@ def _picture_sets(
     ]
 
 
-def _rest_of(setting: Setting, factors: pd.DataFrame, study: SteeringStudy) -> list[str]:
+def rest_of(setting: Setting, factors: pd.DataFrame, study: SteeringStudy) -> list[str]:
     """What may be asked beside the concept: not the concept at another rank, nor what the concept decides."""
     rest = [r for r in study.rest if r != setting.about and not (r in study.ranks and setting.about in study.ranks)]
     shown = factors[factors[setting.about] == setting.concept]

@@ -9,6 +9,7 @@ The answers are those of :func:`~vlm_sae_lib.steering.intervention.steered`; the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse
@@ -33,6 +34,18 @@ class Intervention:
     latent: int | None = None
     strength: float = 0.0
     direction_seed: int | None = None
+
+
+class StateEdit(Protocol):
+    """Any other intervention: a function of the states that the bench starts from, token by token.
+
+    It names no latent; ``vlm.edited(what.edit)`` is the same on a bare model, where the bench keeps the error.
+    """
+
+    latent: None
+    strength: float
+
+    def edit(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]: ...
 
 
 UNSTEERED = Intervention()
@@ -73,7 +86,10 @@ class SteeringBench:
     # ---- answers -------------------------------------------------------------------------------------------------
 
     def answers(
-        self, interventions: Sequence[Intervention], prompts: Sequence[str], pictures: Sequence[int] | None = None
+        self,
+        interventions: Sequence[Intervention | StateEdit],
+        prompts: Sequence[str],
+        pictures: Sequence[int] | None = None,
     ) -> np.ndarray:
         """First words (n_interventions, n_pictures, n_prompts): the likeliest next token, as text.
 
@@ -89,7 +105,7 @@ class SteeringBench:
         return words[inverse.numpy()].reshape(*shape, len(prompts))
 
     def logits(
-        self, intervention: Intervention, prompts: Sequence[str], pictures: Sequence[int] | None = None
+        self, intervention: Intervention | StateEdit, prompts: Sequence[str], pictures: Sequence[int] | None = None
     ) -> Float[Tensor, "n_pictures n_prompts vocabulary"]:
         """The scores that :meth:`answers` takes the likeliest of, for one intervention."""
         pairs, _ = self._pairs([intervention], pictures)
@@ -99,7 +115,7 @@ class SteeringBench:
     @torch.no_grad()
     def captions(
         self,
-        interventions: Sequence[Intervention],
+        interventions: Sequence[Intervention | StateEdit],
         prompt: str,
         pictures: Sequence[int] | None = None,
         *,
@@ -118,27 +134,30 @@ class SteeringBench:
 
     # ---- edited states -------------------------------------------------------------------------------------------
 
-    def states(self, intervention: Intervention, pictures: Sequence[int] | None = None) -> Float[Tensor, "n tokens d"]:
+    def states(
+        self, intervention: Intervention | StateEdit, pictures: Sequence[int] | None = None
+    ) -> Float[Tensor, "n tokens d"]:
         """What the projector would read under an intervention."""
         pairs, _ = self._pairs([intervention], pictures)
         return torch.cat([self._edited(batch) for batch in self._batches(pairs)])
 
-    def _edited(self, pairs: list[tuple[Intervention, int]]) -> Float[Tensor, "batch tokens d"]:
-        moves = [self._move(intervention, picture) for intervention, picture in pairs]
-        amounts = torch.stack([amount for amount, _ in moves])
-        vectors = torch.stack([vector for _, vector in moves])
-        return self._start[[picture for _, picture in pairs]] + amounts[..., None] * vectors[:, None]
+    def _edited(self, pairs: list[tuple[Intervention | StateEdit, int]]) -> Float[Tensor, "batch tokens d"]:
+        return torch.stack([self._one(what, self._start[picture], picture) for what, picture in pairs])
 
-    def _move(self, intervention: Intervention, picture: int) -> tuple[Float[Tensor, " tokens"], Float[Tensor, " d"]]:
-        """How far each token of a picture moves, and along what."""
-        if intervention.latent is None:
-            return self._start.new_zeros(self.tokens), self._start.new_zeros(self.vlm.dim)
-        z, vector = self._part(intervention.latent)
-        amount = intervention.strength - z[picture]
-        if intervention.direction_seed is None:
-            return amount, vector
-        direction = random_directions(1, self.vlm.dim, intervention.direction_seed)[0]
-        return amount.abs() * vector.norm(), direction.to(self._start)
+    @torch.no_grad()
+    def _one(
+        self, what: Intervention | StateEdit, start: Float[Tensor, "tokens d"], picture: int
+    ) -> Float[Tensor, "tokens d"]:
+        if not isinstance(what, Intervention):
+            return what.edit(start)
+        if what.latent is None:
+            return start
+        z, vector = self._part(what.latent)
+        amount = what.strength - z[picture]
+        if what.direction_seed is not None:
+            amount = amount.abs() * vector.norm()
+            vector = random_directions(1, self.vlm.dim, what.direction_seed)[0].to(start)
+        return start + amount[:, None] * vector
 
     def _part(self, latent: int) -> tuple[Float[Tensor, "n tokens"], Float[Tensor, " d"]]:
         """A latent's values on every token, and its decoder vector."""
@@ -150,8 +169,8 @@ class SteeringBench:
         return self._parts[latent]
 
     def _pairs(
-        self, interventions: Sequence[Intervention], pictures: Sequence[int] | None
-    ) -> tuple[list[tuple[Intervention, int]], tuple[int, int]]:
+        self, interventions: Sequence[Intervention | StateEdit], pictures: Sequence[int] | None
+    ) -> tuple[list[tuple[Intervention | StateEdit, int]], tuple[int, int]]:
         chosen = range(self.n_pictures) if pictures is None else pictures
         return [(i, int(p)) for i in interventions for p in chosen], (len(interventions), len(chosen))
 
