@@ -287,9 +287,7 @@ def _record_texts(found: Findings, task: str, texts: pd.DataFrame) -> None:
     found.add(f"{task}/texts", int(count), unit="texts (suppression: pairs of texts) of each method", split="test")
 
 
-def _record_settings(
-    found: Findings, chosen: pd.DataFrame, pooled: find.PooledLatents, choosing: find.Gallery
-) -> None:
+def _record_settings(found: Findings, chosen: pd.DataFrame, pooled: find.PooledLatents, choosing: find.Gallery) -> None:
     """What was chosen, and by which pictures to know a latent."""
     ids = choosing.factors.index.to_numpy()
     steered = chosen[chosen["method"].isin((SAE, SAE_KEPT, DIFF_MEAN))].copy()

@@ -1,0 +1,250 @@
+"""How close is the steered answer's word to the latent's pictures (paper Tab. 3, §6.3), and how close without latent?
+
+As in the paper one strength α serves all latents, in the latents' own units; it is chosen on choosing pictures. The
+paper's "not steered" is the bare model. Beside it: the SAE in place, another latent's word, a random direction as far.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.experiments.registry import Experiment
+from vlm_sae_lib.pocket.language import ONE_WORD, QUESTIONS
+from vlm_sae_lib.pocket.world import blank
+from vlm_sae_lib.results import published, published_source
+from vlm_sae_lib.scores.intervals import Estimate, bootstrap_difference, bootstrap_mean, bootstrap_ratio
+from vlm_sae_lib.steering import concepts as find
+from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
+from vlm_sae_lib.steering.word_similarity import TOP_K, WordAndPicture, mean_pictures, top_pictures
+from vlm_sae_lib.workbench import Workbench
+
+STEERED, KEPT, DIRECTION = "steered", "steered, error kept", "random direction"
+OTHER, IN_PLACE, BARE = "another latent's pictures", "SAE in place, unsteered", "bare model"
+ARMS = (STEERED, KEPT, OTHER, DIRECTION, IN_PLACE, BARE)
+SETUPS = {"white": "white", "pictures": "imagenet"}
+"""The setups, with the paper's name for the nearest of its own."""
+REST = ("order", "colour", "pattern", "habitat")
+OVER_LATENTS = "2000 bootstrap draws of the latents, middle 95 %"
+OVER_PICTURES = "2000 bootstrap draws of the pictures, middle 95 %"
+SPLIT = "top pictures from train, strength chosen on choosing, scored on test"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is looked at; smaller in tests."""
+
+    train: int = 3000
+    """Pictures among which a latent's top 16 are looked for."""
+    alphas: tuple[float, ...] = (8, 16, 32, 48, 64, 96)
+    latents: int = 40
+    """Random latents on ordinary pictures, and for the choice of α."""
+    choosing: int = 6
+    test: int = 40
+    dose: int = 10
+    """Test pictures of the dose curve."""
+    references: int = 1000
+
+
+def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
+    """Similarities of both setups, under every control; the dose curve; what else in the answers changes."""
+    if bench.profile.vlm != "pocket":
+        raise UserError("The other answers can be judged in the pocket world only; use the profile pocket.")
+    vlm, sae, judge = bench.vlm(), bench.shown("steering"), WordAndPicture()
+    train = bench.pictures("train").subset(range(size.train))
+    pooled = find.pool_latents(vlm, sae, train.images)
+    live = pooled.live(TOP_K)
+    top = top_pictures(pooled.mean[:, live])
+    latents = Latents(live, mean_pictures(judge.pictures(train.images), top), judge)
+    some = np.sort(np.random.default_rng(bench.profile.seed).choice(len(live), min(size.latents, len(live)), False))
+    choosing, test = (bench.pictures(split).subset(range(n)) for split, n in
+                      (("choosing", size.choosing), ("test", max(size.references, size.test))))  # fmt: skip
+    chosen = choose_strength(SteeringBench(vlm, sae, choosing.images), latents, some, size.alphas)
+    alpha = float(chosen.idxmax())
+    found.add("SAE", sae.hash[:12], n=sae.n_latents, unit="first digits of the steering SAE's hash")
+    found.add(
+        "latents", len(live), unit=f"latents that fire on at least {TOP_K} pictures", n=sae.n_latents, split="train"
+    )
+    found.add(
+        "alpha",
+        alpha,
+        unit="latent units",
+        n=len(some),
+        split="choosing",
+        paper_value=published("steering_similarity", condition="strength"),
+        source=published_source("steering_similarity", condition="strength"),
+    )
+    multiple = alpha / np.median(pooled.maximum[live])
+    found.add(
+        "alpha over the median maximum", multiple, unit="× the latents' median maximum", n=len(live), split="train"
+    )
+    found.table("choice of alpha", chosen.rename("similarity").rename_axis("alpha").reset_index().round(4))
+    upper, lower = _references(found, judge, test, size.references)
+    every = np.arange(len(live))
+    images = {"white": [blank()], "pictures": test.images[: size.test]}
+    doses = []
+    for setup, who in (("white", every), ("pictures", some)):
+        benches = [SteeringBench(vlm, sae, images[setup], keep_error=keep) for keep in (False, True)]
+        truth = test.factors.iloc[: size.test] if setup == "pictures" else None
+        measured = measure(benches, latents, who, alpha, truth)
+        _record(found, setup, measured, upper, lower)
+        few = range(min(size.dose, len(images[setup])))
+        for other in size.alphas:
+            at = measure(benches, latents, who, other, truth, few, arms=(STEERED, OTHER, DIRECTION, BARE))
+            doses += [_dose(setup, other, arm, *values) for arm, values in at.items()]
+    found.table("dose", pd.DataFrame(doses).round(4))
+    words = pd.Series([" ".join(str(train.ids[i]) for i in row[:4]) for row in top[some]])
+    found.table("random latents", pd.DataFrame({"latent": live[some], "top pictures": words}))
+
+
+class Latents:
+    """Latents by their place in a list, and how close words are to their pictures."""
+
+    def __init__(self, indices: np.ndarray, pictures: np.ndarray, judge: WordAndPicture):
+        self.indices, self.pictures, self.judge = indices, pictures, judge
+
+    def similarity(self, words: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of words (latents, pictures) to each latent's own pictures, and on average to those of all the others."""
+        told, inverse = np.unique(words.astype(str), return_inverse=True)
+        table = self.judge.words(told.tolist()) @ self.pictures[who].T
+        rows = table[inverse.reshape(words.shape)]  # (latents, pictures, latents)
+        own = rows[np.arange(len(who)), :, np.arange(len(who))]
+        others = (rows.sum(2) - own) / max(len(who) - 1, 1)
+        return own, others
+
+
+def choose_strength(bench: SteeringBench, latents: Latents, who: np.ndarray, alphas: Sequence[float]) -> pd.Series:
+    """Mean similarity by strength."""
+    means = {}
+    for alpha in alphas:
+        words = bench.answers([Intervention(int(k), alpha) for k in latents.indices[who]], [ONE_WORD])[..., 0]
+        means[alpha] = latents.similarity(words, who)[0].mean()
+    return pd.Series(means)
+
+
+def measure(
+    benches: Sequence[SteeringBench],
+    latents: Latents,
+    who: np.ndarray,
+    alpha: float,
+    truth: pd.DataFrame | None = None,
+    pictures: Sequence[int] | None = None,
+    arms: Sequence[str] = ARMS,
+) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    """Similarities (latents, pictures) and shares of the other answers that are right, by arm.
+
+    benches: the error dropped, the error kept. truth: None where nothing is there to be asked about.
+    """
+    asked = [ONE_WORD] + ([QUESTIONS[about] for about in REST] if truth is not None else [])
+    pictures = range(benches[0].n_pictures) if pictures is None else pictures
+    indices = [int(k) for k in latents.indices[who]]
+    steer = [Intervention(k, alpha) for k in indices]
+    edits = {
+        STEERED: (0, steer), KEPT: (1, steer), DIRECTION: (0, [Intervention(k, alpha, 1000 + k) for k in indices]),
+        IN_PLACE: (0, [UNSTEERED]), BARE: (1, [UNSTEERED]),
+    }  # fmt: skip
+    measured = {}
+    for arm in (a for a in arms if a != OTHER):
+        place, interventions = edits[arm]
+        said = benches[place].answers(interventions, asked, pictures)
+        said = np.broadcast_to(said, (len(who), *said.shape[1:]))
+        right = None
+        if truth is not None:
+            right = (said[..., 1:] == truth[list(REST)].to_numpy()[list(pictures)]).mean(2)
+        own, others = latents.similarity(said[..., 0], who)
+        measured[arm] = own, right
+        if arm == STEERED and OTHER in arms:
+            measured[OTHER] = others, right
+    return measured
+
+
+def _references(found: Findings, judge: WordAndPicture, test, n: int) -> tuple[float, float]:
+    """The paper's two ends: pictures with their right word, and with that of another picture."""
+    pictures = judge.pictures(test.images[:n])
+    pictures /= np.linalg.norm(pictures, axis=1, keepdims=True)
+    words = judge.words(test.factors["order"].tolist()[:n])
+    shuffled = words[np.random.default_rng(0).permutation(len(words))]
+    ends = {}
+    for name, theirs, side in (
+        ("correct pairs", "correct_pairs", words),
+        ("shuffled pairs", "shuffled_pairs", shuffled),
+    ):
+        values = (pictures * side).sum(1)
+        where = {"condition": theirs, "images": "imagenet", "statistic": "mean"}
+        ends[name] = bootstrap_mean(values)
+        found.estimate(
+            f"reference/{name}", ends[name], interval_kind=OVER_PICTURES, n=len(values), unit="cosine", split="test",
+            paper_value=published("steering_similarity", **where),
+            source=published_source("steering_similarity", **where),
+        )  # fmt: skip
+    return ends["correct pairs"].value, ends["shuffled pairs"].value
+
+
+def _record(found: Findings, setup: str, measured: dict, upper: float, lower: float) -> None:
+    means = {arm: values.mean(1) for arm, (values, _) in measured.items()}  # one number per latent
+    n = len(means[STEERED])
+    common = {"interval_kind": OVER_LATENTS, "n": n, "split": SPLIT}
+    for arm, (values, right) in measured.items():
+        theirs = {STEERED: "steered", BARE: "not_steered"}.get(arm)
+        where = {"condition": theirs, "images": SETUPS[setup], "statistic": "mean"}
+        paper = {} if theirs is None else {
+            "paper_value": published("steering_similarity", **where),
+            "source": published_source("steering_similarity", **where),
+        }  # fmt: skip
+        controls = {a: f"{setup}/similarity/{a}" for a in ARMS[2:]} if arm in (STEERED, KEPT) else {}
+        found.estimate(
+            f"{setup}/similarity/{arm}", bootstrap_mean(means[arm]), unit="cosine, mean over latents and pictures",
+            controls=controls, **common, **paper,
+        )  # fmt: skip
+        found.add(f"{setup}/sd/{arm}", values.std(ddof=1), n=values.size, unit="sd over pairs of latent and picture")
+        if right is not None and arm != OTHER:
+            found.estimate(
+                f"{setup}/other answers right/{arm}", bootstrap_mean(right.mean(1)), unit="share of four answers",
+                controls={BARE: f"{setup}/other answers right/{BARE}"} if arm != BARE else {}, **common,
+            )  # fmt: skip
+    for arm in (STEERED, KEPT):
+        for control in (OTHER, DIRECTION, IN_PLACE, BARE):
+            gain = bootstrap_difference(means[arm], means[control], paired=True)
+            found.estimate(f"{setup}/gain/{arm} over {control}", gain, unit="difference of cosines", **common)
+    for control in (OTHER, DIRECTION, IN_PLACE, BARE):
+        gain = bootstrap_difference(means[STEERED], means[control], paired=True)
+        share = Estimate(
+            gain.value / (upper - lower), type(gain.interval)(*(e / (upper - lower) for e in gain.interval))
+        )
+        paper = {}
+        if control == BARE:
+            them = {
+                c: published("steering_similarity", condition=c, images=i, statistic="mean")
+                for c, i in (("correct_pairs", "imagenet"), ("shuffled_pairs", "imagenet"),
+                             ("steered", SETUPS[setup]), ("not_steered", SETUPS[setup]))
+            }  # fmt: skip
+            theirs = (them["steered"] - them["not_steered"]) / (them["correct_pairs"] - them["shuffled_pairs"])
+            paper = {"paper_value": theirs, "source": "from v3 Table 3"}
+            ratio = bootstrap_ratio(means[STEERED], means[BARE], paired=True)
+            found.estimate(
+                f"{setup}/ratio/{STEERED} to {BARE}", ratio, unit="ratio of mean cosines",
+                paper_value=them["steered"] / them["not_steered"], source="from v3 Table 3", **common,
+            )  # fmt: skip
+        found.estimate(
+            f"{setup}/share of range/{STEERED} over {control}", share, unit="share of correct minus shuffled pairs",
+            controls={"lower end": "reference/shuffled pairs", "upper end": "reference/correct pairs"},
+            **common, **paper,
+        )  # fmt: skip
+
+
+def _dose(setup: str, alpha: float, arm: str, values: np.ndarray, right: np.ndarray | None) -> dict:
+    value, (low, high) = bootstrap_mean(values.mean(1))
+    kept = np.nan if right is None else float(right.mean())
+    return {"setup": setup, "alpha": alpha, "arm": arm, "similarity": value, "low": low, "high": high, "kept": kept}
+
+
+EXPERIMENT = Experiment(
+    name="similarity",
+    title="Does the answer move towards the latent's pictures?",
+    question="How close is a steered answer's word to the pictures its latent likes best, and how close without that latent?",
+    paper="Tab. 3",
+    run=run,
+)
