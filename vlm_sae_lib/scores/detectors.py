@@ -33,9 +33,8 @@ class Detected:
     scores: dict[str, Float[np.ndarray, "values"]]
     draws: dict[str, Float[np.ndarray, "n_resamples values"]]
 
-    def mean(self, metric: str, factor: str | None = None) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
-        """Mean over a factor's values, and what the draws make of it; over all factors alike without ``factor``."""
-        factors = self.names["factor"].unique() if factor is None else [factor]
+    def mean(self, metric: str, factors: Sequence[str]) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+        """Mean over each factor's values, then over the factors alike; and what the draws make of it."""
         means, draws = [], []
         for name in factors:
             kept = (self.names["factor"] == name).to_numpy() & ~np.isnan(self.scores[metric])
