@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vlm_sae_lib.pocket import models
-from vlm_sae_lib.pocket.words import ABOUT, _dictionary, random_direction, words_moved
+from vlm_sae_lib.pocket.words import ABOUT, dictionary, random_direction, words_moved
 from vlm_sae_lib.pocket.world import pocket_pictures
 from vlm_sae_lib.towers import load_tower
 
@@ -21,7 +21,7 @@ def images():
 
 @pytest.mark.parametrize("word", ["finch", "red", "cave"])
 def test_the_embedding_of_a_word_pushes_towards_that_word(tower, images, word):
-    words, texts = _dictionary()
+    words, texts = dictionary()
     place = [name for _, name in words].index(word)
     norm = tower.activations(images, "projection").norm(dim=1).mean()
     table = words_moved(tower, images, "projection", texts[place] * norm)
@@ -46,7 +46,7 @@ def test_changes_are_told_beyond_the_mean_of_their_kind(tower, images):
 
 
 def test_the_words_are_found_as_clip_s_own_zero_shot_finds_them(tower, images):
-    _, texts = _dictionary()
+    _, texts = dictionary()
     assert torch.allclose(texts.norm(dim=1), torch.ones(len(texts)), atol=1e-5)
     model, _, _ = models.load_clip("clip")
     assert texts.shape[1] == model.visual.output_dim

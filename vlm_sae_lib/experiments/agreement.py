@@ -99,8 +99,8 @@ def _facts(bench: Workbench, pool: str, train: Any, reader: Any) -> pd.DataFrame
     top = statistics.top_images()
     observed = {name: observe(top, *known_factors(bench, "train")) for name, observe in OBSERVERS.items()}
     return pd.DataFrame({
-        "pool": pool, "full": (top >= 0).all(axis=1), "rate": statistics.firing_rate,
-        "maximum": statistics.maximum, **observed,
+        "pool": pool, "full": (top >= 0).all(axis=1), "rate": statistics.firing_rate(),
+        "maximum": statistics.maximum(), **observed,
     })  # fmt: skip
 
 

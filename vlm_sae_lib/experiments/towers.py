@@ -91,27 +91,25 @@ def codes(bench: Workbench, hook_point: str) -> dict[str, list[Any]]:
 
 
 def _record_means(found: Findings, where: str, parts: Mapping[str, Sequence[Scored]]) -> list[dict]:
-    """Mean and best MS of each kind under one encoder; the rows for the figure."""
+    """Mean and best MS of each kind under one encoder, and the main SAE minus its controls; the rows for the figure.
+
+    The mean over neurons of enough pictures stands beside the mean over all where the widths are compared (×4).
+    """
     rows = []
     for what, runs in parts.items():
         controls = _controls_of(what)
-        for least, suffix in ((2, ""), (AT_LEAST, f" of at least {AT_LEAST} pictures")):
+        for least in (2,) if "×1" in what else (2, AT_LEAST):
+            name = f"{where}/mean" if least == 2 else f"{where}/mean of at least {AT_LEAST} pictures"
             mean = over_seeds(runs, least)
             found.estimate(
-                f"{where}/mean{suffix}/{what}", mean, interval_kind=OVER_SEEDS, unit="MS", split="test",
+                f"{name}/{what}", mean, interval_kind=OVER_SEEDS, unit="MS", split="test",
                 n=sum(int(run.kept(least).sum()) for run in runs), seeds=list(SEEDS[: len(runs)]),
-                controls={word: f"{where}/mean{suffix}/{control}" for word, control in controls.items()},
+                controls={word: f"{name}/{control}" for word, control in controls.items()},
                 **(_paper(where, what, "mean") if least == 2 else {}),
             )  # fmt: skip
         rows.append({"where": where, "what": what, "mean": mean.value} | mean.interval._asdict())
-        best = [float(run.ms[run.kept()].max()) for run in runs]
-        found.add(
-            f"{where}/best/{what}", np.mean(best), interval=(min(best), max(best)), unit="MS", split="test",
-            interval_kind="smallest and largest of the seeds", n=sum(int(run.kept().sum()) for run in runs),
-            seeds=list(SEEDS[: len(runs)]),
-            controls={word: f"{where}/best/{control}" for word, control in controls.items()},
-            **_paper(where, what, "best"),
-        )  # fmt: skip
+        if what == "raw" or controls:
+            _record_best(found, where, what, runs)
     for control in CONTROLS:
         found.estimate(
             f"{where}/{MAIN} minus {control}", over_seeds(parts[MAIN], AT_LEAST, minus=parts[control]),
@@ -119,6 +117,16 @@ def _record_means(found: Findings, where: str, parts: Mapping[str, Sequence[Scor
             seeds=list(SEEDS), split="test",
         )  # fmt: skip
     return rows
+
+
+def _record_best(found: Findings, where: str, what: str, runs: Sequence[Scored]) -> None:
+    best = [float(run.ms[run.kept()].max()) for run in runs]
+    found.add(
+        f"{where}/best/{what}", np.mean(best), interval=(min(best), max(best)), unit="MS", split="test",
+        interval_kind="smallest and largest of the seeds", n=sum(int(run.kept().sum()) for run in runs),
+        seeds=list(SEEDS[: len(runs)]), controls={} if what == "raw" else {"raw": f"{where}/best/raw"},
+        **_paper(where, what, "best"),
+    )  # fmt: skip
 
 
 def _controls_of(what: str) -> dict[str, str]:
@@ -134,6 +142,8 @@ def _record_agreement(found: Findings, where: str, kinds: Mapping, parts: Mappin
     factors, columns = known_factors(bench, "test")
     truth = factor_embeddings(factors, columns)
     for what, runs in kinds.items():
+        if "×1" in what:
+            continue
         ms = {encoder: [_of_enough_pictures(run) for run in by[what]] for encoder, by in parts.items()}
         ms["the truth"] = [monosemanticity_score(code, truth) for code in runs]
         names = list(ms)

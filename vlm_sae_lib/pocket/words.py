@@ -17,8 +17,8 @@ from vlm_sae_lib.towers.tower import PROJECTION, Tower
 ABOUT = ("habitat", "colour", "pattern", "class", "order", "family", "genus", "species")
 
 
-@lru_cache(maxsize=1)
-def _dictionary() -> tuple[list[tuple[str, str]], Tensor]:
+@lru_cache(maxsize=2)
+def dictionary(abouts: tuple[str, ...] = ABOUT) -> tuple[list[tuple[str, str]], Tensor]:
     """(what it is about, word) and the words' unit text embeddings (words, d), from CLIP's prompt ensemble."""
     model, _, tokenizer = models.load_clip("clip")
     own = {"colour": tuple(tree.COLOURS), "pattern": tree.PATTERNS, "habitat": tree.HABITATS}
@@ -29,7 +29,7 @@ def _dictionary() -> tuple[list[tuple[str, str]], Tensor]:
         "habitat": [f"a {order} in the {{}}" for order in orders],
     }
     words, vectors = [], []
-    for about in ABOUT:
+    for about in abouts:
         names = own.get(about) or tree.names(about)
         words += [(about, name) for name in names]
         vectors.append(clip.zero_shot_classifier(model, tokenizer, list(names), templates.get(about)))
@@ -55,7 +55,7 @@ def words_moved(
         over all words of that kind; the largest first.
     """
     vector = torch.as_tensor(direction)
-    words, texts = _dictionary()
+    words, texts = dictionary()
     before = tower.activations(images, PROJECTION)
     at_end = hook_point == PROJECTION
     with nullcontext() if at_end else tower.intervene(hook_point, lambda states: states + vector.to(states)):

@@ -1,0 +1,257 @@
+"""Can a latent be named by CLIP's text tower, and is the name right? Not in the paper.
+
+A name is chosen on the choosing pictures and checked on the test pictures. Its truth is known there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy.special import softmax
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.experiments.measure import known_factors
+from vlm_sae_lib.experiments.registry import Experiment
+from vlm_sae_lib.pocket import models, tree
+from vlm_sae_lib.pocket.words import dictionary
+from vlm_sae_lib.scores.intervals import seeds_outermost, wilson
+from vlm_sae_lib.scores.truth import detection_scores, name_neurons, one_hot
+from vlm_sae_lib.towers.tower import PROJECTION
+from vlm_sae_lib.workbench import Workbench
+
+SEEDS, TOP = (0, 1, 2), 16
+SHIPPED = {"Matryoshka ×4 at block_5": "main_matryoshka", "BatchTopK ×4 at block_5": "main_batch_top_k"}
+TRAINED = {"Matryoshka ×4 at projection": "matryoshka_batch_top_k", "BatchTopK ×4 at projection": "batch_top_k"}
+MAIN = "Matryoshka ×4 at projection"
+PICTURES, CENTRED, DECODER = "its top pictures", "its top pictures, centred", "its decoder direction"
+MEASURES = {
+    "most top pictures have it": "majority",
+    "no value is detected better": "best",
+    "precision": "precision",
+}
+CONTROLS = ("random pictures", "shuffled names", "names of equal firing rate")
+EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+OVER_NEURONS = "500 bootstrap draws, of the seeds first and then of the latents, middle 95 %"
+SAMPLE = 300
+"""Pictures of the sample on the shipped SAE, which tests recompute slowly."""
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The words, what each is about, and the unit text embeddings of the explained CLIP.
+
+    ``scale`` is CLIP's learned temperature: softmax(scale × cosine) is how sure it is of a word among all of them.
+    """
+
+    words: list[tuple[str, str]]
+    texts: Float[np.ndarray, "n_words d"]
+    scale: float
+
+    def name(self, vectors: Float[np.ndarray, "n d"]) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """The nearest word to each vector, and the confidence in it."""
+        cosines = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) @ self.texts.T
+        best = cosines.argmax(axis=1)
+        return best, softmax(self.scale * cosines, axis=1)[np.arange(len(best)), best]
+
+
+def run(bench: Workbench, found: Findings) -> None:
+    """Names of the latents of shipped SAEs, and of SAEs of three seeds at the projection, by each method."""
+    if bench.profile.tower != "pocket":
+        raise UserError("Names are checked against the truth of the pocket world; use a profile whose tower is pocket.")
+    vocabulary, factors = pocket_vocabulary(), known_factors(bench, "test")[0]
+    truth = truth_table(vocabulary, factors)
+    everything: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for subject, shipped in SHIPPED.items():
+        sae = bench.shown(shipped)
+        found.input(f"sae/{shipped}", sae.hash)
+        everything |= _checked(bench, subject, [sae], bench.profile.main_hook_point, vocabulary, truth, factors)
+    for subject, kind in TRAINED.items():
+        saes = bench.saes([bench.config(kind, 4, seed=seed) for seed in SEEDS], PROJECTION)
+        everything |= _checked(bench, subject, saes, PROJECTION, vocabulary, truth, factors)
+    for (subject, method), runs in everything.items():
+        _record(found, f"{subject}/{method}", runs)
+    pooled = {method: pd.concat(everything[MAIN, method]) for method in (PICTURES, CENTRED, DECODER)}
+    _record_calibration(found, pooled)
+    _record_ranks(found, pooled[PICTURES], vocabulary)
+    shipped = "Matryoshka ×4 at block_5"
+    _record_examples(found, everything[shipped, PICTURES][0], vocabulary, bench.shown(SHIPPED[shipped]).hash)
+    _record_sample(found, bench, vocabulary)
+
+
+@lru_cache(maxsize=1)
+def pocket_vocabulary() -> Vocabulary:
+    """Every word for a factor of the island: seven ranks, colours, patterns, habitats; from CLIP's prompt ensemble."""
+    words, texts = dictionary((*tree.RANKS, "colour", "pattern", "habitat"))
+    scale = models.load_clip("clip")[0].logit_scale.exp()
+    return Vocabulary(words, texts.numpy().astype(np.float64), float(scale))
+
+
+def truth_table(vocabulary: Vocabulary, factors: pd.DataFrame) -> Bool[np.ndarray, "n n_words"]:
+    """Which word is true of which picture; a word for a value that no picture has is true of none."""
+    columns = []
+    for about, word in vocabulary.words:
+        table, values = one_hot(factors, about)
+        columns.append(table[:, values.index(word)] if word in values else np.zeros(len(factors), dtype=bool))
+    return np.stack(columns, axis=1)
+
+
+def _checked(
+    bench: Workbench, subject: str, saes: Sequence[Any], hook_point: str, vocabulary: Vocabulary,
+    truth: Bool[np.ndarray, "n n_words"], factors: pd.DataFrame,
+) -> dict[tuple[str, str], list[pd.DataFrame]]:  # fmt: skip
+    """By (subject, method) a table for each SAE, a row per latent: the name, its confidence, and what `check` says of
+    it and, under ``<control>/``, of the name that each control gives."""
+    choosing, test = (bench.activations(split, hook_point) for split in ("choosing", "test"))
+    images = bench.activations("choosing", PROJECTION).array().numpy().astype(np.float64)
+    found: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for seed, sae in enumerate(saes):
+        chosen, scored = sae.encode_sparse(choosing).toarray(), sae.encode_sparse(test).toarray()
+        enough = ((chosen > 0).sum(axis=0) >= TOP) & ((scored > 0).sum(axis=0) >= TOP)
+        latents = np.flatnonzero(enough)
+        top, held_out = top_rows(chosen[:, latents]), top_rows(scored[:, latents])
+        detects = best_words(scored[:, latents], factors, vocabulary)
+        vectors = {PICTURES: images[top].mean(axis=1), CENTRED: images[top].mean(axis=1) - images.mean(axis=0)}
+        if hook_point == PROJECTION:
+            vectors[DECODER] = sae.W_dec.detach().cpu().numpy().astype(np.float64)[latents]
+        rate = (chosen[:, latents] > 0).mean(axis=0)
+        rng = np.random.default_rng(seed)
+        blind = images[rng.integers(len(images), size=top.shape)].mean(axis=1)
+        for method, vector in vectors.items():
+            word, confidence = vocabulary.name(vector)
+            others = {
+                "random pictures": vocabulary.name(blind - images.mean(axis=0) if method == CENTRED else blind)[0],
+                "shuffled names": word[rng.permutation(len(word))],
+                "names of equal firing rate": word[neighbours(rate)],
+            }
+            table = check(word, held_out, truth, detects).assign(latent=latents, confidence=confidence, rate=rate)
+            for control, other in others.items():
+                table = table.join(check(other, held_out, truth, detects).add_prefix(f"{control}/"))
+            table["top pictures"] = [row[:4].tolist() for row in held_out]
+            found.setdefault((subject, method), []).append(table)
+    return found
+
+
+def top_rows(code: Float[np.ndarray, "n n_latents"]) -> Int[np.ndarray, "n_latents k"]:
+    """Rows of the ``TOP`` largest values of each column, equals by the smaller row."""
+    return np.argsort(-code, axis=0, kind="stable")[:TOP].T
+
+
+def neighbours(rate: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """For each latent another one whose firing rate is next to its own: pairs along the order change places."""
+    order = np.argsort(rate, kind="stable")
+    partner = np.arange(len(order)) ^ 1
+    if len(order) % 2:
+        partner[-1] = max(len(order) - 2, 0)
+    other = np.empty(len(order), dtype=int)
+    other[order] = order[partner]
+    return other
+
+
+def best_words(code: Float[np.ndarray, "n f"], factors: pd.DataFrame, vocabulary: Vocabulary) -> Int[np.ndarray, "f"]:
+    """Number of the word whose value each latent detects best, by its best F1 on the same pictures."""
+    columns = list(dict.fromkeys(about for about, _ in vocabulary.words))
+    named = name_neurons(detection_scores(code, factors, columns))
+    numbers = {word: i for i, word in enumerate(vocabulary.words)}
+    return np.array([numbers[row.factor, row.value] for row in named.itertuples()], dtype=int)
+
+
+def check(
+    word: Int[np.ndarray, "f"], top: Int[np.ndarray, "f k"], truth: Bool[np.ndarray, "n w"], best: Int[np.ndarray, "f"]
+) -> pd.DataFrame:
+    """What the test pictures say of names; two words for the same pictures (a genus of one species) count as one."""
+    precision = truth[top, word[:, None]].mean(axis=1)
+    return pd.DataFrame({
+        "word": word, "precision": precision, "base_rate": truth.mean(axis=0)[word], "majority": precision > 0.5,
+        "best": (truth[:, word] == truth[:, best]).all(axis=0),
+    })  # fmt: skip
+
+
+def _record(found: Findings, where: str, runs: Sequence[pd.DataFrame]) -> None:
+    """Share of right names and their precision over seeds, beside what each control gives."""
+    n = sum(len(run) for run in runs)
+    seeds = list(SEEDS[: len(runs)])
+    for measure, column in MEASURES.items():
+        for who in ("", *CONTROLS):
+            values = [run[f"{who}/{column}" if who else column].to_numpy(dtype=np.float64) for run in runs]
+            estimate = seeds_outermost(values, n_resamples=500)
+            one_seed = len(runs) == 1 and column != "precision"
+            found.add(
+                f"{where}/{measure}" + (f"/{who}" if who else ""), estimate.value,
+                interval=wilson(int(values[0].sum()), n) if one_seed else estimate.interval,
+                interval_kind="Wilson over latents" if one_seed else OVER_NEURONS, n=n, seeds=seeds,
+                unit="share of latents" if column != "precision" else "share of the top 16",
+                split="named on choosing, checked on test",
+                controls={} if who else {control: f"{where}/{measure}/{control}" for control in CONTROLS},
+            )  # fmt: skip
+    base = seeds_outermost([run["base_rate"] for run in runs], n_resamples=500)
+    found.estimate(f"{where}/base rate of the named values", base, interval_kind=OVER_NEURONS, n=n, split="test")
+
+
+def _record_calibration(found: Findings, pooled: dict[str, pd.DataFrame]) -> None:
+    """How often names of a stated confidence are right, and the mean gap between the two, weighted by latents."""
+    rows = []
+    for method, table in pooled.items():
+        bins = np.clip(np.digitize(table["confidence"], EDGES) - 1, 0, len(EDGES) - 2)
+        gap = 0.0
+        for number, part in table.groupby(bins):
+            right = int(part["majority"].sum())
+            low, high = wilson(right, len(part))
+            gap += abs(part["confidence"].mean() - right / len(part)) * len(part) / len(table)
+            rows.append({
+                "method": method, "from": EDGES[number], "to": EDGES[number + 1], "latents": len(part),
+                "confidence": part["confidence"].mean(), "right": right / len(part), "low": low, "high": high,
+            })  # fmt: skip
+        name = f"{MAIN}/{method}/gap between confidence and truth"
+        found.add(name, gap, n=len(table), split="test", seeds=list(SEEDS))
+    found.table("calibration", pd.DataFrame(rows))
+
+
+def _record_ranks(found: Findings, table: pd.DataFrame, vocabulary: Vocabulary) -> None:
+    """By what the name is about: how many, how often right, and the mean base rate of the named values."""
+    about = table["word"].map(lambda word: vocabulary.words[word][0])
+    rows = []
+    for factor in dict.fromkeys(about for about, _ in vocabulary.words):
+        part = table[about == factor]
+        low, high = wilson(int(part["majority"].sum()), len(part))
+        rows.append({
+            "about": factor, "latents": len(part), "right": part["majority"].mean(), "low": low, "high": high,
+            "precision": part["precision"].mean(), "base rate": part["base_rate"].mean(),
+        })  # fmt: skip
+    found.table("ranks", pd.DataFrame(rows))
+
+
+def _record_examples(found: Findings, named: pd.DataFrame, vocabulary: Vocabulary, hash: str) -> None:
+    """Latents of the shipped SAE at evenly spaced confidence, with names, top test pictures and the SAE's hash."""
+    table = named.sort_values("confidence", ascending=False, kind="stable")
+    table = table.iloc[np.linspace(0, len(table) - 1, 9).round().astype(int)]
+    words = [vocabulary.words[word] for word in table["word"]]
+    found.table("examples", pd.DataFrame({
+        "name": [word for _, word in words], "about": [about for about, _ in words], "latent": table["latent"],
+        "confidence": table["confidence"], "precision": table["precision"], "top pictures": table["top pictures"],
+        "sae": hash[:10],
+    }))  # fmt: skip
+
+
+def _record_sample(found: Findings, bench: Workbench, vocabulary: Vocabulary) -> None:
+    """Names of three latents of the shipped SAE from a few pictures: small enough to recompute by hand."""
+    code = bench.shown("main_matryoshka").encode(bench.activations("choosing", bench.profile.main_hook_point)[:SAMPLE])
+    code = code.detach().cpu().numpy()
+    busiest = np.argsort(-(code > 0).sum(axis=0), kind="stable")[[20, 40, 60]]
+    images = bench.activations("choosing", PROJECTION).array().numpy().astype(np.float64)
+    word, confidence = vocabulary.name(images[top_rows(code[:, busiest])].mean(axis=1))
+    names = [vocabulary.words[i][1] for i in word]
+    found.table("sample", pd.DataFrame({"latent": busiest, "name": names, "confidence": confidence}))
+
+
+EXPERIMENT = Experiment(
+    name="naming",
+    title="Can the latents be named?",
+    question="Is the word that CLIP's text tower finds for a latent true of the pictures that the latent answers to?",
+    paper="",
+    run=run,
+)
