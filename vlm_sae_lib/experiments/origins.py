@@ -1,4 +1,4 @@
-"""Is it the SAE? The same scores for SAEs that learned nothing, or of a tower that did not, and for other directions."""
+"""Is it the SAE? The same scores for SAEs without training, on a tower without training, and for other directions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -120,7 +120,7 @@ def measure(bench: Workbench, coder: Any, splits: Splits) -> Measured:
 
 def _facts(found: Findings, measured: Mapping[str, Sequence[Measured]]) -> None:
     for who, runs in measured.items():
-        seeds = list(SEEDS) if len(runs) > 1 else None
+        seeds = _seeds(runs)
         basis = {"interval_kind": OF_SEEDS if seeds else None, "seeds": seeds, "split": "test", "n": runs[0].neurons}
         for what, values in {
             "neurons": [run.neurons for run in runs],
@@ -142,13 +142,13 @@ def _monosemanticity(bench: Workbench, found: Findings, measured: Mapping[str, S
             for who, runs in ms.items():
                 estimate = over_seeds(runs, at_least)
                 number = sum(int(run.kept(at_least).sum()) for run in runs)
-                basis = {"interval_kind": OVER_SEEDS, "n": number, "split": "test", "unit": "mean MS",
-                         "seeds": list(SEEDS) if len(runs) > 1 else None}  # fmt: skip
+                basis = {"interval_kind": OVER_SEEDS, "n": number, "split": "test", "unit": "mean MS"}
                 beside = {rival: f"{name}/{rival}" for rival in RIVALS} if who == SAE else None
-                found.estimate(f"{name}/{who}", estimate, controls=beside, **basis)
+                found.estimate(f"{name}/{who}", estimate, controls=beside, seeds=_seeds(runs), **basis)
                 rows.append({"encoder": encoder, "at_least": at_least, "who": who, **_row(estimate)})
                 if who in RIVALS:
-                    found.estimate(f"{name}/{SAE} minus {who}", over_seeds(ms[SAE], at_least, minus=runs), **basis)
+                    difference = over_seeds(ms[SAE], at_least, minus=runs)
+                    found.estimate(f"{name}/{SAE} minus {who}", difference, seeds=list(SEEDS), **basis)
     found.table("ms", pd.DataFrame(rows))
 
 
@@ -157,14 +157,19 @@ def _truth(found: Findings, measured: Mapping[str, Sequence[Measured]]) -> None:
     number = detected[SAE][0].names["factor"].value_counts()
     for who, runs in detected.items():
         for group, factors in GROUPS.items():
-            basis = {"interval_kind": OVER_SEEDS, "n": int(number[list(factors)].sum()), "unit": "mean F1 of the values",
-                     "split": "chosen on choosing, scored on test", "seeds": list(SEEDS) if len(runs) > 1 else None}  # fmt: skip
+            basis = {"interval_kind": OVER_SEEDS, "n": int(number[list(factors)].sum()),
+                     "unit": "mean F1 of the values", "split": "chosen on choosing, scored on test"}  # fmt: skip
             beside = {rival: f"F1/{group}/{rival}" for rival in RIVALS} if who == SAE else None
-            found.estimate(f"F1/{group}/{who}", over(runs, "f1", factors), controls=beside, **basis)
+            found.estimate(f"F1/{group}/{who}", over(runs, "f1", factors), controls=beside, seeds=_seeds(runs), **basis)
             if who in RIVALS:
-                found.estimate(f"F1/{group}/{SAE} minus {who}", over(detected[SAE], "f1", factors, minus=runs), **basis)
+                difference = over(detected[SAE], "f1", factors, minus=runs)
+                found.estimate(f"F1/{group}/{SAE} minus {who}", difference, seeds=list(SEEDS), **basis)
         rows += [{"factor": factor, "who": who, **_row(over(runs, "f1", [factor]))} for factor in FACTORS]
     found.table("f1", pd.DataFrame(rows))
+
+
+def _seeds(runs: Sequence[Any]) -> list[int] | None:
+    return list(SEEDS) if len(runs) > 1 else None
 
 
 def _row(estimate: Any) -> dict[str, float]:
