@@ -244,7 +244,7 @@ def _dose(setup: str, alpha: float, arm: str, values: np.ndarray, right: np.ndar
 EXPERIMENT = Experiment(
     name="similarity",
     title="Does the answer move towards the latent's pictures?",
-    question="How close is a steered answer's word to the pictures its latent likes best, and how close without that latent?",
+    question="How close is a steered answer's word to its latent's top pictures, and how close without that latent?",
     paper="Tab. 3",
     run=run,
 )
