@@ -1,7 +1,8 @@
 """Does an SAE find the factors that the pictures were drawn from? Detection, splitting and absorption, by the truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores import directions
 from vlm_sae_lib.scores.absorption import absorption, splitting, value_draws
 from vlm_sae_lib.scores.comparison import seeds_then_draws
-from vlm_sae_lib.scores.detectors import Detected, choose_detectors, firing, score_detectors
+from vlm_sae_lib.scores.detectors import METRICS, Detected, choose_detectors, firing, score_detectors
 from vlm_sae_lib.scores.intervals import Estimate
 from vlm_sae_lib.scores.rectify import RectifiedNeurons
 from vlm_sae_lib.taxonomy import RANKS
@@ -32,6 +33,8 @@ GROUPS = {
 }
 """Kingdom to order are the coarse ranks, family to species the fine ones."""
 RIVALS = ("raw", "rectified", "rectified, cut", "PCA", "PCA, cut", "random directions, cut")
+MAIN = " ×4"
+"""The autoencoders that are held against the rivals."""
 OVER_VALUES = f"{RESAMPLES} bootstrap draws, of the seeds first and then of the values, middle 95 %"
 
 
@@ -58,7 +61,7 @@ def run(bench: Workbench, found: Findings) -> None:
         for kind in KINDS for expansion in DETECTING
     }  # fmt: skip
     coders |= rivals(splits.train, l0, saes["batch_top_k", 4, 0].n_latents)
-    coders |= {"shipped Matryoshka ×4": [bench.shown("main_matryoshka")]}
+    coders |= {"Matryoshka ×4, shipped": [bench.shown("main_matryoshka")]}
     detected = {
         who: [detect(coder, splits) for coder in several]
         for who, several in progress(coders.items(), "Detection", unit="dictionary")
@@ -104,36 +107,29 @@ def _detection(found: Findings, detected: Mapping[str, list[Detected]], coders: 
     for who in detected:
         neurons = 128 if coders[who] is None else coders[who].n_latents
         found.add(f"neurons/{who}", neurons, n=neurons, unit="neurons to choose from")
-    rows = []
-    for metric in ("f1", "auroc", "precision"):
+    rows, gains = [], []
+    for metric in METRICS:
         for who, runs in detected.items():
-            groups = GROUPS if metric != "precision" else {"all factors": FACTORS}
-            for group, factors in groups.items():
+            main = metric != "precision" and (who in RIVALS or who.endswith(MAIN))
+            for group, factors in GROUPS.items() if main else [("all factors", FACTORS)]:
                 found.estimate(
                     f"{metric}/{group}/{who}", over(runs, metric, factors), n=int(number[list(factors)].sum()),
-                    unit=f"mean {metric} of the factors' values", seeds=list(SEEDS) if len(runs) > 1 else None, **basis,
-                    controls={r: f"{metric}/{group}/{r}" for r in RIVALS} if who.endswith("×4") else None,
+                    unit=f"mean {metric} of the values", seeds=list(SEEDS) if len(runs) > 1 else None, **basis,
+                    controls={r: f"{metric}/{group}/{r}" for r in RIVALS} if who.endswith(MAIN) else None,
                 )  # fmt: skip
-            for factor in FACTORS if not who.startswith("shipped") else ():
+            for factor in FACTORS if main and who != "PCA, cut" else ():
                 rows.append({"metric": metric, "factor": factor, "who": who, "values": int(number[factor]),
                              **_rounded(over(runs, metric, [factor]))})  # fmt: skip
+    for who, metric, rival in product([f"{kind}{MAIN}" for kind in KINDS], METRICS[:2], RIVALS[:4]):
+        runs, others = detected[who], detected[rival]
+        for group, factors in GROUPS.items():
+            found.estimate(
+                f"{metric}/{group}/{who} minus {rival}", over(runs, metric, factors, minus=others),
+                n=int(number[list(factors)].sum()), unit=f"difference of mean {metric}", seeds=list(SEEDS), **basis,
+            )  # fmt: skip
+        gains += [{"metric": metric, "factor": factor, "who": who, "rival": rival,
+                   **_rounded(over(runs, metric, [factor], minus=others))} for factor in FACTORS]  # fmt: skip
     found.table("detection", pd.DataFrame(rows))
-    gains = []
-    for who in (f"{kind} ×4" for kind in KINDS):
-        for metric in ("f1", "auroc"):
-            for rival in RIVALS[:-1]:
-                runs, others = detected[who], detected[rival]
-                for group, factors in GROUPS.items():
-                    found.estimate(
-                        f"{metric}/{group}/{who} minus {rival}", over(runs, metric, factors, minus=others),
-                        n=int(number[list(factors)].sum()), unit=f"difference of mean {metric}", seeds=list(SEEDS),
-                        **basis,
-                    )  # fmt: skip
-                gains += [
-                    {"metric": metric, "factor": factor, "who": who, "rival": rival,
-                     **_rounded(over(runs, metric, [factor], minus=others))}
-                    for factor in FACTORS
-                ]  # fmt: skip
     found.table("gains", pd.DataFrame(gains))
 
 
@@ -184,9 +180,6 @@ def _scattering(found: Findings, saes: Mapping[tuple, Any], splits: Splits, l0: 
 
 
 def _absorption(found: Findings, absorbed: Mapping[tuple, list[pd.DataFrame]], basis: dict[str, Any]) -> None:
-    for runs in absorbed.values():
-        for run in runs:
-            run["excess"] = run["concentration"] - run["by_chance"]
     rows = []
     for expansion in EXPANSIONS:
         draws = {}
@@ -195,18 +188,28 @@ def _absorption(found: Findings, absorbed: Mapping[tuple, list[pd.DataFrame]], b
             with_main = sum(int((r["main"] >= 0).sum()) for r in runs)
             found.add(f"{name}/coarse values with a main latent", with_main, n=sum(map(len, runs)), seeds=list(SEEDS),
                       split="choosing", unit="values of all seeds")  # fmt: skip
+            for run in runs:
+                run["excess"] = run["concentration"] - run["by_chance"]
             for what in ("recall", "absorbed", "concentration", "by_chance", "excess"):
-                draws[kind, what] = [value_draws(r[what].to_numpy(), resamples=RESAMPLES) for r in runs]
-                estimate = seeds_then_draws(draws[kind, what])
-                dealt = {"own latents dealt to other children": f"{name}/by_chance"}
-                found.estimate(f"{name}/{what}", estimate, n=sum(int(r[what].notna().sum()) for r in runs),
-                               controls=dealt if what == "concentration" else None, **basis)  # fmt: skip
-                rows.append({"kind": kind, "expansion": expansion, "what": what, **_rounded(estimate)})
+                draws[kind, what] = _defined(value_draws(r[what].to_numpy(), resamples=RESAMPLES) for r in runs)
+                estimate, n = seeds_then_draws(draws[kind, what]), sum(int(r[what].notna().sum()) for r in runs)
+                rows.append({"kind": kind, "expansion": expansion, "what": what, "n": n, **_rounded(estimate)})
+                if expansion == 4:
+                    dealt = {"own latents dealt to other children": f"{name}/by_chance"}
+                    found.estimate(f"{name}/{what}", estimate, n=n, **basis,
+                                   controls=dealt if what == "concentration" else None)  # fmt: skip
         for what in ("absorbed", "excess", "recall"):
+            both = [part[what].notna() for kind in KINDS for part in absorbed[kind, expansion]]
             found.estimate(f"absorption ×{expansion}/Matryoshka minus BatchTopK/{what}",
                            seeds_then_draws(draws[KINDS[0], what], minus=draws[KINDS[1], what]),
-                           n=len(absorbed[KINDS[0], expansion][0]), **basis)  # fmt: skip
+                           n=int(sum(both).sum()), **basis)  # fmt: skip
     found.table("absorption", pd.DataFrame(rows))
+
+
+def _defined(runs: Iterable[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:
+    """The seeds in which a statistic is defined; one without a value, if it is so in none."""
+    runs = list(runs)
+    return [run for run in runs if not np.isnan(run[0])] or runs[:1]
 
 
 def _rounded(estimate: Estimate) -> dict[str, float]:

@@ -1,0 +1,35 @@
+"""What the origins experiment says."""
+
+from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clearly_below, said
+from vlm_sae_lib.results import Results
+
+QUESTIONS = {
+    "SAE on an untrained tower": "It takes a trained tower: an autoencoder of the same tower, untrained, does worse.",
+    "untrained SAE": "It takes a trained autoencoder: one of random weights and the same L0 does worse.",
+    "rectified raw neurons": "It takes more than sparsity: raw neurons, rectified and cut to the same L0, do worse.",
+    "PCA": "Principal components, rectified and cut to the same L0, do worse.",
+    "PCA, unit variance": "So do principal components of unit variance.",
+    "ICA": "Independent components, rectified and cut to the same L0, do worse.",
+    "k-means": "Directions to the centres of k-means, cut to the same L0, do worse.",
+    "random directions": "Random directions, cut to the same L0, do worse.",
+}
+
+
+def conclude(found: Results) -> list[Conclusion]:
+    """For each rival: is the SAE better by MS under every encoder, and by the truth?"""
+    encoders = [name.split("/")[1] for name in found.results if name.startswith("MS/") and name.endswith("/SAE")]
+    return [_worse(found, rival, claim, encoders) for rival, claim in QUESTIONS.items()]
+
+
+def _worse(found: Results, rival: str, claim: str, encoders: list[str]) -> Conclusion:
+    ms = [f"MS/{encoder}/SAE minus {rival}" for encoder in encoders]
+    f1 = f"F1/all factors/SAE minus {rival}"
+    lost = [name for name in (*ms, f1) if clearly_below(found, name)]
+    said_ms = " and ".join(f"{said(found, name, 3)} ({name.split('/')[1]})" for name in ms)
+    return Conclusion(
+        claim,
+        Verdict.of(*(clearly_above(found, name) for name in (*ms, f1))),
+        f"The autoencoder's advantage is {said_ms} in mean MS and {said(found, f1, 3)} in mean F1 over all factors"
+        + (f"; in {len(lost)} of {len(ms) + 1} it is clearly behind." if lost else "."),
+        (*ms, f1),
+    )
