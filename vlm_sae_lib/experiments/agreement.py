@@ -6,6 +6,7 @@ say it. Pools, pairs and bins are the paper's; for three seeds instead of one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,15 @@ from vlm_sae_lib.scores.comparison import pictures_above_minimum, seeds_then_dra
 from vlm_sae_lib.scores.gather import gather_statistics
 from vlm_sae_lib.scores.intervals import wilson
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.observers import factor_agreement, most_shared
+from vlm_sae_lib.scores.observers import factor_agreement, most_shared, surprise
 from vlm_sae_lib.towers.tower import PROJECTION
 from vlm_sae_lib.workbench import Workbench
 
 SEEDS, PAIRS, TOP = (0, 1, 2), 1000, 16
 POOLS = (("BatchTopK ×4", "batch_top_k"), ("Matryoshka ×4", "matryoshka_batch_top_k"))
-OBSERVERS = {"all factors": factor_agreement, "one factor": most_shared}
-"""How alike the top pictures are in all their factors; how far they share the value that they share most."""
+OBSERVERS = {"all factors": factor_agreement, "one factor": most_shared, "surprise": surprise}
+"""How alike the top pictures are in all factors; how far they share the value that most of them have; how unlikely that
+is. Pairs between which an observer sees no difference are left out, as no majority of three people is a tie."""
 CONTROLS = ("shuffled MS", "shuffled MS within pools", "lower firing rate", "larger maximum")
 OVER_NEURONS = "500 bootstrap draws, of the seeds first and then of the neurons, middle 95 %"
 PAPER_ENCODERS = ("DINOv2 ViT-B", "CLIP ViT-B")
@@ -100,7 +102,7 @@ def _facts(bench: Workbench, pool: str, train: Any, reader: Any) -> pd.DataFrame
     observed = {name: observe(top, *known_factors(bench, "train")) for name, observe in OBSERVERS.items()}
     return pd.DataFrame({
         "pool": pool, "full": (top >= 0).all(axis=1), "rate": statistics.firing_rate(),
-        "maximum": statistics.maximum(), **observed,
+        "maximum": statistics.maximum, **observed,
     })  # fmt: skip
 
 
@@ -128,10 +130,10 @@ def _record_headline(
     sizes = dict.fromkeys(("", *SUBSETS), 0)
     for seed, (neurons, pairs) in enumerate(studies):
         for subset, choose in {"": _all, **SUBSETS}.items():
-            x, y = pairs[choose(neurons, pairs)].T
+            truth = neurons.facts[observer].to_numpy()
+            x, y = pairs[choose(neurons, pairs) & (truth[pairs[:, 0]] != truth[pairs[:, 1]])].T
             bins = bin_of(neurons.ms[encoder][x], neurons.ms[encoder][y])
             sizes[subset] += int((bins >= 0).sum())
-            truth = neurons.facts[observer].to_numpy()
             for who, values in predictions(neurons, encoder, seed).items():
                 if who == "MS" or not subset:
                     aligned = prefers_first(values[x], values[y]) == prefers_first(truth[x], truth[y])
@@ -177,7 +179,7 @@ def _record_bins(found: Findings, study: tuple[Neurons, np.ndarray], encoders: S
             truth = neurons.facts[observer].to_numpy()
             for encoder in encoders:
                 ms = neurons.ms[encoder]
-                known = ~np.isnan(ms[x]) & ~np.isnan(ms[y])
+                known = ~np.isnan(ms[x]) & ~np.isnan(ms[y]) & (truth[x] != truth[y])
                 aligned = prefers_first(ms[x], ms[y]) == prefers_first(truth[x], truth[y])
                 table = by_bin(aligned[known], bins[known])
                 table = table.assign(binned_by=binned_by, encoder=encoder, observer=observer)
@@ -202,19 +204,22 @@ def _paper_bin(low: float, **where: str) -> float | None:
 
 
 def _record_ties(found: Findings, study: tuple[Neurons, np.ndarray], encoders: Sequence[str]) -> None:
-    """Ties, which go to the second neuron as in the paper; and how often the two observers prefer the same neuron."""
+    """Ties of MS, which go to the second neuron as in the paper, and of the observers, which are left out; and how
+    often two observers that see a difference prefer the same neuron."""
     neurons, pairs = study
     values = {f"MS, {encoder}": neurons.ms[encoder] for encoder in encoders}
     values |= {f"observer, {name}": neurons.facts[name].to_numpy() for name in OBSERVERS}
     for name, value in values.items():
         a, b = value[pairs.T]
         found.add(f"ties/{name}", int((a == b).sum()), n=int((~np.isnan(a) & ~np.isnan(b)).sum()), unit="pairs")
-    one, other = (prefers_first(*neurons.facts[name].to_numpy()[pairs.T]) for name in OBSERVERS)
-    same = int((one == other).sum())
-    found.add(
-        "the two observers prefer the same neuron", same / len(pairs), interval=wilson(same, len(pairs)),
-        interval_kind="Wilson over pairs", n=len(pairs), unit="share of pairs", split="train", seeds=[SEEDS[0]],
-    )  # fmt: skip
+    for one, other in combinations(OBSERVERS, 2):
+        (a, b), (c, d) = (neurons.facts[name].to_numpy()[pairs.T] for name in (one, other))
+        decided = (a != b) & (c != d)
+        same, n = int(((a > b) == (c > d))[decided].sum()), int(decided.sum())
+        found.add(
+            f"observers prefer the same neuron/{one} and {other}", same / n if n else None, interval=wilson(same, n),
+            interval_kind="Wilson over pairs", n=n, unit="share of pairs", split="train", seeds=[SEEDS[0]],
+        )  # fmt: skip
     sizes = neurons.facts["pool"].value_counts()
     found.table("pools", pd.DataFrame({"pool": sizes.index, "neurons": sizes.to_numpy()}))
 

@@ -87,7 +87,7 @@ def run(bench: Workbench, found: Findings) -> None:
 def pocket_vocabulary() -> Vocabulary:
     """Every word for a factor of the island: seven ranks, colours, patterns, habitats; from CLIP's prompt ensemble."""
     words, texts = dictionary((*tree.RANKS, "colour", "pattern", "habitat"))
-    scale = models.load_clip("clip")[0].logit_scale.exp()
+    scale = models.load_clip("clip")[0].logit_scale.detach().exp()
     return Vocabulary(words, texts.numpy().astype(np.float64), float(scale))
 
 
@@ -117,7 +117,7 @@ def _checked(
         detects = best_words(scored[:, latents], factors, vocabulary)
         vectors = {PICTURES: images[top].mean(axis=1), CENTRED: images[top].mean(axis=1) - images.mean(axis=0)}
         if hook_point == PROJECTION:
-            vectors[DECODER] = sae.W_dec.detach().cpu().numpy().astype(np.float64)[latents]
+            vectors[DECODER] = sae.w_dec.detach().cpu().numpy().astype(np.float64)[latents]
         rate = (chosen[:, latents] > 0).mean(axis=0)
         rng = np.random.default_rng(seed)
         blind = images[rng.integers(len(images), size=top.shape)].mean(axis=1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
+from scipy.stats import binom
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores.truth import one_hot, top_image_precision
@@ -47,6 +48,25 @@ def most_shared(
     beyond = ((found["precision"] - found["base_rate"]) / rest).where(rest > 0, 0.0)
     beyond = beyond.where(found["precision"].notna())
     return beyond.groupby(found["neuron"]).max().to_numpy(dtype=np.float64)
+
+
+def surprise(
+    top_images: Int[np.ndarray, "n_neurons k"], factors: pd.DataFrame, columns: Sequence[str]
+) -> Float[np.ndarray, "n_neurons"]:
+    """How unlikely it is that so many of a neuron's top images share a value by chance: the largest −log10 p.
+
+    p is the binomial chance (`scipy.stats.binom`) that of k images drawn blindly as many or more have the value. Many
+    values are tried, so that it orders neurons and is no test.
+    """
+    top = _checked(top_images, factors)
+    there = top >= 0
+    best = np.zeros(len(top))
+    for column in columns:
+        truth, _ = one_hot(factors, column)
+        counts = (truth[np.maximum(top, 0)] & there[:, :, None]).sum(axis=1)
+        chance = binom.logsf(counts - 1, there.sum(axis=1)[:, None], truth.mean(axis=0))
+        best = np.maximum(best, -chance.min(axis=1) / np.log(10))
+    return np.where(there.any(axis=1), best, np.nan)
 
 
 def _checked(top_images: np.ndarray, factors: pd.DataFrame) -> np.ndarray:
