@@ -1,6 +1,7 @@
 """Where a model runs."""
 
 import torch
+from torch import nn
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -8,3 +9,11 @@ def choose_device(device: str | torch.device | None = None) -> torch.device:
     if device is not None:
         return torch.device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def place(model: nn.Module, device: torch.device | None) -> torch.device:
+    """Move a model there, and say where its inputs go; one that accelerate or a quantiser has placed stays."""
+    placed = getattr(model, "hf_device_map", None) or getattr(model, "is_quantized", False)
+    if device is not None and not placed:
+        model.to(device)
+    return next(model.parameters()).device

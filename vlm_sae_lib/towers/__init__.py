@@ -13,36 +13,45 @@ __all__ = ["Tower", "load_tower"]
 
 KNOWN_SPECS = (
     '"pocket", "pocket:second_clip", "pocket:self_supervised", "pocket:random:<seed>", '
-    '"open_clip:<model>/<tag or file>", "hf:<repo id or folder>"'
+    '"open_clip:<model>/<tag or file>", "hf:<repo id, repo id@revision, or folder>"'
 )
 
 
-def load_tower(spec: str, *, device: str | torch.device | None = None) -> Tower:
-    """Load a vision tower, fp32, in eval mode, on ``device`` (the first GPU, or the CPU).
+def load_tower(spec: str, *, device: str | torch.device | None = None, dtype: str = "float32") -> Tower:
+    """Load a vision tower, in eval mode, on ``device`` (the first GPU, or the CPU).
 
     Args:
         spec: ``pocket`` (the pocket CLIP), ``pocket:second_clip``, ``pocket:self_supervised``, ``pocket:random:<seed>``
             (the pocket CLIP before any training);
-            ``open_clip:<model>/<tag or file>``, also ``open_clip:local-dir:<folder>``; ``hf:<repo id or folder>``.
+            ``open_clip:<model>/<tag or file>``, also ``open_clip:local-dir:<folder>``; ``hf:<repo id or folder>``,
+            also ``hf:<repo id>@<revision>``.
+        device: ``auto`` lets accelerate spread an ``hf:`` tower over what there is.
+        dtype: what it computes in, ``float32``, or ``bfloat16`` or ``float16`` on a GPU; activations are always fp32.
 
     Raises:
-        UserError: an unknown spec or device, a missing folder, weights that do not fit.
+        UserError: an unknown spec, device or dtype, a missing folder, weights that do not fit, gated or unreachable
+            repositories, too little memory.
     """
-    device = _usable_device(device)
+    spread = device == "auto" and spec.startswith("hf:")
+    device = None if spread else _usable_device(None if device == "auto" else device)
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise UserError(f"A tower computes in float32, bfloat16 or float16, not in {dtype!r}.")
+    precision = getattr(torch, dtype)
     kind, _, rest = spec.partition(":")
     if kind == "pocket":
-        return _load_pocket(spec, rest or "clip", device)
+        return _load_pocket(spec, rest or "clip", device, precision)
     if kind == "open_clip" and rest:
-        return _load_open_clip(spec, rest, device)
+        return _load_open_clip(spec, rest, device=device, dtype=precision)
     if kind == "hf" and rest:
         from vlm_sae_lib.towers.transformers_towers import load_transformers
 
         folder = Path(rest).expanduser()
         if folder.is_dir():
-            return load_transformers(str(folder), spec=spec, name=f"hf:{folder.resolve().name}", device=device)
+            name = f"hf:{folder.resolve().name}"
+            return load_transformers(str(folder), spec=spec, name=name, device=device, dtype=precision)
         if rest.startswith(("/", ".", "~")) or rest.count("/") > 1:
             raise UserError(f"{spec} names a folder that does not exist: {folder}.")
-        return load_transformers(rest, spec=spec, name=spec, device=device)
+        return load_transformers(rest, spec=spec, name=spec, device=device, dtype=precision)
     raise UserError(f"Unknown tower {spec!r}: known are {KNOWN_SPECS}.")
 
 
@@ -55,26 +64,26 @@ def _usable_device(device: str | torch.device | None) -> torch.device:
     return chosen
 
 
-def _load_open_clip(spec: str, rest: str, device: torch.device) -> Tower:
+def _load_open_clip(spec: str, rest: str, **options) -> Tower:
     from vlm_sae_lib.towers.open_clip_towers import load_open_clip
 
     if rest.startswith("hf-hub:"):
-        return load_open_clip(rest, None, spec=spec, name=spec, device=device)
+        return load_open_clip(rest, None, spec=spec, name=spec, **options)
     if rest.startswith("local-dir:"):
         folder = Path(rest.removeprefix("local-dir:")).expanduser()
         if not folder.is_dir():
             raise UserError(f"{spec} names a folder that does not exist: {folder}.")
         name = f"open_clip:local-dir:{folder.resolve().name}"
-        return load_open_clip(f"local-dir:{folder}", None, spec=spec, name=name, device=device)
+        return load_open_clip(f"local-dir:{folder}", None, spec=spec, name=name, **options)
     model, _, tag = rest.partition("/")
     if not tag:
         raise UserError(f"{spec} says not which weights: write open_clip:{model}/<tag or file>.")
     file = Path(tag).expanduser()
     name = f"open_clip:{model}/{file.name}"
-    return load_open_clip(model, str(file) if file.is_file() else tag, spec=spec, name=name, device=device)
+    return load_open_clip(model, str(file) if file.is_file() else tag, spec=spec, name=name, **options)
 
 
-def _load_pocket(spec: str, member: str, device: torch.device) -> Tower:
+def _load_pocket(spec: str, member: str, device: torch.device, dtype: torch.dtype) -> Tower:
     kind, _, seed = member.partition(":")
     untrained = kind == "random" and seed.isdecimal()
     folder = paths.pocket() / ("clip" if untrained else member)
@@ -90,4 +99,6 @@ def _load_pocket(spec: str, member: str, device: torch.device) -> Tower:
     from vlm_sae_lib.towers.open_clip_towers import load_open_clip
 
     start = int(seed) if untrained else None
-    return load_open_clip(f"local-dir:{folder}", None, spec=spec, name=name, device=device, untrained=start)
+    return load_open_clip(
+        f"local-dir:{folder}", None, spec=spec, name=name, device=device, dtype=dtype, untrained=start
+    )

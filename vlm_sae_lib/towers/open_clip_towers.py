@@ -6,12 +6,20 @@ from typing import Any
 import torch
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.loading import loading
 from vlm_sae_lib.towers.hooks import find_blocks, find_stages
 from vlm_sae_lib.towers.tower import Tower
 
 
 def load_open_clip(
-    model_name: str, tag: str | None, *, spec: str, name: str, device: torch.device, untrained: int | None = None
+    model_name: str,
+    tag: str | None,
+    *,
+    spec: str,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    untrained: int | None = None,
 ) -> Tower:
     """A tower from open_clip's own factory.
 
@@ -26,17 +34,13 @@ def load_open_clip(
     """
     import open_clip
 
-    config = _config(model_name, tag)
-    try:
-        with torch.random.fork_rng(enabled=untrained is not None):
-            if untrained is not None:
-                torch.manual_seed(untrained)
-            model, _, preprocess = open_clip.create_model_and_transforms(
-                model_name, pretrained=tag, device="cpu", load_weights=untrained is None
-            )
-    except Exception as error:  # network, disk and format errors of half a dozen libraries
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"open_clip could not load {spec}: {reason.rstrip('.')}.") from error
+    config = _config(model_name, tag, spec)
+    with loading(spec, "open_clip"), torch.random.fork_rng(enabled=untrained is not None):
+        if untrained is not None:
+            torch.manual_seed(untrained)
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            model_name, pretrained=tag, device="cpu", load_weights=untrained is None
+        )
     depth = config["vision_cfg"].get("layers", 12)  # 12 is the default of open_clip's CLIPVisionCfg
     if "timm_model_name" in config["vision_cfg"]:
         depth = None  # timm's configurations do not say
@@ -52,10 +56,11 @@ def load_open_clip(
         preprocessing=plain(model.visual.preprocess_cfg),
         config={"vision_cfg": config["vision_cfg"], "quick_gelu": config.get("quick_gelu", False)},
         device=device,
+        dtype=dtype,
     )
 
 
-def _config(model_name: str, tag: str | None) -> dict[str, Any]:
+def _config(model_name: str, tag: str | None, spec: str) -> dict[str, Any]:
     """The model's configuration, checked against what its weights were trained with."""
     import open_clip
 
@@ -63,8 +68,11 @@ def _config(model_name: str, tag: str | None) -> dict[str, Any]:
     if model_name.startswith("local-dir:") and not list(folder.glob("open_clip*.safetensors")):
         raise UserError(f"{folder} holds no open_clip*.safetensors, so there are no weights to load from it.")
     try:
+        if model_name.startswith("hf-hub:"):
+            with loading(spec, "open_clip"):
+                return open_clip.get_model_config(model_name)
         config = open_clip.get_model_config(model_name)
-    except Exception as error:
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{model_name} has no readable open_clip_config.json ({type(error).__name__}).") from error
     if config is None:
         raise UserError(f"open_clip knows no model {model_name}; open_clip.list_models() names those it knows.")

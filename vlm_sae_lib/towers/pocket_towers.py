@@ -4,10 +4,11 @@ from dataclasses import asdict
 
 import torch
 
+from vlm_sae_lib.loading import quiet
 from vlm_sae_lib.towers.hooks import find_blocks
 from vlm_sae_lib.towers.open_clip_towers import plain
 from vlm_sae_lib.towers.tower import Tower
-from vlm_sae_lib.towers.transformers_towers import block_count, essential, quiet, stage_widths
+from vlm_sae_lib.towers.transformers_towers import block_count, essential, stage_widths
 
 
 def load_self_supervised_tower(*, spec: str, name: str, device: torch.device) -> Tower:

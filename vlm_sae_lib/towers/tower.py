@@ -12,6 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
+from vlm_sae_lib.devices import place
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.towers import hooks
@@ -22,7 +23,9 @@ CLASS_TOKENS = {"class_embedding", "cls_token", "class_token"}
 
 
 class Tower:
-    """A frozen vision encoder: pictures in, activations of one hook point out; always fp32, eval mode, no gradients.
+    """A frozen vision encoder: pictures in, activations of one hook point out; in eval mode, without gradients.
+
+    It computes in fp32 unless told otherwise, and always gives fp32.
 
     Hook points are ``block_0`` … ``block_{L-1}`` (a block's output after its last residual addition; a convolutional
     tower's stages, flattened to one token per position) and ``projection`` (the image embedding, not normalised).
@@ -42,17 +45,19 @@ class Tower:
         preprocess: Callable[[Image.Image], Tensor],
         preprocessing: dict[str, Any],
         config: dict[str, Any],
-        device: torch.device,
+        device: torch.device | None,
+        dtype: torch.dtype = torch.float32,
         model: nn.Module | None = None,
         widths: Sequence[int] = (),
     ):
         """``project`` runs the whole tower, pixels (n, 3, H, W) to (n, d), or to None where it has no such output;
-        ``config`` is what, beside the weights, determines the outputs; ``widths`` are the channels of the stages."""
-        self.spec, self.name, self.device = spec, name, device
+        ``config`` is what, beside the weights, determines the outputs; ``widths`` are the channels of the stages;
+        ``device`` None leaves the module where accelerate put it."""
+        self.spec, self.name, self.dtype = spec, name, dtype
         self.module, self.model = module, model if model is not None else module
         self.preprocess, self.preprocessing = preprocess, preprocessing
         self._blocks, self._project, self._config = list(blocks), project, config
-        self.model.float().eval().requires_grad_(False).to(device)
+        self.device = place(self.model.to(dtype).eval().requires_grad_(False), device)
         self._layouts, self._projection_dim = self._probe(widths)
         maps = any(layout.kind in ("n c h w", "n h w c") for layout in self._layouts)
         names = {name.rpartition(".")[2] for name, _ in module.named_parameters()}
@@ -121,10 +126,10 @@ class Tower:
             return self._project(pixels).float().cpu()
 
         def keep(hidden: Tensor) -> Tensor:
-            return select_tokens(layout.tokens(hidden, n), rule, ids, seed)
+            return select_tokens(layout.tokens(hidden, n).float(), rule, ids, seed)
 
         block = self._blocks[self._index(hook_point)]
-        return hooks.run_until(block, lambda: self._project(pixels), keep).float().cpu()
+        return hooks.run_until(block, lambda: self._project(pixels), keep).cpu()
 
     @torch.no_grad()
     def activations_at(
@@ -147,8 +152,8 @@ class Tower:
 
         def watch(i: int) -> Callable:
             def hook(module: nn.Module, arguments: tuple, output: Any) -> None:
-                hidden = self._layout(points[i][0]).tokens(hooks.first_tensor(output), len(pixels))
-                kept[i] = select_tokens(hidden, rules[i], ids, seed).float().cpu()
+                hidden = self._layout(points[i][0]).tokens(hooks.first_tensor(output), len(pixels)).float()
+                kept[i] = select_tokens(hidden, rules[i], ids, seed).cpu()
 
             return hook
 
@@ -202,7 +207,7 @@ class Tower:
             images = torch.stack(images) if images else torch.empty(0, 3, 1, 1)
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"pixels must be (n, 3, height, width), got {tuple(images.shape)}")
-        return images.to(self.device, torch.float32)
+        return images.to(self.device, self.dtype)
 
     @torch.no_grad()
     def _probe(self, widths: Sequence[int]) -> tuple[list[hooks.Layout], int | None]:
@@ -212,7 +217,7 @@ class Tower:
         """
         blank = self.preprocess(Image.new("RGB", (64, 64)))
         for n in (2, 3):
-            pixels = blank.expand(n, *blank.shape).to(self.device, torch.float32)
+            pixels = blank.expand(n, *blank.shape).to(self.device, self.dtype)
             embedding, shapes = hooks.output_shapes(self._blocks, lambda pixels=pixels: self._project(pixels))
             try:
                 layouts = [hooks.Layout(shape, n, widths) for shape in shapes]

@@ -1,8 +1,7 @@
-"""Towers made by transformers: CLIP, SigLIP, DINOv2, ResNet …, also the vision part of a LLaVA or a full CLIP."""
+"""Towers made by transformers: CLIP, SigLIP, DINOv2, AIMv2, ResNet …, also the vision part of a LLaVA or of a CLIP."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,32 +9,59 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.loading import loading, split_revision
+from vlm_sae_lib.towers import patches
 from vlm_sae_lib.towers.hooks import find_blocks
 from vlm_sae_lib.towers.tower import Tower
 
-# A full model's checkpoint calls its vision part by one of these names, of which releases add and drop levels.
+# A full model's checkpoint calls its vision part by some of these names, of which releases add and drop levels.
 VISION_PREFIX = r"^(model\.)?(vision_tower\.|vision_model\.)+"
 
 
-def load_transformers(path: str, *, spec: str, name: str, device: torch.device) -> Tower:
-    """A tower from a repository on the hub or a folder written by ``save_pretrained``.
+def load_transformers(
+    path: str, *, spec: str, name: str, device: torch.device | None, dtype: torch.dtype = torch.float32
+) -> Tower:
+    """A tower from a repository on the hub (``owner/name``, or ``owner/name@revision``) or a saved folder.
 
-    Of a model with language (LLaVA, SigLIP) only the vision part is read. ``projection`` is ``image_embeds`` for a CLIP
-    that has its projection, else the pooled output; the bare vision part of a CLIP has none.
+    Of a model with language (LLaVA, SigLIP) only the vision part is read. ``device`` None lets accelerate place it.
 
     Raises:
         UserError: nothing there, no vision in it, weights or preprocessing missing.
     """
-    module, missing = _load_module(path, spec)
+    module, missing = _load_module(path, spec, device)
     pooler_missing = bool(missing) and all("pooler" in key for key in missing)
     if missing and not pooler_missing:
         raise UserError(f"{spec} lacks {len(missing)} of its vision tower's weights, among them {sorted(missing)[0]}.")
-    preprocess, preprocessing = _load_preprocessing(path, spec)
+    processor = _load_processor(path, spec)
+    return transformers_tower(module, processor, spec=spec, name=name, device=device, dtype=dtype,
+                              pooled=not pooler_missing)  # fmt: skip
+
+
+def transformers_tower(
+    module: nn.Module,
+    processor: Any,
+    *,
+    spec: str,
+    name: str,
+    device: torch.device | None,
+    dtype: torch.dtype = torch.float32,
+    pooled: bool = True,
+) -> Tower:
+    """A tower around a vision model of transformers and its image processor.
+
+    ``projection`` is ``image_embeds`` for a CLIP that has its projection, else the pooled output (SigLIP's and AIMv2's
+    attention head, DINO's normalised class token); the bare vision part of a CLIP has none, nor does a tower with
+    ``pooled`` False, whose pooler came without weights.
+    """
     # CLIP's pooled output is not its image embedding, and a pooler without weights is noise: neither is a projection.
-    pooled = module.config.model_type != "clip_vision_model" and not pooler_missing
+    pooled = pooled and module.config.model_type != "clip_vision_model"
+    forward: Callable[[Tensor], Any] = lambda pixels: module(pixel_values=pixels)  # noqa: E731
+    preprocess = _preprocess(processor)
+    if patches.takes_patches(module):
+        forward, preprocess = patches.forward(module), patches.preprocess(module, processor)
 
     def project(pixels: Tensor) -> Tensor | None:
-        output = module(pixel_values=pixels)
+        output = forward(pixels)
         embedding = getattr(output, "image_embeds", None)
         if embedding is None and pooled:
             embedding = getattr(output, "pooler_output", None)
@@ -48,9 +74,10 @@ def load_transformers(path: str, *, spec: str, name: str, device: torch.device) 
         blocks=find_blocks(module, block_count(module.config), name),
         project=project,
         preprocess=preprocess,
-        preprocessing=preprocessing,
+        preprocessing=_facts(processor),
         config=essential(module.config),
         device=device,
+        dtype=dtype,
         widths=stage_widths(module.config),
     )
 
@@ -72,15 +99,18 @@ def essential(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps({k: v for k, v in config.to_diff_dict().items() if k not in loose}, default=str))
 
 
-def _load_module(path: str, spec: str) -> tuple[nn.Module, set[str]]:
+def _load_module(path: str, spec: str, device: torch.device | None) -> tuple[nn.Module, set[str]]:
     """The vision module and the names of its weights that the checkpoint does not have."""
     import transformers
 
-    try:
-        config = transformers.AutoConfig.from_pretrained(path)
+    path, revision = split_revision(path)
+    with loading(spec, "transformers"):
+        config = transformers.AutoConfig.from_pretrained(path, revision=revision)
         vision = getattr(config, "vision_config", None)
         with_projection = "CLIPVisionModelWithProjection" in (config.architectures or [])
-        options: dict[str, Any] = {"output_loading_info": True}
+        options: dict[str, Any] = {"output_loading_info": True, "revision": revision}
+        if device is None:
+            options["device_map"] = "auto"
         if config.model_type == "clip" or with_projection:
             factory = transformers.CLIPVisionModelWithProjection
             if vision is not None:  # the whole model's configuration decides how wide the projection is
@@ -89,44 +119,35 @@ def _load_module(path: str, spec: str) -> tuple[nn.Module, set[str]]:
         else:
             factory = transformers.AutoModel
             if vision is not None:
-                options |= {"config": vision, "key_mapping": {VISION_PREFIX: ""}}
-        with quiet():
-            module, loading = factory.from_pretrained(path, **options)
-    except Exception as error:  # OSError, ValueError, safetensors' and the hub's own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"transformers could not load {spec}: {reason.rstrip('.')}.") from error
+                options |= {"config": vision, "key_mapping": {VISION_PREFIX: _own_prefix(factory, vision)}}
+        module, loaded = factory.from_pretrained(path, **options)
     if getattr(module, "main_input_name", None) != "pixel_values":
         raise UserError(f"{spec} is a {module.config.model_type} and takes no pictures: name a vision model.")
-    return module, set(loading["missing_keys"])
+    return module, set(loaded["missing_keys"])
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No bar per file and no report on unused weights, which for a text part is as long as the model is deep."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+def _own_prefix(factory: Any, config: Any) -> str:
+    """What this release calls the vision part within the vision model: nothing since 5.6, ``vision_model.`` before."""
+    with torch.device("meta"):
+        names = factory.from_config(config).state_dict()
+    return "vision_model." if all(name.startswith("vision_model.") for name in names) else ""
 
 
-def _load_preprocessing(path: str, spec: str) -> tuple[Callable[[Image.Image], Tensor], dict[str, Any]]:
+def _load_processor(path: str, spec: str) -> Any:
     from transformers import AutoImageProcessor
 
+    path, revision = split_revision(path)
     try:
-        processor = AutoImageProcessor.from_pretrained(path)
+        return AutoImageProcessor.from_pretrained(path, revision=revision)
     except Exception as error:
         raise UserError(f"{spec} says nothing of preprocessing: add its preprocessor_config.json.") from error
 
-    def preprocess(picture: Image.Image) -> Tensor:
-        return processor(images=picture, return_tensors="pt")["pixel_values"][0]
 
+def _preprocess(processor: Any) -> Callable[[Image.Image], Tensor]:
+    return lambda picture: processor(images=picture, return_tensors="pt")["pixel_values"][0]
+
+
+def _facts(processor: Any) -> dict[str, Any]:
     loose = ("image_processor_type", "processor_class", "transformers_version", "return_tensors", "device")
     facts = {key: value for key, value in processor.to_dict().items() if value is not None and key not in loose}
-    return preprocess, json.loads(json.dumps(facts, default=str, sort_keys=True))
+    return json.loads(json.dumps(facts, default=str, sort_keys=True))

@@ -1,0 +1,103 @@
+"""What can go wrong between a model's name and a model in memory, each as one sentence with the way out."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from vlm_sae_lib.errors import UserError
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """``owner/name@revision`` in its two parts; the revision is None where none is given."""
+    repository, at, revision = name.partition("@")
+    return (repository, revision or None) if at else (name, None)
+
+
+@contextmanager
+def loading(spec: str, library: str) -> Iterator[None]:
+    """Whatever goes wrong inside is a UserError of one sentence; a UserError passes as it is."""
+    try:
+        with quiet():
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # network, disk, memory and format errors of half a dozen libraries
+        raise UserError(f"{library} could not load {spec}: {way_out(error, spec)}.") from error
+
+
+def way_out(error: BaseException, spec: str) -> str:
+    """Why it failed and what to do, in words that end a sentence; of an unknown reason the error's own first line."""
+    from huggingface_hub import constants, errors
+
+    repository = split_revision(spec.rpartition(":")[2])[0]
+    chain = list(_chain(error))
+    kinds = {type(link).__name__ for link in chain}
+    words = " ".join(str(link) for link in chain).lower()
+
+    def among(*types: type) -> bool:
+        return any(isinstance(link, types) for link in chain)
+
+    if among(errors.GatedRepoError) or "gated repo" in words:
+        return (
+            f"{repository} is gated, so accept its terms at {constants.ENDPOINT}/{repository} and sign in with "
+            "`hf auth login` or the variable HF_TOKEN"
+        )
+    if among(errors.RepositoryNotFoundError):
+        return (
+            f"the hub shows no repository {repository}, so check the spelling, or sign in with `hf auth login` or the "
+            "variable HF_TOKEN if it is private"
+        )
+    if among(errors.RevisionNotFoundError):
+        return f"{repository} has no such revision, so leave out what follows the @, or name a commit of it"
+    if any(isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT) for link in chain):
+        return "the disk is full, so free some space, or let the variable HF_HOME name a folder on another disk"
+    if among(torch.OutOfMemoryError, MemoryError) or "not enough memory" in words or "can't allocate memory" in words:
+        return "there is too little memory for it, so name a smaller model, close what else runs, or give device='auto'"
+    if among(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) or kinds & {"ConnectError", "ConnectTimeout"}:
+        if constants.HF_HUB_OFFLINE:
+            return (
+                f"it is not in the cache {constants.HF_HUB_CACHE} and HF_HUB_OFFLINE is set, so unset it, or run "
+                f"`hf download {repository}` where there is a network"
+            )
+        return (
+            f"it is not in the cache {constants.HF_HUB_CACHE} and the hub cannot be reached, so check the network, or "
+            f"run `hf download {repository}` where there is one"
+        )
+    if "does not recognize this architecture" in words:
+        import transformers
+
+        return (
+            f"transformers {transformers.__version__} does not know its architecture, so name another model, or "
+            "update it by `pip install -U transformers`"
+        )
+    return first_sentence(error)
+
+
+def first_sentence(error: BaseException) -> str:
+    """The first sentence of an error's first line, without its full stop; its class where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].split(". ")[0].rstrip(".") if lines else type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bar per file and no report on unused weights, which for a text part is as long as the model is deep."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
