@@ -24,7 +24,7 @@ from vlm_sae_lib.scores.truth import detection_scores, name_neurons, one_hot
 from vlm_sae_lib.towers.tower import PROJECTION
 from vlm_sae_lib.workbench import Workbench
 
-SEEDS, TOP = (0, 1, 2), 16
+SEEDS, TOP, SHARES = (0, 1, 2), 16, ("majority", "best")
 SHIPPED = {"Matryoshka ×4 at block_5": "main_matryoshka", "BatchTopK ×4 at block_5": "main_batch_top_k"}
 TRAINED = {"Matryoshka ×4 at projection": "matryoshka_batch_top_k", "BatchTopK ×4 at projection": "batch_top_k"}
 MAIN = "Matryoshka ×4 at projection"
@@ -33,8 +33,12 @@ MEASURES = {
     "most top pictures have it": "majority",
     "no value is detected better": "best",
     "precision": "precision",
+    "precision beyond the base rate": "beyond",
 }
-CONTROLS = ("random pictures", "shuffled names", "names of equal firing rate")
+"""What is asked of a name, and the column of `check` that answers it."""
+CONTROLS = ("named blindly", "shuffled names", "names of equal firing rate")
+"""The name of sixteen random pictures (for the decoder, of a random direction); that of another latent drawn at random;
+that of the latent whose firing rate is next."""
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 OVER_NEURONS = "500 bootstrap draws, of the seeds first and then of the latents, middle 95 %"
 SAMPLE = 300
@@ -120,11 +124,12 @@ def _checked(
             vectors[DECODER] = sae.w_dec.detach().cpu().numpy().astype(np.float64)[latents]
         rate = (chosen[:, latents] > 0).mean(axis=0)
         rng = np.random.default_rng(seed)
-        blind = images[rng.integers(len(images), size=top.shape)].mean(axis=1)
+        blindly = images[rng.integers(len(images), size=top.shape)].mean(axis=1)
+        blind = {PICTURES: blindly, CENTRED: blindly - images.mean(axis=0), DECODER: rng.standard_normal(blindly.shape)}
         for method, vector in vectors.items():
             word, confidence = vocabulary.name(vector)
             others = {
-                "random pictures": vocabulary.name(blind - images.mean(axis=0) if method == CENTRED else blind)[0],
+                "named blindly": vocabulary.name(blind[method])[0],
                 "shuffled names": word[rng.permutation(len(word))],
                 "names of equal firing rate": word[neighbours(rate)],
             }
@@ -164,9 +169,9 @@ def check(
     word: Int[np.ndarray, "f"], top: Int[np.ndarray, "f k"], truth: Bool[np.ndarray, "n w"], best: Int[np.ndarray, "f"]
 ) -> pd.DataFrame:
     """What the test pictures say of names; two words for the same pictures (a genus of one species) count as one."""
-    precision = truth[top, word[:, None]].mean(axis=1)
+    precision, base = truth[top, word[:, None]].mean(axis=1), truth.mean(axis=0)[word]
     return pd.DataFrame({
-        "word": word, "precision": precision, "base_rate": truth.mean(axis=0)[word], "majority": precision > 0.5,
+        "word": word, "precision": precision, "base_rate": base, "beyond": precision - base, "majority": precision > 0.5,
         "best": (truth[:, word] == truth[:, best]).all(axis=0),
     })  # fmt: skip
 
@@ -179,12 +184,12 @@ def _record(found: Findings, where: str, runs: Sequence[pd.DataFrame]) -> None:
         for who in ("", *CONTROLS):
             values = [run[f"{who}/{column}" if who else column].to_numpy(dtype=np.float64) for run in runs]
             estimate = seeds_outermost(values, n_resamples=500)
-            one_seed = len(runs) == 1 and column != "precision"
+            one_seed = len(runs) == 1 and column in SHARES
             found.add(
                 f"{where}/{measure}" + (f"/{who}" if who else ""), estimate.value,
                 interval=wilson(int(values[0].sum()), n) if one_seed else estimate.interval,
                 interval_kind="Wilson over latents" if one_seed else OVER_NEURONS, n=n, seeds=seeds,
-                unit="share of latents" if column != "precision" else "share of the top 16",
+                unit="share of latents" if column in SHARES else "share of the top 16",
                 split="named on choosing, checked on test",
                 controls={} if who else {control: f"{where}/{measure}/{control}" for control in CONTROLS},
             )  # fmt: skip

@@ -1,0 +1,72 @@
+"""What the experiment on agreement with the truth says."""
+
+from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
+from vlm_sae_lib.results import Results
+
+OBSERVERS = ("all factors", "one factor", "surprise")
+CONTROLS = {
+    "shuffled MS": "scores dealt to the neurons at random",
+    "shuffled MS within pools": "scores dealt at random within each pool",
+    "lower firing rate": "the rule that the rarer neuron is the better",
+    "larger maximum": "the rule that the stronger neuron is the better",
+}
+
+
+def conclude(found: Results) -> list[Conclusion]:
+    """Whether MS agrees with the truth, for every observer and encoder; beyond each control; as much as with people."""
+    encoders = list(dict.fromkeys(name.split("/")[0] for name in found.results if name.endswith("/all factors/MS")))
+    cases = [f"{encoder}/{observer}" for encoder in encoders for observer in OBSERVERS]
+    return [
+        _all(found, cases, "MS", 0.5, "Of two neurons the one with the larger MS has more in common, by the truth."),
+        _grows(found, encoders[0]),
+        *(
+            _all(found, cases, f"MS minus {control}", 0.0, f"MS agrees with the truth more than {words}.")
+            for control, words in CONTROLS.items()
+        ),
+        _all(found, cases, "latents alone", 0.5, "It tells SAE latents apart, not only latents from raw neurons."),
+        _people(found, encoders[0]),
+    ]
+
+
+def _all(found: Results, cases: list[str], what: str, bar: float, claim: str) -> Conclusion:
+    names = [f"{case}/{what}" for case in cases]
+    above = [clearly_above(found, name, bar) for name in names]
+    low, high = min(names, key=found.value), max(names, key=found.value)
+    return Conclusion(
+        claim,
+        Verdict.of(*above),
+        f"clearly so in {sum(above)} of {len(above)} cases of encoder and observer, from {said(found, low)} "
+        f"({_words(low)}) to {said(found, high)} ({_words(high)}).",
+        tuple(names),
+    )
+
+
+def _grows(found: Results, encoder: str) -> Conclusion:
+    bins = [name for name in found.results if name.startswith(f"{encoder}/{OBSERVERS[0]}/difference ")]
+    first, last = bins[0], bins[-1]
+    grows = found.results[last]["ci_low"] > found.results[first]["ci_high"]
+    return Conclusion(
+        "The larger the difference in MS, the surer the agreement.",
+        Verdict.of(grows),
+        f"{said(found, first)} in the lowest bin, {said(found, last)} in the highest "
+        f"(people: {found.results[first]['paper_value']} in the lowest).",
+        (first, last),
+    )
+
+
+def _people(found: Results, encoder: str) -> Conclusion:
+    names = [f"{encoder}/{observer}/MS" for observer in OBSERVERS]
+    paper = found.results[names[0]]["paper_value"]
+    reached = [found.results[name]["ci_high"] >= paper for name in names]
+    return Conclusion(
+        "MS agrees with the truth here as much as with people in the paper.",
+        Verdict.of(*reached),
+        f"over evenly weighted bins {'; '.join(f'{said(found, name)} ({_words(name)})' for name in names)}; "
+        f"people {paper}.",
+        tuple(names),
+    )
+
+
+def _words(name: str) -> str:
+    encoder, observer, _ = name.split("/")
+    return f"{encoder}, {observer}"
