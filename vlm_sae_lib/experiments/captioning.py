@@ -39,8 +39,8 @@ SPLIT = "chosen on choosing, scored on test"
 class Size:
     """How many pictures; fewer in tests."""
 
-    choosing: int = 200
-    test: int = 400
+    choosing: int = 150
+    test: int = 300
     counts: tuple[int, ...] = (5, 20)
     """How many latents are amplified or suppressed."""
     amplify: tuple[float, ...] = (1.2, 1.5, 2.0)
@@ -111,7 +111,7 @@ def make_tries(sae, pooled: dict[str, PooledLatents], condition: str, size: Size
     live = pooled["clean"].live()
     unit = torch.from_numpy(np.maximum(pooled["clean"].mean.max(0), 1e-6)).float()
     rng = np.random.default_rng(0)
-    tries = [Try(RECONSTRUCTION, "error dropped", LatentEdit(sae, lambda z: z, 1.0, keep_error=False))]
+    tries: list[Try] = []
     for n in size.counts:
         for factor in size.amplify:
             own, some = strongest_scaled(n, factor, unit), some_scaled(n, factor, int(rng.integers(2**31)))
@@ -131,6 +131,9 @@ def make_tries(sae, pooled: dict[str, PooledLatents], condition: str, size: Size
             for by, random in ((back, False), (permuted, True)):
                 edit = LatentEdit(sae, shifted(by, strength), strength)
                 tries.append(Try(SHIFT, f"× {strength:g}", edit, random))
+    tries.append(Try(RECONSTRUCTION, "error dropped", LatentEdit(sae, lambda z: z, 1.0, keep_error=False)))
+    again = some_scaled(size.counts[0], size.amplify[0], int(rng.integers(2**31)))
+    tries.append(Try(AMPLIFY, "as many tries", LatentEdit(sae, again, size.amplify[0]), random=True))
     return tries
 
 
