@@ -171,8 +171,8 @@ def check(
     """What the test pictures say of names; two words for the same pictures (a genus of one species) count as one."""
     precision, base = truth[top, word[:, None]].mean(axis=1), truth.mean(axis=0)[word]
     return pd.DataFrame({
-        "word": word, "precision": precision, "base_rate": base, "beyond": precision - base, "majority": precision > 0.5,
-        "best": (truth[:, word] == truth[:, best]).all(axis=0),
+        "word": word, "precision": precision, "base_rate": base, "beyond": precision - base,
+        "majority": precision > 0.5, "best": (truth[:, word] == truth[:, best]).all(axis=0),
     })  # fmt: skip
 
 
