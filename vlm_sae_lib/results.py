@@ -181,6 +181,21 @@ def published_source(table: str, **where: Any) -> str:
     return str(_published_row(table, where)["source"])
 
 
+def paper_layer(hook_point: str, n_blocks: int) -> str:
+    """The layer of the paper's CLIP ViT-L that a hook point corresponds to, by its place.
+
+    The last two blocks and the projection correspond to the last two (22, 23) and "last"; earlier blocks to whichever
+    of the paper's 11 and 17 is nearer in relative depth.
+    """
+    if hook_point == "projection":
+        return "last"
+    index = int(hook_point.removeprefix("block_"))
+    if index >= n_blocks - 2:
+        return str(24 - (n_blocks - index))
+    depth = (index + 1) / n_blocks
+    return min(("11", "17"), key=lambda layer: abs((int(layer) + 1) / 24 - depth))
+
+
 def _published_row(table: str, where: dict[str, Any]) -> pd.Series:
     rows = _read_table(table)
     for column, wanted in where.items():

@@ -13,6 +13,8 @@ from vlm_sae_lib.scores.inputs import activation_matrix, unit_embeddings
 from vlm_sae_lib.scores.intervals import Estimate, percentiles
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score, ms_bootstrap
 
+DIRECTIONS = 512  # random directions whose dense values are held at once
+
 
 @dataclass(frozen=True, eq=False)
 class Scored:
@@ -37,7 +39,7 @@ class Scored:
 
     def mean(self, at_least: int = 2) -> Estimate:
         """Mean MS, and the mean plus the middle 95 % of what the draws move it by."""
-        return _estimate(*self._moved(at_least))
+        return _estimate(*self.moved(at_least))
 
     def minus(self, other: "Scored", at_least: int = 2) -> Estimate:
         """Difference of the mean MS of two kinds, paired by draw.
@@ -46,21 +48,27 @@ class Scored:
             UserError: the two were drawn a different number of times.
         """
         self._check_draws(other)
-        (value, draws), (other_value, other_draws) = self._moved(at_least), other._moved(at_least)
+        (value, draws), (other_value, other_draws) = self.moved(at_least), other.moved(at_least)
         return _estimate(value - other_value, draws - other_draws)
 
     def share_above(self, other: "Scored", at_least: int = 2, *, best: bool = False) -> Estimate:
         """Share of the neurons whose MS exceeds the other kind's mean, or with ``best`` the other kind's best."""
+        return _estimate(*self.above(other, at_least, best=best))
+
+    def above(
+        self, other: "Scored", at_least: int = 2, *, best: bool = False
+    ) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+        """`share_above`, and what it becomes in each draw."""
         self._check_draws(other)
         ours, theirs = self.kept(at_least), other.kept(at_least)
         if best:
             bar, bars = _best(other.ms[None, theirs]), _best(other.draws[:, theirs])
         else:
-            value, bars = other._moved(at_least)
+            value, bars = other.moved(at_least)
             bar = np.array([value])
-        return _estimate(_share(self.ms[None, ours], bar)[0], _share(self.draws[:, ours], bars))
+        return float(_share(self.ms[None, ours], bar)[0]), _share(self.draws[:, ours], bars)
 
-    def _moved(self, at_least: int) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+    def moved(self, at_least: int) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
         """Mean MS, and what it becomes in each draw.
 
         A neuron of two pictures is undefined in most draws. The mean over whoever is left would then change with the
@@ -89,7 +97,7 @@ def over_seeds(runs: Sequence[Scored], at_least: int = 2, *, minus: Sequence[Sco
         raise UserError("A mean over seeds needs the scores of at least one.")
     for other in [*runs, *minus]:
         runs[0]._check_draws(other)
-    moved = [[run._moved(at_least) for run in kind] for kind in (runs, minus)]
+    moved = [[run.moved(at_least) for run in kind] for kind in (runs, minus)]
     return seeds_then_draws(moved[0], minus=moved[1], seed=seed)
 
 
@@ -171,9 +179,13 @@ def random_directions(activations: Float[np.ndarray, "n d"], latents: Any, seed:
     rows = np.asarray(activations, dtype=np.float64)
     counts = sp.csc_matrix(activation_matrix(latents)).getnnz(axis=0)
     directions = np.random.default_rng(seed).standard_normal((rows.shape[1], len(counts)))
-    values = (rows - rows.mean(axis=0)) @ directions
-    places = np.argsort(np.argsort(-values, axis=0, kind="stable"), axis=0, kind="stable")
-    return sp.csr_matrix(np.where(places < counts, np.maximum(values, 0), 0))
+    centred, blocks = rows - rows.mean(axis=0), []
+    for start in range(0, len(counts), DIRECTIONS):
+        values = centred @ directions[:, start : start + DIRECTIONS]
+        places = np.argsort(np.argsort(-values, axis=0, kind="stable"), axis=0, kind="stable")
+        kept = places < counts[start : start + DIRECTIONS]
+        blocks.append(sp.csc_matrix(np.where(kept, np.maximum(values, 0), 0)))
+    return sp.hstack(blocks, format="csr") if blocks else sp.csr_matrix((len(rows), 0))
 
 
 def _mean(values: Float[np.ndarray, "r f"]) -> Float[np.ndarray, "r"]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.results import paper_layer as paper_layer  # the notebooks ask for it here
 from vlm_sae_lib.results import published
 from vlm_sae_lib.scores.intervals import Estimate
 from vlm_sae_lib.scores.reconstruction_controls import Evaluated
@@ -184,18 +185,3 @@ def price_table(ours: Mapping[tuple[str, float], Evaluated], dim: int) -> pd.Dat
         for (kind, expansion), found in ours.items()
     ]  # fmt: skip
     return pd.DataFrame(rows).set_index(["SAE", "ε"])
-
-
-def paper_layer(hook_point: str, n_blocks: int) -> str:
-    """The layer of the paper's CLIP ViT-L that a hook point corresponds to, by its place.
-
-    The last two blocks and the projection correspond to the last two (22, 23) and "last"; earlier blocks to whichever
-    of the paper's 11 and 17 is nearer in relative depth.
-    """
-    if hook_point == "projection":
-        return "last"
-    index = int(hook_point.removeprefix("block_"))
-    if index >= n_blocks - 2:
-        return str(24 - (n_blocks - index))
-    depth = (index + 1) / n_blocks
-    return min(("11", "17"), key=lambda layer: abs((int(layer) + 1) / 24 - depth))
