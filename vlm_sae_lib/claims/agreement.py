@@ -1,7 +1,7 @@
 """What the experiment on agreement with the truth says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.experiments.findings import Findings
 
 OBSERVERS = ("all factors", "one factor", "surprise")
 CONTROLS = {
@@ -12,9 +12,9 @@ CONTROLS = {
 }
 
 
-def conclude(found: Results) -> list[Conclusion]:
+def conclude(found: Findings) -> list[Conclusion]:
     """Whether MS agrees with the truth, for every observer and encoder; beyond each control; as much as with people."""
-    encoders = list(dict.fromkeys(name.split("/")[0] for name in found.results if name.endswith("/all factors/MS")))
+    encoders = list(dict.fromkeys(found.frame("bins")["binned_by"]))  # the one that balanced the pairs comes first
     cases = [f"{encoder}/{observer}" for encoder in encoders for observer in OBSERVERS]
     return [
         _all(found, cases, "MS", 0.5, "Of two neurons the one with the larger MS has more in common, by the truth."),
@@ -28,8 +28,10 @@ def conclude(found: Results) -> list[Conclusion]:
     ]
 
 
-def _all(found: Results, cases: list[str], what: str, bar: float, claim: str) -> Conclusion:
-    names = [f"{case}/{what}" for case in cases]
+def _all(found: Findings, cases: list[str], what: str, bar: float, claim: str) -> Conclusion:
+    names = [f"{case}/{what}" for case in cases if found.value(f"{case}/{what}") is not None]
+    if not names:
+        return Conclusion(claim, Verdict.UNTESTED, "too few pairs.", tuple(f"{case}/{what}" for case in cases))
     above = [clearly_above(found, name, bar) for name in names]
     low, high = min(names, key=found.value), max(names, key=found.value)
     return Conclusion(
@@ -41,8 +43,8 @@ def _all(found: Results, cases: list[str], what: str, bar: float, claim: str) ->
     )
 
 
-def _grows(found: Results, encoder: str) -> Conclusion:
-    bins = [name for name in found.results if name.startswith(f"{encoder}/{OBSERVERS[0]}/difference ")]
+def _grows(found: Findings, encoder: str) -> Conclusion:
+    bins = sorted(name for name in found.results if name.startswith(f"{encoder}/{OBSERVERS[0]}/difference "))
     first, last = bins[0], bins[-1]
     grows = found.results[last]["ci_low"] > found.results[first]["ci_high"]
     return Conclusion(
@@ -54,7 +56,7 @@ def _grows(found: Results, encoder: str) -> Conclusion:
     )
 
 
-def _people(found: Results, encoder: str) -> Conclusion:
+def _people(found: Findings, encoder: str) -> Conclusion:
     names = [f"{encoder}/{observer}/MS" for observer in OBSERVERS]
     paper = found.results[names[0]]["paper_value"]
     reached = [found.results[name]["ci_high"] >= paper for name in names]

@@ -87,7 +87,7 @@ def _truth(found: Results) -> Conclusion:
     return Conclusion(
         "Each encoder ranks the latents as the truth does.",
         Verdict.of(*above),
-        f"clearly with the same sign in {sum(above)} of {len(above)} cases, from ρ = {said(found, low)} to "
+        f"clearly above zero in {sum(above)} of {len(above)} cases, from ρ = {said(found, low)} to "
         f"{said(found, high)}.",
         tuple(names),
     )
