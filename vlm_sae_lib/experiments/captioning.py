@@ -32,6 +32,7 @@ RANDOM, BEST = "random latents", "best of all"
 FAMILIES = (RECONSTRUCTION, AMPLIFY, SUPPRESS, SHIFT)
 SCORES = {"all slots right": lambda right: right.all(1), "slots right": lambda right: right.mean(1)}
 OVER_PICTURES = "2000 bootstrap draws of the pictures, middle 95 %"
+EXAMPLES = 5
 SPLIT = "chosen on choosing, scored on test"
 
 
@@ -66,7 +67,7 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     images = {(split, c): degraded(part, c) for split, part in parts.items() for c in CONDITIONS}
     pooled = {c: pool_latents(vlm, sae, images["choosing", c]) for c in CONDITIONS}
     found.add("SAE", sae.hash[:12], n=sae.n_latents, unit="first digits of the steering SAE's hash")
-    chosen_rows = []
+    chosen_rows, examples = [], []
     for condition in CONDITIONS:
         tries = make_tries(sae, pooled, condition, size)
         right = {}
@@ -83,6 +84,11 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
                 judged = [judged[0], *(judged[1 + tries.index(t)] for t in settings.values())]
             right |= {(split, name): own for name, own in zip(settings, judged[1:], strict=True)}
         _record(found, condition, right, settings)
+        said = dict(zip((BARE, *settings), captions, strict=True))
+        examples += [
+            {"condition": condition, "picture": int(parts["test"].ids[i]), "by": name, "caption": said[name][i]}
+            for i in range(min(EXAMPLES, size.test)) for name in (BARE, RECONSTRUCTION, BEST)
+        ]  # fmt: skip
         chosen_rows += [
             {"condition": condition, "family": name, "chosen": t.words,
              **{f"{split} {score}": SCORES[score](right[split, name]).mean() for split in parts for score in SCORES}}
@@ -91,6 +97,7 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
         found.add(f"{condition}/tries", sum(not t.random for t in tries), unit="tries compared on choosing pictures")
         found.add(f"{condition}/random tries", sum(t.random for t in tries), unit="tries of the control")
     found.table("chosen", pd.DataFrame(chosen_rows).round(4))
+    found.table("first test pictures", pd.DataFrame(examples))
 
 
 def degraded(part, condition: str) -> list:

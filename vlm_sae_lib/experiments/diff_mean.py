@@ -21,7 +21,7 @@ from vlm_sae_lib.steering.diff_mean import Contrast, Erasure, Shift, contrast
 from vlm_sae_lib.steering.experiment import Setting, SteeringStudy, choose_settings, score_settings
 from vlm_sae_lib.steering.free_text import score_texts
 from vlm_sae_lib.steering.intervention import random_directions
-from vlm_sae_lib.steering.rates import by_concept
+from vlm_sae_lib.steering.rates import by_concept, trade_off_area
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention
 from vlm_sae_lib.workbench import Workbench
 
@@ -227,7 +227,7 @@ def _record(found: Findings, task: str, chosen: pd.DataFrame, resampled: pd.Data
 
 def _record_curves(found: Findings, task: str, strengths: pd.DataFrame, chosen: pd.DataFrame) -> None:
     """The trade-off over strengths, and the area of the square rest × success that some strength reaches."""
-    rows, areas = [], {}
+    rows, areas, axes = [], {}, ["rest", "success"]
     unsteered = chosen[chosen["method"] == BARE].set_index(["about", "concept"])
     for method, part in strengths.groupby("method", sort=False):
         for multiple, at in part.groupby("multiple"):
@@ -237,7 +237,7 @@ def _record_curves(found: Findings, task: str, strengths: pd.DataFrame, chosen: 
                 row |= {outcome: value, f"{outcome}_low": low, f"{outcome}_high": high}
             rows.append(row)
         areas[method] = pd.Series({
-            key: area(own[["rest", "success"]].to_numpy(), unsteered.loc[key, ["rest", "success"]].to_numpy(float))
+            key: trade_off_area(own[axes].to_numpy(), unsteered.loc[key, axes].to_numpy(float))
             for key, own in part.groupby(["about", "concept"])
         })  # fmt: skip
     found.table(f"{task} curve", pd.DataFrame(rows).round(4))
@@ -254,18 +254,6 @@ def _record_curves(found: Findings, task: str, strengths: pd.DataFrame, chosen: 
             interval_kind=OVER_CONCEPTS + ", both methods' together", n=len(areas[method]), unit="difference of areas",
             split=SPLIT,
         )  # fmt: skip
-
-
-def area(points: np.ndarray, unsteered: np.ndarray) -> float:
-    """Area of the union of the rectangles from (0, 0) to each point (rest, success), the unsteered one among them."""
-    points = np.vstack([points, unsteered])
-    if np.isnan(points).any():
-        return float("nan")
-    total = reached = 0.0
-    for rest, success in points[np.argsort(-points[:, 0], kind="stable")]:
-        total += rest * max(success - reached, 0.0)
-        reached = max(reached, success)
-    return float(total)
 
 
 def _record_texts(found: Findings, task: str, texts: pd.DataFrame) -> None:

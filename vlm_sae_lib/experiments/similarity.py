@@ -96,8 +96,19 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
             at = measure(benches, latents, who, other, truth, few, arms=(STEERED, OTHER, DIRECTION, BARE))
             doses += [_dose(setup, other, arm, *values) for arm, values in at.items()]
     found.table("dose", pd.DataFrame(doses).round(4))
-    words = pd.Series([" ".join(str(train.ids[i]) for i in row[:4]) for row in top[some]])
-    found.table("random latents", pd.DataFrame({"latent": live[some], "top pictures": words}))
+    found.table(
+        "random latents", _examples(SteeringBench(vlm, sae, [blank()]), latents, some, alpha, train.ids[top[some]])
+    )
+
+
+def _examples(bench: SteeringBench, latents: "Latents", who: np.ndarray, alpha: float, top: np.ndarray) -> pd.DataFrame:
+    """The random latents: by which pictures to know them, and what is said on the white page."""
+    words = bench.answers([Intervention(int(k), alpha) for k in latents.indices[who]], [ONE_WORD])[..., 0]
+    near = latents.similarity(words, who)[0][:, 0]
+    pictures = [" ".join(map(str, row)) for row in top.tolist()]
+    return pd.DataFrame(
+        {"latent": latents.indices[who], "top pictures": pictures, "word": words[:, 0], "similarity": near.round(5)}
+    )
 
 
 class Latents:

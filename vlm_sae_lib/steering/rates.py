@@ -71,6 +71,18 @@ def times_best_control(
     }
 
 
+def trade_off_area(points: np.ndarray, unsteered: np.ndarray) -> float:
+    """Area of the union of the rectangles from (0, 0) to each point (rest, success), the unsteered one among them."""
+    points = np.vstack([points, unsteered])
+    if np.isnan(points).any():
+        return float("nan")
+    total = reached = 0.0
+    for rest, success in points[np.argsort(-points[:, 0], kind="stable")]:
+        total += rest * max(success - reached, 0.0)
+        reached = max(reached, success)
+    return float(total)
+
+
 def wilson(rate: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's 95 % interval of a proportion seen in n tries; NaN for n = 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
