@@ -32,6 +32,9 @@ MAIN = "Matryoshka ×4"
 CONTROLS = ("raw", "rectified, cut", f"random for {MAIN}")
 OVER_NEURONS = "500 bootstrap draws, of the seeds first and then of the neurons, middle 95 %"
 
+SAMPLE, SAMPLED = 60, [0, 40, 80]
+"""Pictures and neurons of the sample, which tests recompute slowly."""
+
 PAPER_TOWERS = {FIRST: "CLIP ViT-L", "second CLIP": "SigLIP SoViT-400m", "self-supervised": "WebSSL MAE-300m"}
 PAPER_ENCODERS = {"self-supervised": "DINOv2 ViT-B", "second CLIP": "CLIP ViT-B", FIRST: "CLIP ViT-B"}
 """Whose part each pocket model plays."""
@@ -39,8 +42,8 @@ PAPER_ENCODERS = {"self-supervised": "DINOv2 ViT-B", "second CLIP": "CLIP ViT-B"
 
 def run(bench: Workbench, found: Findings) -> None:
     """Mean and best MS of SAEs and controls for every tower, hook point and encoder; how the encoders rank them."""
-    rows = []
-    for tower, tower_bench in explained(bench.profile).items():
+    rows, towers = [], explained(bench.profile)
+    for tower, tower_bench in towers.items():
         for hook_point in hook_points(tower_bench):
             where = f"{tower}/{hook_point}"
             kinds = codes(tower_bench, hook_point)
@@ -52,6 +55,7 @@ def run(bench: Workbench, found: Findings) -> None:
                 rows += _record_means(found, f"{where}/{encoder}", by_kind)
             _record_agreement(found, where, kinds, parts, tower_bench)
     found.table("means", pd.DataFrame(rows))
+    _record_sample(found, list(towers.values())[-1])
 
 
 def explained(profile: Any) -> dict[str, Workbench]:
@@ -164,6 +168,13 @@ def _of_enough_pictures(run: Scored) -> np.ndarray:
 
 def _over_seeds(sides: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
     return seeds_then_draws([spearman_draws(a, b, seed=seed) for seed, (a, b) in enumerate(sides)])
+
+
+def _record_sample(found: Findings, bench: Workbench) -> None:
+    """MS of three raw neurons of the last tower on a few pictures: small enough to recompute by hand."""
+    raw = bench.activations("test", PROJECTION).array().numpy()[:SAMPLE, SAMPLED]
+    embeddings = bench.embeddings("test").array()[:SAMPLE]
+    found.table("sample", pd.DataFrame({"neuron": SAMPLED, "MS": monosemanticity_score(raw, embeddings)}))
 
 
 def _paper(where: str, what: str, statistic: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def right(found: Findings) -> Figure:
         axis.errorbar(value, y, xerr=errors, fmt="o", markersize=4.5, color=colour, label=label)
     axis.set_yticks(range(len(cases)), [case.replace("/", "\n") for case in cases], fontsize=9)
     axis.invert_yaxis()
-    axis.set_xlabel("share of latents whose name is true of most top pictures")
+    axis.set_xlabel("latents whose name fits most top pictures")
     axis.legend(loc="lower center", bbox_to_anchor=(0.25, 1.0), ncols=2, fontsize=9, frameon=False)
     return figure
 
