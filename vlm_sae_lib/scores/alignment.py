@@ -73,7 +73,8 @@ def uniform_draws(
     members = (bins[:, None] == numbers).astype(np.float64)
     with np.errstate(invalid="ignore"):
         rates = (weights * aligned) @ members / (weights @ members)
-    means = np.nanmean(rates, axis=1)
+    known = ~np.isnan(rates)  # a bin none of whose pairs was drawn is left out of that draw
+    means = np.where(known.any(axis=1), np.nansum(rates, axis=1) / np.maximum(known.sum(axis=1), 1), np.nan)
     return float(means[0]), means[1:]
 
 
