@@ -129,6 +129,28 @@ def top_image_precision(
     return pd.concat(frames, ignore_index=True).sort_values(["neuron"], kind="stable", ignore_index=True)
 
 
+def purity(
+    activations: Any, factors: pd.DataFrame, column: str, *, weighted: bool = False
+) -> Float[np.ndarray, "n_neurons"]:
+    """Share of the pictures on which a neuron fires that show the value it fires on most (MonoLoss: class purity).
+
+    Args:
+        activations: (n, n_neurons), dense or sparse, none below zero; rows as in ``factors``.
+        factors: one row per picture.
+        column: a categorical factor.
+        weighted: count a picture as much as the neuron fires on it.
+
+    Returns:
+        NaN for neurons that never fire. A neuron of one picture has purity 1.
+    """
+    rows = sp.csr_matrix(activation_matrix(activations), dtype=np.float64)
+    if not weighted:
+        rows = (rows > 0).astype(np.float64)
+    counts = rows.T @ one_hot(factors, column)[0].astype(np.float64)
+    total = counts.sum(axis=1)
+    return np.divide(counts.max(axis=1), total, out=np.full(len(counts), np.nan), where=total > 0)
+
+
 def name_neurons(scores: pd.DataFrame, by: str = "best_f1") -> pd.DataFrame:
     """For each neuron the factor value that it detects best: the row of `detection_scores` with the largest ``by``.
 
