@@ -4,20 +4,28 @@ from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clear
 from vlm_sae_lib.results import Results
 
 KINDS = ("matryoshka_batch_top_k ×4", "batch_top_k ×4")
-RIVALS = ("raw", "rectified", "rectified, cut", "PCA")
-"""Whom a latent must surpass: neurons and directions, as they are and, for neurons, as sparse as the latents."""
+WHOLE, SPARSE = ("raw", "rectified", "PCA"), "rectified, cut"
+"""Whom a latent must surpass: neurons and directions as they are, and neurons as sparse as the latents."""
+WORDS = {"f1": "F1", "auroc": "AUROC"}
 GROUPS = ("coarse ranks", "fine ranks", "colour, pattern, habitat")
 
 
 def conclude(found: Results) -> list[Conclusion]:
     """Where the best latent beats the best neuron, and whether values are split and absorbed."""
-    lines = [_beats(found, metric, group) for group in GROUPS for metric in ("f1", "auroc")]
+    lines = [_beats(found, metric, group) for group in GROUPS for metric in WORDS]
+    sparse = [f"{metric}/{group}/{kind} minus {SPARSE}" for metric in WORDS for group in GROUPS for kind in KINDS]
     kinds = [kind.removesuffix(" ×4") for kind in KINDS]
     grown = [f"own latents/{group}/{kind} ×8 minus ×1" for kind in kinds for group in ("coarse ranks", "fine ranks")]
     excess = [f"absorption ×4/{kind}/excess" for kind in kinds]
     fewer = "absorption ×4/Matryoshka minus BatchTopK/absorbed"
     return [
         *lines,
+        Conclusion(
+            "The best latent beats the best of rectified neurons that are cut to be as sparse as the latents.",
+            Verdict.of(*(clearly_above(found, name) for name in sparse)),
+            _counted(found, sparse),
+            tuple(sparse),
+        ),
         Conclusion(
             "Features split: a wider dictionary has more latents for the same value.",
             Verdict.of(*(clearly_above(found, name) for name in grown)),
@@ -45,15 +53,16 @@ def conclude(found: Results) -> list[Conclusion]:
 
 
 def _beats(found: Results, metric: str, group: str) -> Conclusion:
-    names = {rival: [f"{metric}/{group}/{kind} minus {rival}" for kind in KINDS] for rival in RIVALS}
-    flat = [name for part in names.values() for name in part]
-    word = {"f1": "F1", "auroc": "AUROC"}[metric]
-    by_rival = "; ".join(f"{rival} {said(found, part[0])}" for rival, part in names.items())
+    names = [f"{metric}/{group}/{kind} minus {rival}" for rival in WHOLE for kind in KINDS]
+    by_rival = "; ".join(f"{rival} {said(found, f'{metric}/{group}/{KINDS[0]} minus {rival}')}" for rival in WHOLE)
     return Conclusion(
-        f"For {group}, the best latent detects a value better than the best neuron or principal direction, by {word}.",
-        Verdict.of(*(clearly_above(found, name) for name in flat)),
-        f"{sum(clearly_above(found, name) for name in flat)} of {len(flat)} differences of the two kinds of "
-        f"autoencoder are clearly above zero, {sum(clearly_below(found, name) for name in flat)} clearly below. "
-        f"Matryoshka ×4 minus {by_rival}.",
-        tuple(flat),
+        f"For {group}, the best latent detects a value better than the best neuron or direction, by {WORDS[metric]}.",
+        Verdict.of(*(clearly_above(found, name) for name in names)),
+        f"{_counted(found, names)} Matryoshka ×4 minus {by_rival}.",
+        tuple(names),
     )
+
+
+def _counted(found: Results, names: list[str]) -> str:
+    above, below = (sum(side(found, name) for name in names) for side in (clearly_above, clearly_below))
+    return f"Of {len(names)} differences of the two kinds of autoencoder {above} are clearly above zero, {below} below."

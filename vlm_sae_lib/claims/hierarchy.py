@@ -1,5 +1,7 @@
 """What the hierarchy experiment says."""
 
+from itertools import pairwise
+
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
 from vlm_sae_lib.results import Results
 
@@ -8,8 +10,7 @@ FREQUENCY = "BatchTopK, sorted by frequency"
 
 def conclude(found: Results) -> list[Conclusion]:
     """The paper's first abstract: the levels follow the tree of life. Its parts, and what rarity explains of them."""
-    steps = [found.value(name) for name in _levels(found)]
-    up = [b > a for a, b in zip(steps, steps[1:], strict=False) if a is not None and b is not None]
+    up, theirs = (_rising([found.results[name][key] for name in _levels(found)]) for key in ("value", "paper_value"))
     slope, beyond, matched = (f"slope/train/mean{end}" for end in ("", "/beyond frequency", "/beyond matched"))
     sorted_ = f"slope/train/mean/{FREQUENCY}"
     readings = [f"slope/{split}/{by}" for split in ("train", "test") for by in ("rounded_mean", "mean", "mode")]
@@ -27,7 +28,7 @@ def conclude(found: Results) -> list[Conclusion]:
         Conclusion(
             "Depth rises from every level to the next, by the paper's own statistic.",
             Verdict.of(all(up)) if up else Verdict.UNTESTED,
-            f"{sum(up)} of {len(up)} steps of the rounded means go up; in the paper, 3 of 4 do.",
+            f"{sum(up)} of {len(up)} steps of the rounded means go up; of the paper's {sum(theirs)} of {len(theirs)}.",
             tuple(_levels(found)),
         ),
         Conclusion(
@@ -67,3 +68,8 @@ def conclude(found: Results) -> list[Conclusion]:
 
 def _levels(found: Results) -> list[str]:
     return [name for name in found.results if name.startswith("depth/rounded_mean/level ")]
+
+
+def _rising(values: list[float | None]) -> list[bool]:
+    """Of each step between defined levels: does it go up?"""
+    return [b > a for a, b in pairwise(values) if a is not None and b is not None]

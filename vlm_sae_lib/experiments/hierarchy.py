@@ -73,15 +73,20 @@ def read_latents(bench: Workbench, sae: Any, split: str) -> Read:
     return Read(depths, statistics.firing_rate(), top)
 
 
+def partners(ours: Read, plain: Read) -> Int[np.ndarray, "n_latents"]:
+    """For each Matryoshka latent the plain latent that fires most nearly as often, -1 without a depth."""
+    return levels.frequency_partners(ours.depths["mean"], ours.rates, plain.depths["mean"], plain.rates)
+
+
 def matched(ours: Read, plain: Read) -> Float[np.ndarray, "n_latents"]:
-    """For each Matryoshka latent the depth of the plain latent that fires most nearly as often."""
-    deep, theirs = ours.depths["mean"], plain.depths["mean"]
-    partner = levels.frequency_partners(deep, ours.rates, theirs, plain.rates)
-    return np.where(partner >= 0, theirs[partner], np.nan)
+    """The depth of each latent's partner of equal frequency."""
+    partner = partners(ours, plain)
+    return np.where(partner >= 0, plain.depths["mean"][partner], np.nan)
 
 
 def _exclusions(found: Findings, read: dict, sizes: Sequence[int]) -> None:
     level = levels.levels_of(sizes)
+    matches = {seed: partners(read[MATRYOSHKA, seed], read[PLAIN, seed]) for seed in SEEDS}
     for i, size in enumerate(sizes):
         here = {seed: read[MATRYOSHKA, seed] for seed in SEEDS}
         never = [int((r.rates[level == i] == 0).sum()) for r in here.values()]
@@ -92,6 +97,11 @@ def _exclusions(found: Findings, read: dict, sizes: Sequence[int]) -> None:
         found.add(f"level {i}/never fired", sum(never), unit="latents of all seeds", **basis)
         found.add(f"level {i}/fewer than 16 pictures", sum(few), unit="latents of all seeds", **basis)
         found.add(f"level {i}/median firing rate", _median(rates), unit="share of the pictures", **basis)
+        chosen = {seed: part[(level == i) & (part >= 0)] for seed, part in matches.items()}
+        found.add(f"level {i}/different partners", sum(len(set(part.tolist())) for part in chosen.values()),
+                  unit="latents of all seeds", **basis)  # fmt: skip
+        found.add(f"level {i}/median firing rate of the partners", _median(
+            [read[PLAIN, seed].rates[part] for seed, part in chosen.items()]), unit="share of the pictures", **basis)  # fmt: skip
 
 
 def _depths(found: Findings, read: dict, sizes: Sequence[int], folders: Sequence[str | None]) -> None:
@@ -200,11 +210,12 @@ def _monosemanticity(bench: Workbench, found: Findings, saes: dict, sizes: Seque
         enough = _by_level(often, [level] * len(SEEDS), n_levels)
         for i, values in enumerate(_by_level(ours, [level] * len(SEEDS), n_levels)):
             name, control = f"MS/{encoder}/level {i}", f"MS/{encoder}/BatchTopK, sorted by frequency/level {i}"
-            found.estimate(control, seeds_outermost(sorts[i]), interval_kind=OVER_LATENTS, n=sum(map(_count, sorts[i])),
+            mean, by_frequency = seeds_outermost(values), seeds_outermost(sorts[i])
+            found.estimate(control, by_frequency, interval_kind=OVER_LATENTS, n=sum(map(_count, sorts[i])),
                            **basis)  # fmt: skip
             where = {"level": i, "scoring_encoder": theirs}
             beside = {"controls": {"BatchTopK, sorted by frequency": control}, "n": sum(map(_count, values))}
-            found.estimate(f"{name}/mean", seeds_outermost(values), interval_kind=OVER_LATENTS, **beside, **basis,
+            found.estimate(f"{name}/mean", mean, interval_kind=OVER_LATENTS, **beside, **basis,
                            **_paper(**where, statistic="mean"))  # fmt: skip
             found.estimate(f"{name}/mean of at least {AT_LEAST} pictures", seeds_outermost(enough[i]),
                            interval_kind=OVER_LATENTS, n=sum(map(_count, enough[i])), **basis)  # fmt: skip
@@ -215,8 +226,8 @@ def _monosemanticity(bench: Workbench, found: Findings, saes: dict, sizes: Seque
                           **_paper(**where, statistic=what))  # fmt: skip
             found.add(f"{name}/undefined", sizes[i] * len(SEEDS) - beside["n"], n=sizes[i] * len(SEEDS),
                       unit="latents of all seeds", seeds=list(SEEDS), split="test")  # fmt: skip
-            for who, part in (("levels", values), ("frequency", sorts[i])):
-                rows.append({"encoder": encoder, "who": who, "level": i, **_row(seeds_outermost(part))})
+            for who, estimate in (("levels", mean), ("frequency", by_frequency)):
+                rows.append({"encoder": encoder, "who": who, "level": i, **_row(estimate)})
         runs, others = [(v, level) for v in ours], list(zip(plain, rungs, strict=True))
         slope = {"interval_kind": OVER_WITHIN, "n": sum(map(_count, ours)), **basis | {"unit": "MS per level"}}
         name = f"MS slope/{encoder}"
