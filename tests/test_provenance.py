@@ -46,6 +46,19 @@ def test_a_string_that_is_used_counts(library):
     assert provenance.code_hash("vlm_sae_lib.trunk") != before
 
 
+def test_what_is_left_out_counts_no_more(library):
+    """A lazy import that cannot change the result in question, such as a reader of files that it does not read."""
+    assert provenance.reachable("vlm_sae_lib.trunk", ("vlm_sae_lib.room.leaf",)) == ("vlm_sae_lib.trunk",)
+    before = provenance.code_hash("vlm_sae_lib.trunk", ("vlm_sae_lib.room.leaf",))
+    (library / "room" / "leaf.py").write_text("VALUE = 2\n")
+    assert provenance.code_hash("vlm_sae_lib.trunk", ("vlm_sae_lib.room.leaf",)) == before
+
+
+def test_no_reader_of_foreign_files_names_a_trained_sae():
+    reached = provenance.reachable("vlm_sae_lib.sae.training", ("vlm_sae_lib.sae.formats",))
+    assert "vlm_sae_lib.sae.kernels" in reached and not [name for name in reached if ".foreign" in name]
+
+
 def test_a_module_that_is_not_there(library):
     with pytest.raises(ModuleNotFoundError):
         provenance.code_hash("vlm_sae_lib.branch")

@@ -12,17 +12,18 @@ from vlm_sae_lib.profiles import Profile
 NAME = paths.PACKAGE.name
 
 
-def code_hash(module: str) -> str:
+def code_hash(module: str, without: tuple[str, ...] = ()) -> str:
     """Hash of a module of this library and of every module of it that it imports, directly or not.
 
-    Comments, docstrings and blank lines do not count: they cannot change a result.
+    Comments, docstrings and blank lines do not count: they cannot change a result. Nor do the modules in ``without``
+    and what is reached through them alone.
     """
-    return content_hash({name: _statements(_file(name)) for name in reachable(module)})
+    return content_hash({name: _statements(_file(name)) for name in reachable(module, without)})
 
 
 @lru_cache(maxsize=64)
-def reachable(module: str) -> tuple[str, ...]:
-    """The modules of this library that a module's code can reach, itself among them, by name.
+def reachable(module: str, without: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The modules of this library that a module's code can reach, itself among them; never through ``without``.
 
     Raises ``ModuleNotFoundError`` for a name without a file.
     """
@@ -31,7 +32,7 @@ def reachable(module: str) -> tuple[str, ...]:
     found, waiting = set(), [module]
     while waiting:
         name = waiting.pop()
-        if name not in found:
+        if name not in found and name not in without:
             found.add(name)
             waiting += _imports(_file(name))
     return tuple(sorted(found))

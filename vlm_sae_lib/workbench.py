@@ -115,7 +115,9 @@ class Workbench:
         return self.saes([config], hook_point, tokens)[0]
 
     def _sae_folder(self, store: ActivationStore, config: SaeConfig) -> Path:
-        request = [store.id, config.as_dict(), code_hash("vlm_sae_lib.sae.training")]
+        # which files an SAE can be read from changes nothing about the one that is trained
+        code = code_hash("vlm_sae_lib.sae.training", without=("vlm_sae_lib.sae.formats",))
+        request = [store.id, config.as_dict(), code]
         return self.folder / "saes" / content_hash(request)[:16]
 
     def shown_config(self, name: str) -> tuple[SaeConfig, str, str]:

@@ -163,9 +163,10 @@ class SparseAutoencoder:
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device | None = None) -> "SparseAutoencoder":
-        """Read our folder, a SAELens folder, the paper's ``ae_*.pt`` or dictionary_learning's ``ae.pt``.
+        """Read our folder, the paper's ``ae_*.pt``, and the SAEs of dictionary_learning, SAELens, sparsify, saev,
+        overcomplete and ViT-Prisma that this formula can express; ``foreign/`` says what each of them applies.
 
-        Nothing is unpickled. Raises ``UserError`` for what is none of these, was never finished, or no longer computes
+        No code of a file is run. Raises ``UserError`` for what is none of these, was never finished, or no longer computes
         the latents recorded beside it.
         """
         from vlm_sae_lib.sae import formats

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -102,23 +101,36 @@ def _tensors(sae: SparseAutoencoder) -> dict[str, Tensor]:
     return {name: value.cpu().contiguous() for name, value in tensors.items()}
 
 
-def read(path: Path) -> SparseAutoencoder:
-    """Read our folder or a SAELens folder. Raises ``UserError`` for a folder that is neither or is damaged."""
+def contents(path: Path, weights: str = WEIGHTS) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """cfg.json and the tensors of a folder, ours or another library's. Raises ``UserError`` for a damaged one."""
     try:
         config = files.read_json(path / CONFIG)
-        tensors = safetensors.torch.load((path / WEIGHTS).read_bytes())
-        probe = safetensors.torch.load((path / PROBE).read_bytes()) if (path / PROBE).exists() else None
+        tensors = safetensors.torch.load((path / weights).read_bytes())
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is no readable SAE folder ({reason}): it needs {CONFIG} and {WEIGHTS}.") from error
+        raise UserError(f"{path} is no readable SAE folder ({reason}): it needs {CONFIG} and {weights}.") from error
     if not isinstance(config, dict):
         raise UserError(f"{path / CONFIG} is no SAE configuration: it must hold a JSON object.")
+    return config, tensors
+
+
+def is_ours(config: dict[str, Any]) -> bool:
+    """Whether this library wrote a cfg.json."""
+    return config.get("metadata", {}).get("library") == LIBRARY
+
+
+def read(path: Path) -> SparseAutoencoder:
+    """Read our folder. Raises ``UserError`` where it is damaged or no longer gives the latents recorded in it."""
+    config, tensors = contents(path)
     missing = [name for name in ("W_enc", "b_enc", "W_dec", "b_dec") if name not in tensors]
     if missing:
-        raise UserError(f"{path / WEIGHTS} lacks {', '.join(missing)}: only standard, topk and jumprelu SAEs are read.")
-    sae = _ours(path, config, tensors) if config.get("metadata", {}).get("library") == LIBRARY else None
-    sae = sae or _sae_lens(path, config, tensors)
-    if probe is not None:
+        raise UserError(f"{path / WEIGHTS} lacks {', '.join(missing)}: fetch the folder again.")
+    sae = _ours(path, config, tensors)
+    if (path / PROBE).exists():
+        try:
+            probe = safetensors.torch.load((path / PROBE).read_bytes())
+        except SafetensorError as error:
+            raise UserError(f"{path / PROBE} is damaged ({error}): fetch the folder again.") from error
         check_probe(sae, probe, str(path))
     return sae
 
@@ -143,42 +155,4 @@ def _ours(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> Spa
         threshold=threshold,
         group_sizes=tuple(facts["group_sizes"]),
         metadata={name: value for name, value in facts.items() if name not in added},
-    )
-
-
-def _sae_lens(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> SparseAutoencoder:
-    """SAELens's standard, topk and jumprelu; what it applies at run time is folded into the weights."""
-    architecture = config.get("architecture", "standard")
-    activation = config.get("activation_fn", config.get("activation_fn_str", "relu"))
-    if architecture == "standard" and activation == "topk":  # before 6.0 TopK was a standard SAE with this activation
-        architecture = "topk"
-    kinds = {"standard": "relu", "topk": "top_k", "jumprelu": "jump_relu"}
-    if architecture not in kinds:
-        raise UserError(f"{path} is a SAELens SAE of architecture {architecture!r}: only {', '.join(kinds)} are read.")
-    if config.get("normalize_activations", "none") not in ("none", False, "expected_average_only_in"):
-        raise UserError(f"{path} normalises its inputs at run time ({config['normalize_activations']}): not supported.")
-    if config.get("reshape_activations", "none") != "none":
-        raise UserError(
-            f"{path} reshapes its inputs ({config['reshape_activations']}): flatten them and export it anew."
-        )
-    if (tensors.get("scaling_factor", torch.ones(1)) != 1).any():
-        raise UserError(f"{path} has finetuned scaling factors: fold them into its decoder and export it anew.")
-    w_enc, b_enc, w_dec, b_dec = (tensors[name].float() for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
-    if not config.get("apply_b_dec_to_input", True):
-        b_enc = b_enc + b_dec @ w_enc
-    k = None
-    if architecture == "topk":
-        k = int(config.get("k") or config.get("activation_fn_kwargs", {}).get("k") or 0)
-        if config.get("rescale_acts_by_decoder_norm", False):
-            norms = w_dec.norm(dim=1)
-            w_enc, b_enc, w_dec = w_enc * norms, b_enc * norms, w_dec / norms[:, None]
-    return SparseAutoencoder(
-        kind=kinds[architecture],
-        w_enc=w_enc,
-        b_enc=b_enc,
-        w_dec=w_dec,
-        b_dec=b_dec,
-        k=k,
-        threshold=tensors.get("threshold") if architecture == "jumprelu" else None,
-        metadata={"imported": {"format": "sae_lens", "cfg": config}},
     )
