@@ -83,7 +83,7 @@ def test_what_is_not_a_llava_is_told_in_one_sentence(folder, tmp_path):
         f"hf:{tmp_path / 'missing'}": "no folder",
         f"hf:{tmp_path / 'empty'}": "config.json",
         f"hf:{clip}": "not a LLaVA",
-        f"hf:{half}": "incomplete",
+        f"hf:{half}": "no file named",
         f"hf:{mute}": "chat template",
         "llava": "pocket",
         "hf:": "pocket",

@@ -1,8 +1,8 @@
-"""A LLaVA behind one small interface: what it says about a picture, and the place where its vision tower can be edited.
+"""A VLM behind one small interface: what it says about a picture, and the place where its vision tower can be edited.
 
 LLaVA's projector reads the output of one block of the vision tower (``vision_feature_layer``, −2 in LLaVA-1.5: the
 last block but one). That block is the hook point; whatever stands there is all that the language model ever sees of
-the picture (paper §6.1).
+the picture (paper §6.1). What other families do differently stands in ``families.py``.
 """
 
 import hashlib
@@ -18,32 +18,47 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.devices import choose_device
+from vlm_sae_lib.devices import choose_device, place
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.loading import loading, split_revision
+from vlm_sae_lib.steering.families import family_of, known_family
+from vlm_sae_lib.towers.hooks import find_blocks
 
 Edit = Callable[[Float[Tensor, "n tokens d"]], Float[Tensor, "n tokens d"]]
 
 
 class Vlm:
-    """A LLaVA-style model with its processor.
+    """A vision-language model with its processor.
 
     Made by :func:`load_vlm`. ``hook_point`` names the tower block the projector reads ("block_4"), ``dim`` is that
     block's width d, ``model`` and ``processor`` are the ``transformers`` objects themselves.
+
+    A family that cuts a picture into tiles cuts one of another size otherwise. ``square`` brings every picture to the
+    tower's own square first, so that all have equally many tokens; a family without tiles takes them as ever.
     """
 
-    def __init__(self, model: nn.Module, processor: Any, *, spec: str = "", device: str | torch.device | None = None):
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any,
+        *,
+        spec: str = "",
+        device: str | torch.device | None = None,
+        square: bool = False,
+    ):
         self.spec = spec
-        self.device = choose_device(device)
-        self.model = model.to(self.device).eval().requires_grad_(False)
+        self.model = model.eval().requires_grad_(False)
+        self.device = place(self.model, choose_device(device))
         self.processor = processor
         self._edits: list[Edit] = []
-        config = model.config
-        blocks = _tower_blocks(model.model.vision_tower, config.vision_config.num_hidden_layers)
-        index = _block_read_by_projector(config.vision_feature_layer, len(blocks))
+        self.family = family_of(model, processor)
+        depth = model.config.vision_config.num_hidden_layers
+        index = self.family.block_read(depth)
+        blocks = find_blocks(self.family.tower, depth, f"the vision tower of {spec or 'this model'}")
         self.block: nn.Module = blocks[index]
         self.hook_point = f"block_{index}"
-        self.dim: int = config.vision_config.hidden_size
-        self.drops_first_token: bool = config.vision_feature_select_strategy == "default"
+        self.dim: int = model.config.vision_config.hidden_size
+        self._side = self.family.see_squares() if square else None
 
     # ---- words ---------------------------------------------------------------------------------------------------
 
@@ -68,7 +83,7 @@ class Vlm:
         if len(prompts) != len(images):
             raise ValueError(f"{len(images)} pictures need as many prompts, not {len(prompts)}")
         words = [""] * len(images)
-        for group in self._same_length(prompts, batch_size):
+        for group in self._alike(images, prompts, batch_size):
             inputs = self.inputs([images[i] for i in group], [prompts[i] for i in group])
             output = self.model.generate(**inputs, **greedy(max_new_tokens))
             for i, text in zip(group, self.decode(output[:, inputs["input_ids"].shape[1] :]), strict=True):
@@ -89,26 +104,40 @@ class Vlm:
 
     def inputs(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> dict[str, Tensor]:
         """What the model's forward takes. The prompts of one call must have equally many tokens: nothing is padded."""
-        pictures = [image.convert("RGB") for image in images]
+        pictures = self.family.nested([self._picture(image) for image in images])
         batch = self.processor(images=pictures, text=[self.chat(p) for p in prompts], return_tensors="pt")
+        batch.pop("token_type_ids", None)  # some tokenizers make them, and no model here takes them
         return dict(batch.to(self.device, self.model.dtype))
 
-    def pixels(self, images: Sequence[Image.Image]) -> Float[Tensor, "n 3 height width"]:
-        """The pictures as the vision tower takes them."""
-        pictures = [image.convert("RGB") for image in images]
-        pixels = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
-        return pixels.to(self.device, self.model.dtype)
+    def pixels(self, images: Sequence[Image.Image]) -> Float[Tensor, "n *tiles 3 height width"]:
+        """The pictures as the vision tower takes them, with an axis of tiles where the family has them.
+
+        Raises: UserError when the pictures are cut into different numbers of tiles.
+        """
+        pictures, processor = [self._picture(image) for image in images], self.processor.image_processor
+        if not self.family.tiled:
+            return processor(pictures, return_tensors="pt")["pixel_values"].to(self.device, self.model.dtype)
+        tiles = [processor(self.family.nested([p]), return_tensors="pt")["pixel_values"][0] for p in pictures]
+        if len({len(cut) for cut in tiles}) > 1:
+            raise UserError("pictures of these sizes are cut into different numbers of tiles: load with square=True")
+        return torch.stack(tiles).to(self.device, self.model.dtype)
+
+    def _picture(self, image: Image.Image) -> Image.Image:
+        image = image.convert("RGB")
+        return image if self._side is None else image.resize((self._side, self._side), Image.Resampling.BICUBIC)
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Token ids to text, one string per row, without special tokens and outer blanks."""
         return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
 
-    def _same_length(self, prompts: list[str], batch_size: int) -> Iterator[list[int]]:
-        # Prompts of one length go together, so that no padding, and no padding side, can change an answer.
+    def _alike(self, images: Sequence[Image.Image], prompts: list[str], batch_size: int) -> Iterator[list[int]]:
+        # Prompts of one length go together, so that no padding, and no padding side, can change an answer; where
+        # pictures are cut into tiles, so do pictures of one size.
         length = {p: len(self.processor.tokenizer(self.chat(p))["input_ids"]) for p in set(prompts)}
-        groups: dict[int, list[int]] = {}
+        groups: dict[tuple, list[int]] = {}
         for i, prompt in enumerate(prompts):
-            groups.setdefault(length[prompt], []).append(i)
+            size = images[i].size if self.family.tiled and self._side is None else None
+            groups.setdefault((length[prompt], size), []).append(i)
         for group in groups.values():
             for start in range(0, len(group), batch_size):
                 yield group[start : start + batch_size]
@@ -141,7 +170,10 @@ class Vlm:
 
     @torch.no_grad()
     def states(self, images: Sequence[Image.Image], *, batch_size: int = 64) -> Float[Tensor, "n tokens d"]:
-        """The hook point's output as the model has it, before any edit, CLS first where the tower has one; float32."""
+        """The hook point's output as the model has it, before any edit, CLS first where the tower has one; float32.
+
+        The tokens of a picture's tiles follow each other. Raises: UserError as :meth:`pixels`.
+        """
         kept: list[Tensor] = []
 
         def keep(module: nn.Module, arguments: tuple, output: Tensor | tuple) -> None:
@@ -150,7 +182,9 @@ class Vlm:
         handle = self.block.register_forward_hook(keep, prepend=True)
         try:
             for start in range(0, len(images), batch_size):
-                self.model.model.vision_tower(self.pixels(images[start : start + batch_size]))
+                pixels = self.pixels(images[start : start + batch_size])
+                self.family.tower(pixels.flatten(0, -4))
+                kept[-1] = kept[-1].reshape(len(pixels), -1, self.dim)
         finally:
             handle.remove()
         return torch.cat(kept)
@@ -160,10 +194,21 @@ class Vlm:
         """Tokens per picture at the hook point, CLS included."""
         return self.states([Image.new("RGB", (64, 64), "white")]).shape[1]
 
-    def features(self, states: Float[Tensor, "n tokens d"]) -> Float[Tensor, "n image_tokens width"]:
-        """Hook-point states to the language model's picture tokens: drop CLS as configured, project."""
-        kept = states[:, 1:] if self.drops_first_token else states
-        return self.model.model.multi_modal_projector(kept.to(self.device, self.model.dtype))
+    @cached_property
+    def _tiles(self) -> int:
+        """Into how many tiles a white square is cut; with the tokens of that, how many tokens a tile has."""
+        return len(self.pixels([Image.new("RGB", (64, 64), "white")])[0])
+
+    def features(
+        self, states: Float[Tensor, "n tokens d"], size: tuple[int, int] | None = None
+    ) -> Float[Tensor, "n image_tokens width"]:
+        """Hook-point states to the language model's picture tokens: drop CLS as configured, project, join the tiles.
+
+        size: (height, width) of the pictures; only families with tiles ask for it, and not under ``square``.
+        """
+        a_tile = self.tower_tokens // self._tiles if self.family.tiled else states.shape[1]
+        tiles = states.to(self.device, self.model.dtype).unflatten(1, (-1, a_tile))
+        return self.family.features(tiles, (self._side, self._side) if self._side else size)
 
     @cached_property
     def weights_hash(self) -> str:
@@ -180,65 +225,52 @@ def greedy(max_new_tokens: int) -> dict[str, Any]:
     return {"max_new_tokens": max_new_tokens, "do_sample": False, "num_beams": 1, "temperature": None, "top_p": None}
 
 
-def load_vlm(spec: str, *, device: str | torch.device | None = None) -> Vlm:
-    """Load a LLaVA: ``"pocket"``, or ``"hf:<repo id or folder>"`` for one in the format of ``transformers``.
+def load_vlm(spec: str, *, device: str | torch.device | None = None, square: bool = False) -> Vlm:
+    """Load a VLM: ``"pocket"``, or ``"hf:<repo id, repo id@revision, or folder>"`` in the format of ``transformers``.
 
-    Raises: UserError when there is no such folder or repository, or what lies there is not a LLaVA.
+    device: the first GPU or the CPU unless named; ``"auto"`` lets accelerate spread the model over what there is.
+    square: bring pictures to the tower's own square before they are cut into tiles, see :class:`Vlm`.
+
+    Raises: UserError when there is no such folder or repository, it is gated or out of reach, what lies there is of no
+    family known here or is incomplete, or memory is too small.
     """
     if spec == "pocket":
-        return _load(str(paths.pocket() / "llava"), spec, device)
+        return _load(str(paths.pocket() / "llava"), spec, device, square)
     if spec.startswith("hf:") and len(spec) > 3:
-        return _load(spec.removeprefix("hf:"), spec, device)
+        return _load(spec.removeprefix("hf:"), spec, device, square)
     raise UserError(f"there is no vision-language model {spec!r}: use 'pocket' or 'hf:<repo id or folder>'")
 
 
-def _load(where: str, spec: str, device: str | torch.device | None) -> Vlm:
-    from transformers import AutoConfig, AutoProcessor, LlavaForConditionalGeneration
-    from transformers.utils import logging
+def _load(where: str, spec: str, device: str | torch.device | None, square: bool) -> Vlm:
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
-    folder = Path(where).expanduser()
+    folder, revision = Path(where).expanduser(), None
     looks_like_a_folder = folder.is_absolute() or where.startswith((".", "~")) or where.count("/") > 1
     if folder.is_dir():
         where = str(folder)
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{where} has no config.json: give a VLM's folder, or a repository as hf:<owner>/<name>")
     elif looks_like_a_folder:
         raise UserError(f"there is no folder {where}: give the folder of a LLaVA, or a repository as hf:<owner>/<name>")
-    device = choose_device(device)
-    logging.disable_progress_bar()  # its bars would stay in a notebook's outputs
-    try:
-        config = AutoConfig.from_pretrained(where)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{where} has no readable config.json of a LLaVA ({_first_sentence(error)})") from error
-    if config.model_type != "llava":
-        raise UserError(f"{where} holds a {config.model_type!r} model, not a LLaVA: give a LLaVA-1.5-style model")
-    try:
-        dtype = torch.float32 if device.type == "cpu" else "auto"  # half precision on a CPU is slow and coarse
-        model = LlavaForConditionalGeneration.from_pretrained(where, dtype=dtype, use_safetensors=True)
-        processor = AutoProcessor.from_pretrained(where)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"the LLaVA in {where} is incomplete or damaged ({_first_sentence(error)})") from error
+    else:
+        where, revision = split_revision(where)
+    placing: dict[str, Any] = {}
+    if device == "auto":
+        placing["device_map"] = device = "auto"
+    else:
+        device = choose_device(device)
+    with loading(spec, "transformers"):
+        config = AutoConfig.from_pretrained(where, revision=revision)
+        known_family(config.model_type, where)
+        on_cpu = device != "auto" and device.type == "cpu"
+        dtype = torch.float32 if on_cpu else "auto"  # half precision on a CPU is slow and coarse
+        model, loaded = AutoModelForImageTextToText.from_pretrained(
+            where, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True, **placing
+        )
+        processor = AutoProcessor.from_pretrained(where, revision=revision)
+    if lost := sorted(loaded["missing_keys"]):
+        raise UserError(f"{spec} is incomplete: it lacks {len(lost)} of its weights, among them {lost[0]}")
     if getattr(processor, "chat_template", None) is None:
         raise UserError(f"the processor in {where} has no chat template: add a chat_template.jinja to it")
-    return Vlm(model, processor, spec=spec, device=device)
-
-
-def _tower_blocks(tower: nn.Module, n_blocks: int) -> nn.ModuleList:
-    # By structure, not by name: transformers has moved encoder.layers in and out of .vision_model.
-    for module in tower.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == n_blocks:
-            return module
-    raise UserError(f"no list of {n_blocks} blocks was found in the vision tower {type(tower).__name__}")
-
-
-def _block_read_by_projector(layer: int | list[int], n_blocks: int) -> int:
-    # hidden_states[0] is what goes into the first block, so hidden state i + 1 is the output of block i.
-    layers = [layer] if isinstance(layer, int) else list(layer)
-    if len(layers) != 1:
-        raise UserError(f"the projector reads {len(layers)} hidden states {layers}: steering needs one that reads one")
-    index = (layers[0] if layers[0] >= 0 else n_blocks + 1 + layers[0]) - 1
-    if not 0 <= index < n_blocks:
-        raise UserError(f"vision_feature_layer {layers[0]} is not the output of one of the tower's {n_blocks} blocks")
-    return index
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".") if str(error).strip() else type(error).__name__
+    with loading(spec, "torch"):
+        return Vlm(model, processor, spec=spec, device=None if placing else device, square=square)

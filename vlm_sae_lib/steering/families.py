@@ -1,0 +1,158 @@
+"""What differs between families of VLMs: which block the projector reads, and how its states become picture tokens.
+
+Each is found from the model's configuration and its parts, by the model type that ``config.json`` names:
+
+- ``llava`` (LLaVA-1.5): one tile per picture; ``vision_feature_layer`` says the block (−2: the last but one).
+- ``llava_next``, ``llava_onevision``: the picture as a whole and then cut into tiles, each seen by the tower by itself;
+  the projected tiles are laid side by side, their padding cut away and a token put at the end of each line.
+- ``idefics3``, ``smolvlm`` (SmolVLM): tiles too; the connector reads the tower's last block through its last norm.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from vlm_sae_lib.errors import UserError
+
+
+class Llava:
+    """LLaVA-1.5, and what the other families share. ``model`` and ``processor`` are those of ``transformers``."""
+
+    tiled = False
+
+    def __init__(self, model: nn.Module, processor: Any):
+        self.model, self.processor, self.config = model, processor, model.config
+        self.core: nn.Module = model.model
+
+    @property
+    def tower(self) -> nn.Module:
+        return self.core.vision_tower
+
+    @property
+    def language_model(self) -> nn.Module:
+        return self.core.language_model
+
+    @property
+    def drops_first_token(self) -> bool:
+        """Whether the projector is kept from the tower's class token."""
+        return self.config.vision_feature_select_strategy == "default"
+
+    def block_read(self, n_blocks: int) -> int:
+        """Which block's output the projector reads, counted from 0. Raises: UserError unless it is exactly one."""
+        # hidden_states[0] is what goes into the first block, so hidden state i + 1 is the output of block i.
+        layer = self.config.vision_feature_layer
+        layers = [layer] if isinstance(layer, int) else list(layer)
+        if len(layers) != 1:
+            raise UserError(f"the projector reads {len(layers)} hidden states {layers}: steering needs a single one")
+        index = (layers[0] if layers[0] >= 0 else n_blocks + 1 + layers[0]) - 1
+        if not 0 <= index < n_blocks:
+            raise UserError(f"vision_feature_layer {layers[0]} is not the output of one of the {n_blocks} blocks")
+        return index
+
+    def see_squares(self) -> int | None:
+        """Have every picture cut alike; the side in pixels to which it must be brought before, None if as it is."""
+        return None
+
+    def nested(self, pictures: Sequence[Image.Image]) -> list:
+        """Pictures of as many prompts, one each, as the processor takes them."""
+        return list(pictures)
+
+    def features(
+        self, states: Float[Tensor, "n tiles tokens d"], size: tuple[int, int] | None
+    ) -> Float[Tensor, "n image_tokens width"]:
+        """The hook point's output as the language model's picture tokens; ``size``: (height, width) of all pictures."""
+        return self._project(states).flatten(1, 2)
+
+    def _project(self, states: Float[Tensor, "n tiles tokens d"]) -> Float[Tensor, "n tiles kept width"]:
+        kept = states[:, :, 1:] if self.drops_first_token else states
+        return self.core.multi_modal_projector(kept.flatten(0, 1)).unflatten(0, states.shape[:2])
+
+
+class LlavaNext(Llava):
+    """LLaVA-1.6: the picture as a whole, then its tiles."""
+
+    tiled = True
+
+    def see_squares(self) -> int:
+        side = self.config.vision_config.image_size
+        self.config.image_grid_pinpoints = [[side, side]]
+        self.processor.image_processor.image_grid_pinpoints = [[side, side]]
+        return side
+
+    def features(self, states: Tensor, size: tuple[int, int] | None) -> Tensor:
+        if size is None:
+            raise UserError("how tiles are put together follows the picture's size: say it, or load with square=True")
+        sizes = torch.tensor([size] * len(states))
+        packed, _ = self.core.pack_image_features(
+            list(self._project(states)), sizes, image_newline=self.core.image_newline, **self._packing
+        )
+        return torch.stack(list(packed))
+
+    @property
+    def _packing(self) -> dict[str, Any]:
+        return {"vision_feature_select_strategy": self.config.vision_feature_select_strategy}
+
+
+class LlavaOnevision(LlavaNext):
+    """LLaVA-OneVision: as LLaVA-1.6, on a SigLIP; too many tiles are drawn together after the projector."""
+
+    @property
+    def _packing(self) -> dict[str, Any]:
+        return {"vision_aspect_ratio": self.config.vision_aspect_ratio}
+
+
+class Idefics3(Llava):
+    """Idefics3 and SmolVLM: tiles and then the whole, every token through the tower's last norm and the connector."""
+
+    tiled = True
+    drops_first_token = False
+
+    @property
+    def tower(self) -> nn.Module:
+        return self.core.vision_model
+
+    @property
+    def language_model(self) -> nn.Module:
+        return self.core.text_model
+
+    def block_read(self, n_blocks: int) -> int:
+        return n_blocks - 1
+
+    def see_squares(self) -> int:
+        self.processor.image_processor.do_image_splitting = False
+        return self.config.vision_config.image_size
+
+    def nested(self, pictures: Sequence[Image.Image]) -> list:
+        return [[picture] for picture in pictures]
+
+    def features(self, states: Tensor, size: tuple[int, int] | None) -> Tensor:
+        normed = self.tower.post_layernorm(states.flatten(0, 1))
+        return self.core.connector(normed).unflatten(0, states.shape[:2]).flatten(1, 2)
+
+
+FAMILIES: dict[str, type[Llava]] = {
+    "llava": Llava,
+    "llava_next": LlavaNext,
+    "llava_onevision": LlavaOnevision,
+    "idefics3": Idefics3,
+    "smolvlm": Idefics3,
+}
+"""By the model type in config.json."""
+
+
+def family_of(model: nn.Module, processor: Any) -> Llava:
+    """The family that a model belongs to. Raises: UserError for one that is not among them."""
+    return known_family(model.config.model_type)(model, processor)
+
+
+def known_family(model_type: str, where: str = "this") -> type[Llava]:
+    if model_type not in FAMILIES:
+        raise UserError(
+            f"{where} is a {model_type!r} model, not a LLaVA or another VLM that can be steered here, which are: "
+            f"{', '.join(FAMILIES)}"
+        )
+    return FAMILIES[model_type]
