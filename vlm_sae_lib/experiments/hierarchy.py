@@ -100,8 +100,10 @@ def _exclusions(found: Findings, read: dict, sizes: Sequence[int]) -> None:
         chosen = {seed: part[(level == i) & (part >= 0)] for seed, part in matches.items()}
         found.add(f"level {i}/different partners", sum(len(set(part.tolist())) for part in chosen.values()),
                   unit="latents of all seeds", **basis)  # fmt: skip
-        found.add(f"level {i}/median firing rate of the partners", _median(
-            [read[PLAIN, seed].rates[part] for seed, part in chosen.items()]), unit="share of the pictures", **basis)  # fmt: skip
+        theirs = [read[PLAIN, seed].rates[part] for seed, part in chosen.items()]
+        found.add(
+            f"level {i}/median firing rate of the partners", _median(theirs), unit="share of the pictures", **basis
+        )
 
 
 def _depths(found: Findings, read: dict, sizes: Sequence[int], folders: Sequence[str | None]) -> None:
