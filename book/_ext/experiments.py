@@ -2,8 +2,9 @@
 
 ``{experiment-figure} uniqueness/jaccard`` draws a figure (``:alt:`` is needed, the content is the caption);
 ``{experiment-table} uniqueness`` lists results, one shell pattern a line to choose among their names;
+``{experiment-frame} layers/spread`` shows a table of its rows (``:where:``, ``:columns:``);
 ``{experiment-verdicts} uniqueness`` gives the computed verdicts, what the results were made from, and whether that is
-still today's code; ``{claims}`` and ``{paper-index}`` make the two pages about the whole paper.
+still today's code; ``{claims}`` judges every claim of the paper.
 A name that no results file holds is an error, and so a failed build.
 """
 
@@ -17,13 +18,18 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.claims.verdict import number, said
-from vlm_sae_lib.experiments import running
+from vlm_sae_lib.claims.evidence import Evidence
+from vlm_sae_lib.claims.paper import Judgement, judged
+from vlm_sae_lib.claims.verdict import Verdict, number, said
+from vlm_sae_lib.experiments import registry, running
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.show.style import use_style
 
 COLUMNS = ("result", "here [95 % interval]", "n", "split", "control", "paper")
 LONG = 16
+CARDS = {
+    Verdict.HOLDS: "tip", Verdict.IN_PART: "note", Verdict.FAILS: "warning", Verdict.UNTESTED: "seealso",
+}  # fmt: skip
 FIGURES = paths.site().parent / "experiment_figures"
 
 
@@ -95,6 +101,41 @@ def table_rows(found: Findings, names: list[str], digits: int) -> list[list[str]
     return [[row[i] or "–" for i in kept] for row in [list(COLUMNS), ["---"] * len(COLUMNS), *rows]]
 
 
+class ExperimentFrame(FromResults):
+    """One of an experiment's tables, by ``name/table``; ``:where:`` holds ``column=pattern``, ``:columns:`` chooses.
+
+    A column that would be empty is left out; a long table is folded.
+    """
+
+    option_spec = {"digits": directives.positive_int, "where": directives.unchanged, "columns": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        name, _, what = self.arguments[0].partition("/")
+        frame = self.findings(name).frame(what)
+        for condition in filter(None, self.options.get("where", "").split(";")):
+            column, _, pattern = condition.strip().partition("=")
+            frame = frame[[fnmatch(str(value), pattern) for value in frame[column]]]
+        if "columns" in self.options:
+            frame = frame[[column.strip() for column in self.options["columns"].split(",")]]
+        frame = frame.dropna(axis=1, how="all")
+        if frame.empty:
+            raise self.error(f"{self.arguments[0]} has no row like that.")
+        digits = self.options.get("digits", 2)
+        rows = [list(frame), ["---"] * len(frame.columns)]
+        rows += [[cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        if len(frame) > LONG:
+            lines = [f"::::{{dropdown}} {len(frame)} rows", *lines, "::::"]
+        return self.markdown(lines)
+
+
+def cell(value: object, digits: int) -> str:
+    """A table's value: a dash for none, whole numbers as such, words as they are."""
+    if value is None or value != value:
+        return "–"
+    return number(int(value) if isinstance(value, float) and value.is_integer() else value, digits)
+
+
 class ExperimentVerdicts(FromResults):
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
@@ -109,6 +150,28 @@ class ExperimentVerdicts(FromResults):
             moved = " and ".join(old)
             lines += ["", ":::{warning}", f"These numbers are stale: since they were made, {moved} changed.", ":::"]
         return self.markdown(lines)
+
+
+class Claims(SphinxDirective):
+    """Every claim with its verdict, what the paper shows, and what the experiments here say."""
+
+    def run(self) -> list[nodes.Node]:
+        evidence = Evidence()
+        for name in registry.NAMES:
+            self.env.note_dependency(str(running.published(name)))
+        lines = [line for judgement in judged(evidence) for line in claim_lines(judgement)]
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=False)
+
+
+def claim_lines(judgement: Judgement) -> list[str]:
+    """One claim as Markdown: a card with the verdict in its head."""
+    claim = judgement.claim
+    lines = [f":::{{admonition}} {claim.text} — {judgement.verdict.value}", f":class: {CARDS[judgement.verdict]}", ""]
+    lines += [f"*Claimed in* {claim.where}. *The paper's evidence*: {claim.evidence}", ""]
+    for name, conclusion in judgement.conclusions:
+        title = f"{{doc}}`experiments/{name}`"
+        lines += [f"- {conclusion.claim} **{conclusion.verdict.value}**: {conclusion.because} ({title})"]
+    return [*lines, "", *([claim.remark, ""] if claim.remark else []), ":::", ""]
 
 
 def draw(figure_of, found: Findings, path: Path) -> None:
@@ -129,7 +192,9 @@ def setup(app: Sphinx) -> dict:
     for name, directive in (
         ("experiment-figure", ExperimentFigure),
         ("experiment-table", ExperimentTable),
+        ("experiment-frame", ExperimentFrame),
         ("experiment-verdicts", ExperimentVerdicts),
+        ("claims", Claims),
     ):
         app.add_directive(name, directive)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
