@@ -119,7 +119,9 @@ def _record_scores(found: Findings, where: str, parts: Parts, paper: dict[str, A
     rows = []
     for what, runs in parts.items():
         basis, controls = _basis(runs), _controls(what, parts)
-        row: dict[str, Any] = {"where": where, "what": what, "seeds": len(runs), **_spread(runs)}
+        hook_point, _, encoder = where.partition("/")
+        row: dict[str, Any] = {"hook point": hook_point, "encoder": encoder, "neurons of": what, "seeds": len(runs)}
+        row |= _spread(runs)
         for least, suffix in ((2, ""), (AT_LEAST, ENOUGH)):
             mean = over_seeds(runs, least)
             found.estimate(
