@@ -141,8 +141,8 @@ def _pays(found: Results) -> Conclusion:
     return Conclusion(
         "Matryoshka SAEs rebuild less than BatchTopK SAEs of the same width.",
         Verdict.of(*pays),
-        f"so, the intervals apart, in {sum(pays)} of {len(pairs)} cases of layer and width; by {number(gaps[least], 3)} "
-        f"({_where(least)}) to {number(gaps[most], 3)} ({_where(most)}) of R².",
+        f"so, the intervals apart, in {sum(pays)} of {len(pairs)} cases of layer and width; by "
+        f"{number(gaps[least], 3)} ({_where(least)}) to {number(gaps[most], 3)} ({_where(most)}) of R².",
         tuple(name for pair in pairs for name in pair),
     )
 
