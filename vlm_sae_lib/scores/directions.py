@@ -83,14 +83,18 @@ def random(training: Any, n_latents: int, *, seed: int = 0) -> Directions:
 def linear_readout_r2(code: Any, x: Any, test_code: Any, test_x: Any) -> float:
     """R² on test activations of the linear decoder that suits a code best on training activations.
 
-    A decoder for codes that bring none, and the same chance for all: least squares with a constant
-    (`sklearn.linear_model.Ridge`, with a penalty of 1e-6 that only settles latents which never fire).
+    A decoder for codes that bring none, and the same chance for all: `sklearn.linear_model.Ridge` on the code in units
+    of its typical active value, with a penalty of one, as if each latent had been seen silent once more; so one that
+    hardly fires gets no wild weight.
     """
     from sklearn.linear_model import Ridge
 
-    dense, test_dense = (part.toarray() if sp.issparse(part) else np.asarray(part) for part in (code, test_code))
+    dense, test_dense = (
+        (part.toarray() if sp.issparse(part) else np.asarray(part)).astype(np.float64) for part in (code, test_code)
+    )
+    unit = np.sqrt((dense**2).sum() / max(np.count_nonzero(dense), 1)) or 1.0
     target = as_rows(test_x)
-    rebuilt = Ridge(alpha=1e-6).fit(dense.astype(np.float64), as_rows(x)).predict(test_dense.astype(np.float64))
+    rebuilt = Ridge(alpha=1.0).fit(dense / unit, as_rows(x)).predict(test_dense / unit)
     return float(1 - ((target - rebuilt) ** 2).sum() / ((target - target.mean(axis=0)) ** 2).sum())
 
 
