@@ -121,13 +121,13 @@ def test_a_sample_agrees_with_the_slow_definition(published):
     sae = bench.shown("main_matryoshka")
     assert published.inputs["sae/main_matryoshka"] == sae.hash
     code = sae.encode(load_tower("pocket").activations(pictures.images, bench.profile.main_hook_point)).numpy()
-    facts, n = pictures.factors, len(pictures)
+    facts, n = {column: pictures.factors[column].tolist() for column in ABOUT}, len(pictures)
     for row in published.frame("sample").to_dict("records"):
         top = sorted(range(n), key=lambda i, k=row["latent"]: (-code[i, k], i))[:16]
         assert set(top) == set(row["top pictures"])
         same = [facts[c][a] == facts[c][b] for a, b in combinations(top, 2) for c in ABOUT]
         counts = {(c, v): sum(facts[c][i] == v for i in top) for c in ABOUT for v in set(facts[c])}
-        rates = {(c, v): (facts[c] == v).mean() for c, v in counts}
+        rates = {(c, v): facts[c].count(v) / n for c, v in counts}
         likeliest = {c: max(sorted(v for d, v in counts if d == c), key=lambda v, c=c: counts[c, v]) for c in ABOUT}
         beyond = [(counts[c, v] / 16 - rates[c, v]) / (1 - rates[c, v]) for c, v in likeliest.items()]
         surprise = max(-binom.logsf(m - 1, 16, rates[key]) / np.log(10) for key, m in counts.items())

@@ -49,6 +49,7 @@ class Neurons:
 
 def run(bench: Workbench, found: Findings) -> None:
     """Alignment by bin (seed 0, as many pairs as in the paper) and over all bins (three seeds), with its controls."""
+    known_factors(bench, "train")  # refused at once, and not after the long part
     first, second = bench.scoring_names[:2]
     benches = {"": bench, f", {second}": _of_second_tower(bench, first, second)}
     studies = []

@@ -42,6 +42,7 @@ PAPER_ENCODERS = {"self-supervised": "DINOv2 ViT-B", "second CLIP": "CLIP ViT-B"
 
 def run(bench: Workbench, found: Findings) -> None:
     """Mean and best MS of SAEs and controls for every tower, hook point and encoder; how the encoders rank them."""
+    truth = factor_embeddings(*known_factors(bench, "test"))
     rows, towers = [], explained(bench.profile)
     for tower, tower_bench in towers.items():
         for hook_point in hook_points(tower_bench):
@@ -53,7 +54,7 @@ def run(bench: Workbench, found: Findings) -> None:
             }
             for encoder, by_kind in parts.items():
                 rows += _record_means(found, f"{where}/{encoder}", by_kind)
-            _record_agreement(found, where, kinds, parts, tower_bench)
+            _record_agreement(found, where, kinds, parts, truth)
     found.table("means", pd.DataFrame(rows))
     _record_sample(found, list(towers.values())[-1])
 
@@ -141,10 +142,8 @@ def _controls_of(what: str) -> dict[str, str]:
     return fixed | ({"random directions": f"random for {what}"} if what.endswith("×4") else {})
 
 
-def _record_agreement(found: Findings, where: str, kinds: Mapping, parts: Mapping, bench: Workbench) -> None:
+def _record_agreement(found: Findings, where: str, kinds: Mapping, parts: Mapping, truth: np.ndarray) -> None:
     """Spearman of two encoders' scores, and of each encoder's with the truth's, over neurons of enough pictures."""
-    factors, columns = known_factors(bench, "test")
-    truth = factor_embeddings(factors, columns)
     for what, runs in kinds.items():
         if "×1" in what:
             continue
