@@ -15,12 +15,12 @@ RIVALS = {
 def conclude(found: Results) -> list[Conclusion]:
     """The gain over each control, the paper's claims about width, kind and share, and the encoders' agreement."""
     wheres = _wheres(found)
-    first = wheres[0].rpartition("/")[2]
-    last = f"projection/{first}"
+    main = next(name for name in found.results if "/share above " in name).split("/")[1]
+    last = f"projection/{main}"
     return [
         *(_gain(found, wheres, rival) for rival in RIVALS),
         _share(found, last),
-        _best_grows(found, [where for where in wheres if where.endswith(f"/{first}")]),
+        _best_grows(found, [where for where in wheres if where.endswith(f"/{main}")]),
         _mean_peaks(found, last),
         _kinds(found, wheres),
         _rarity(found),
@@ -30,8 +30,8 @@ def conclude(found: Results) -> list[Conclusion]:
 
 
 def _wheres(found: Results) -> list[str]:
-    """Hook point and encoder of every comparison, the main encoder first."""
-    end = f"/{MAIN} minus raw"
+    """Hook point and encoder of every comparison."""
+    end = f"/{MAIN} minus raw{ENOUGH}"
     return [name.removesuffix(end) for name in found.results if name.endswith(end)]
 
 
@@ -111,9 +111,10 @@ def _kinds(found: Results, wheres: list[str]) -> Conclusion:
 def _rarity(found: Results) -> Conclusion:
     """With growing minimum activity both change; only the difference at equal activity is learning."""
     names = [name for name in found.results if f"/{MAIN} minus random for {MAIN}, active on " in name]
+    names.sort(key=lambda name: int(name.rpartition(" ")[2]))
     above = [clearly_above(found, name) for name in names]
     return Conclusion(
-        "The gain over random directions does not depend on how many pictures a neuron must be active on.",
+        "The gain over random directions is there, on however many pictures a neuron must be active to count.",
         Verdict.of(*above),
         f"clearly above zero for {sum(above)} of {len(names)} minima, {said(found, names[0])} with all that are "
         f"defined, {said(found, names[-1])} with at least {names[-1].rpartition(' ')[2]} pictures.",

@@ -10,7 +10,7 @@ CONTROLS = {"random directions": "random directions that fire as often",
 
 def conclude(found: Results) -> list[Conclusion]:
     """The paper's trade of MS against R², what is left of it beside the controls, and the kinds at equal R²."""
-    encoder = next(name.partition("/")[0] for name in found.results if name.endswith("/raw"))
+    encoder = next(name.partition("/")[0] for name in found.results if "/at equal R²/" in name)
     means, enough = ([f"{encoder}/Matryoshka/K = {k}/mean{suffix}" for k in _ks(found)] for suffix in ("", ENOUGH))
     r2 = [f"R²/K = {k}" for k in _ks(found)]
     return [
@@ -18,7 +18,7 @@ def conclude(found: Results) -> list[Conclusion]:
         _ladder(found, "So it is for neurons active on at least ten pictures.", enough[::-1], "from the largest K"),
         _ladder(found, "The larger K, the more is rebuilt.", r2, "from the smallest K"),
         *(_gain(found, encoder, control) for control in CONTROLS),
-        _equal_r2(found, encoder),
+        _equal_r2(found),
     ]
 
 
@@ -49,8 +49,9 @@ def _gain(found: Results, encoder: str, control: str) -> Conclusion:
     )
 
 
-def _equal_r2(found: Results, encoder: str) -> Conclusion:
-    names = [name for name in found.results if name.startswith(f"{encoder}/at equal R²/") and "BatchTopK" in name]
+def _equal_r2(found: Results) -> Conclusion:
+    names = [name for name in found.results if "/at equal R²/" in name and "BatchTopK" in name]
+    names.sort(key=lambda name: int(name.rpartition(" ")[2]))
     above = [clearly_above(found, name) for name in names]
     values = "; ".join(f"{name.rpartition(', ')[2]}: {said(found, name)}" for name in names)
     return Conclusion(

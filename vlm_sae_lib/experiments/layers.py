@@ -130,13 +130,13 @@ def _record_scores(found: Findings, where: str, parts: Parts, paper: dict[str, A
                 **(_paper("monosemanticity", what, statistic="mean", **paper) if not suffix else {}),
             )  # fmt: skip
             row |= {f"mean{suffix}": _round(mean.value)}
-        best = [run.ms[run.kept()].max(initial=-1) for run in runs]
-        found.add(
-            f"{where}/best/{what}", np.mean(best), interval=(min(best), max(best)) if len(best) > 1 else None,
-            interval_kind="smallest and largest of the seeds", n=sum(int(run.kept().sum()) for run in runs), unit="MS",
-            seeds=basis["seeds"], split="test", **_paper("monosemanticity", what, statistic="best", **paper),
-            controls={word: f"{where}/best/{control}" for word, control in controls.items()},
-        )  # fmt: skip
+        if known := _paper("monosemanticity", what, statistic="best", **paper):
+            best = [run.ms[run.kept()].max(initial=-1) for run in runs]
+            found.add(
+                f"{where}/best/{what}", np.mean(best), interval=(min(best), max(best)) if len(best) > 1 else None,
+                interval_kind="smallest and largest of the seeds", n=sum(int(run.kept().sum()) for run in runs),
+                unit="MS", seeds=basis["seeds"], split="test", **known,
+            )  # fmt: skip
         for statistic in ("mean", "std", "best", "worst"):
             known = _paper("monosemanticity", what, statistic=statistic, **paper)
             row[f"paper's {statistic}"] = known.get("paper_value")
@@ -159,17 +159,16 @@ def _spread(runs: Sequence[Scored]) -> dict[str, float]:
 
 
 def _record_differences(found: Findings, where: str, parts: Parts) -> None:
-    """Mean MS minus a control's over the same seeds and draws; of neurons of enough pictures, and of all."""
+    """Mean MS minus a control's over the same seeds and draws, of neurons of enough pictures."""
     pairs = [(f"Matryoshka ×{width}", f"BatchTopK ×{width}") for width in NARROW]
     pairs += [(f"Matryoshka ×{NARROW[0]}", "raw")]
     pairs += [(MAIN, control) for control in ("raw", "rectified, cut", f"random for {MAIN}", f"shuffled {MAIN}")]
     pairs += [(RIVAL, control) for control in ("raw", "rectified, cut", f"random for {RIVAL}")]
     for what, other in pairs:
-        for least, suffix in ((AT_LEAST, ENOUGH), (2, "")):
-            found.estimate(
-                f"{where}/{what} minus {other}{suffix}", over_seeds(parts[what], least, minus=parts[other]),
-                n=sum(int(run.kept(least).sum()) for run in parts[what]), unit="MS", **_basis(parts[what]),
-            )  # fmt: skip
+        found.estimate(
+            f"{where}/{what} minus {other}{ENOUGH}", over_seeds(parts[what], AT_LEAST, minus=parts[other]),
+            n=sum(int(run.kept(AT_LEAST).sum()) for run in parts[what]), unit="MS", **_basis(parts[what]),
+        )  # fmt: skip
 
 
 def _record_shares(found: Findings, where: str, parts: Parts) -> None:
@@ -193,8 +192,8 @@ def _record_activity(found: Findings, parts: Parts) -> None:
     curves = {what: parts[what] for what in parts if what == "raw" or what.startswith(("Matryoshka", "rectified, cut"))}
     curves[f"random for {MAIN}"] = parts[f"random for {MAIN}"]
     found.table("curves", pd.DataFrame([
-        {"what": what, "rank": _round(rank), "ms": _round(ms)} for what, runs in curves.items()
-        for rank, ms in _ranked(sorted_curve(runs[0].ms, 60), int(runs[0].kept().sum()))
+        {"what": what, "rank": round(rank, 1), "ms": round(ms, 3)} for what, runs in curves.items()
+        for rank, ms in _ranked(sorted_curve(runs[0].ms, 40), int(runs[0].kept().sum()))
     ]))  # fmt: skip
     compared = (MAIN, f"random for {MAIN}", "rectified, cut")
     least, binned = [], []

@@ -15,6 +15,7 @@ COMPARED = {
     "rectified, cut": ("raw neurons, rectified and cut", COLOURS["rectified, cut"], "D"),
 }
 KINDS = {"BatchTopK": "batch_top_k", "Matryoshka": "matryoshka_batch_top_k"}
+NAMES = {"BatchTopK": "BatchTopK SAE", "Matryoshka": "Matryoshka SAE", "random for Matryoshka": "random directions"}
 LEVELS = {"raw": "raw", "rectified, cut": "rectified, cut", f"random for {MAIN}": "control"}
 ENOUGH = " of at least 10 pictures"
 
@@ -26,14 +27,13 @@ def widths(found: Findings) -> Figure:
     for axis, point in zip(axes.flat, points, strict=False):
         start = f"{point}/{encoder}/mean{ENOUGH}/"
         every = sorted({float(name.rpartition("×")[2]) for name in found.results if name.startswith(start + "Matr")})
-        for what, colour in LEVELS.items():
-            label = {"raw": "raw neurons", "rectified, cut": "rectified and cut"}.get(what, "random directions, ε = 4")
-            axis.axhline(found.value(start + what), color=COLOURS[colour], ls="--", lw=1.6, label=label)
-        for kind, key in KINDS.items():
+        for what, label in {"raw": "raw neurons", "rectified, cut": "rectified and cut"}.items():
+            axis.axhline(found.value(start + what), color=COLOURS[what], ls="--", lw=1.6, label=label)
+        for kind, key in {**KINDS, "random for Matryoshka": "control"}.items():
             rows = [found.results[f"{start}{kind} ×{width:g}"] for width in every]
             value, low, high = (np.array([row[k] for row in rows], dtype=float) for k in ("value", "ci_low", "ci_high"))
             axis.errorbar(range(len(every)), value, yerr=(value - low, high - value), color=COLOURS[key], marker="o",
-                          capsize=3, label=f"{kind} SAE")  # fmt: skip
+                          capsize=3, label=NAMES[kind], ls="--" if key == "control" else "-")  # fmt: skip
         axis.set_title(point)
         axis.set_xticks(range(len(every)), [f"{width:g}" for width in every])
         axis.set_xlabel("expansion factor ε")
