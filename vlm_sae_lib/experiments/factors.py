@@ -16,7 +16,7 @@ from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores import directions
 from vlm_sae_lib.scores.absorption import absorption, splitting, value_draws
 from vlm_sae_lib.scores.comparison import seeds_then_draws
-from vlm_sae_lib.scores.detectors import METRICS, Detected, choose_detectors, firing, score_detectors
+from vlm_sae_lib.scores.detectors import METRICS, Detected, choose_detectors, firing, score_detectors, truth_table
 from vlm_sae_lib.scores.intervals import Estimate
 from vlm_sae_lib.scores.rectify import RectifiedNeurons
 from vlm_sae_lib.taxonomy import RANKS
@@ -68,6 +68,7 @@ def run(bench: Workbench, found: Findings) -> None:
     }
     _detection(found, detected, {who: several[0] for who, several in coders.items()})
     _scattering(found, saes, splits, l0)
+    found.table("sample", sample(bench.shown("main_matryoshka"), splits))
 
 
 def load_splits(bench: Workbench) -> Splits:
@@ -99,6 +100,17 @@ def detect(coder: Any, splits: Splits) -> Detected:
     )
     chosen = choose_detectors(choosing, splits.choosing_factors, FACTORS)
     return score_detectors(chosen, test, splits.test_factors, resamples=RESAMPLES)
+
+
+def sample(sae: Any, splits: Splits, *, pictures: int = 200, every: int = 25) -> pd.DataFrame:
+    """A few chosen latents of an SAE: on how many of the first test pictures each is right, wrong, wrongly silent."""
+    code = sae.encode_sparse(splits.choosing.astype(np.float32))
+    chosen = choose_detectors(code, splits.choosing_factors, FACTORS).iloc[::every].reset_index(drop=True)
+    first = sae.encode_sparse(splits.test[:pictures].astype(np.float32)).toarray()[:, chosen["f1"]]
+    said, truth = first > chosen["threshold"].to_numpy(), truth_table(splits.test_factors[:pictures], chosen)
+    counts = {"right": said & truth, "wrong": said & ~truth, "silent": ~said & truth}
+    rows = chosen.rename(columns={"f1": "latent"})[["factor", "value", "latent", "threshold"]]
+    return rows.assign(pictures=pictures, **{name: part.sum(axis=0) for name, part in counts.items()})
 
 
 def _detection(found: Findings, detected: Mapping[str, list[Detected]], coders: Mapping[str, Any]) -> None:

@@ -59,6 +59,7 @@ def run(bench: Workbench, found: Findings) -> None:
         if split == "train":
             _exclusions(found, read, sizes)
             _depths(found, read, sizes, bench.pictures(split).folders)
+            _sample(found, saes[MATRYOSHKA, "shipped"], read[MATRYOSHKA, "shipped"])
         _slopes(found, read, sizes, split, bench.pictures(split).folders)
     _monosemanticity(bench, found, saes, sizes)
 
@@ -147,6 +148,15 @@ def _depths(found: Findings, read: dict, sizes: Sequence[int], folders: Sequence
             found.add(f"shipped/depth/{by}/level {i}", float(np.nanmean(shipped)) if _count(shipped) else np.nan,
                       n=_count(shipped), unit="ranks, 0 to 7", split="train")  # fmt: skip
     found.table("depths", pd.DataFrame(rows))
+
+
+def _sample(found: Findings, sae: Any, read: Read) -> None:
+    """The first two latents with a depth of each level of the shipped SAE, with the pictures that the depth is of."""
+    found.input("sae/taxonomy_matryoshka", sae.hash)
+    level, defined = levels.levels_of(sae.group_sizes), ~np.isnan(read.depths["mean"])
+    picked = np.concatenate([np.flatnonzero(defined & (level == i))[:2] for i in range(len(sae.group_sizes))])
+    rows = {"latent": picked, "level": level[picked], "pictures": read.top[picked].tolist()}
+    found.table("sample", pd.DataFrame(rows | {by: read.depths[by][picked] for by in REDUCTIONS}))
 
 
 def _slopes(found: Findings, read: dict, sizes: Sequence[int], split: str, folders: Sequence[str | None]) -> None:

@@ -16,6 +16,7 @@ from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores import directions
 from vlm_sae_lib.scores.comparison import Scored, over_seeds
 from vlm_sae_lib.scores.detectors import Detected, choose_detectors, score_detectors
+from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.reconstruction import reconstruction
 from vlm_sae_lib.scores.reconstruction_controls import untrained_sae
 from vlm_sae_lib.scores.rectify import RectifiedNeurons
@@ -68,6 +69,7 @@ def run(bench: Workbench, found: Findings) -> None:
     _facts(found, measured)
     _monosemanticity(bench, found, measured)
     _truth(found, measured)
+    found.table("sample", sample(bench, bench.shown("main_matryoshka"), splits))
 
 
 def coders(bench: Workbench, splits: Splits) -> dict[str, list[Any]]:
@@ -116,6 +118,14 @@ def measure(bench: Workbench, coder: Any, splits: Splits) -> Measured:
         r2=reconstruction(coder, splits.test.astype(np.float32)).r2 if rebuilds else float("nan"),
         readout=directions.linear_readout_r2(codes["train"], splits.train, test, splits.test),
     )
+
+
+def sample(bench: Workbench, sae: Any, splits: Splits, *, pictures: int = 150, latents: int = 6) -> pd.DataFrame:
+    """MS of an SAE's most active latents on the first test pictures alone, by the main scoring encoder."""
+    code = sae.encode_sparse(splits.test[:pictures].astype(np.float32))
+    picked = np.argsort(-code.getnnz(axis=0), kind="stable")[:latents]
+    ms = monosemanticity_score(code[:, picked], bench.embeddings("test").array()[:pictures])
+    return pd.DataFrame({"latent": picked, "pictures": pictures, "ms": ms})
 
 
 def _facts(found: Findings, measured: Mapping[str, Sequence[Measured]]) -> None:

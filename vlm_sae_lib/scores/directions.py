@@ -60,7 +60,7 @@ def independent(training: Any, *, seed: int = 0) -> Directions:
     from sklearn.decomposition import FastICA
 
     rows = as_rows(training)
-    ica = FastICA(whiten="unit-variance", random_state=seed, max_iter=400, tol=1e-3).fit(rows)
+    ica = FastICA(whiten="unit-variance", random_state=seed, max_iter=1000).fit(rows)
     return Directions(ica.mean_, _both_sides(ica.components_))
 
 
