@@ -84,4 +84,5 @@ def changed(found: Findings, name: str, profile: Profile) -> list[str]:
 
 
 def _inputs(name: str, profile: Profile) -> dict[str, str]:
-    return {"code": code_hash(module(name)), "models": models_hash(), "settings": settings_hash(profile)}
+    code = code_hash(module(name), without=("vlm_sae_lib.sae.formats",))  # readers of files that no experiment reads
+    return {"code": code, "models": models_hash(), "settings": settings_hash(profile)}
