@@ -6,6 +6,7 @@ these, explained in its turn, by the other one and by the profile's tower.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -143,14 +144,14 @@ def _controls_of(what: str) -> dict[str, str]:
 
 
 def _record_agreement(found: Findings, where: str, kinds: Mapping, parts: Mapping, truth: np.ndarray) -> None:
-    """Spearman of two encoders' scores, and of each encoder's with the truth's, over neurons of enough pictures."""
+    """Spearman of two encoders' scores, and of each one's with the truth's for the main SAE, of enough pictures."""
     for what, runs in kinds.items():
         if "×1" in what:
             continue
         ms = {encoder: [_of_enough_pictures(run) for run in by[what]] for encoder, by in parts.items()}
-        ms["the truth"] = [monosemanticity_score(code, truth) for code in runs]
-        names = list(ms)
-        for one, other in ((names[0], names[1]), (names[0], names[2]), (names[1], names[2])):
+        if what in (MAIN, f"random for {MAIN}"):
+            ms["the truth"] = [monosemanticity_score(code, truth) for code in runs]
+        for one, other in combinations(ms, 2):
             sides = list(zip(ms[one], ms[other], strict=True))
             name, control = f"{where}/rank agreement of {one} and {other}", f"random for {what}"
             found.estimate(
