@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
@@ -33,6 +34,7 @@ GROUPS = {
 }
 """Kingdom to order are the coarse ranks, family to species the fine ones."""
 RIVALS = ("raw", "rectified", "rectified, cut", "PCA", "PCA, cut", "random directions, cut")
+ALWAYS = "always yes"
 MAIN = " ×4"
 """The autoencoders that are held against the rivals."""
 OVER_VALUES = f"{RESAMPLES} bootstrap draws, of the seeds first and then of the values, middle 95 %"
@@ -49,6 +51,15 @@ class Splits:
     test_factors: pd.DataFrame
 
 
+class AlwaysYes:
+    """One neuron that is equally active on all pictures: the F1 that a value's frequency alone gives."""
+
+    n_latents = 1
+
+    def encode_sparse(self, activations: np.ndarray) -> sp.csr_matrix:
+        return sp.csr_matrix(np.ones((len(activations), 1)))
+
+
 def run(bench: Workbench, found: Findings) -> None:
     """Detect every value, and see how values are split over latents and absorbed by finer ones."""
     splits = load_splits(bench)
@@ -60,7 +71,7 @@ def run(bench: Workbench, found: Findings) -> None:
         f"{kind} ×{expansion}": [saes[kind, expansion, seed] for seed in SEEDS]
         for kind in KINDS for expansion in DETECTING
     }  # fmt: skip
-    coders |= rivals(splits.train, l0, saes["batch_top_k", 4, 0].n_latents)
+    coders |= {ALWAYS: [AlwaysYes()]} | rivals(splits.train, l0, saes["batch_top_k", 4, 0].n_latents)
     coders |= {"Matryoshka ×4, shipped": [bench.shown("main_matryoshka")]}
     detected = {
         who: [detect(coder, splits) for coder in several]
@@ -122,12 +133,12 @@ def _detection(found: Findings, detected: Mapping[str, list[Detected]], coders: 
     rows, gains = [], []
     for metric in METRICS:
         for who, runs in detected.items():
-            main = metric != "precision" and (who in RIVALS or who.endswith(MAIN))
+            main = metric != "precision" and (who in (ALWAYS, *RIVALS) or who.endswith(MAIN))
             for group, factors in GROUPS.items() if main else [("all factors", FACTORS)]:
                 found.estimate(
                     f"{metric}/{group}/{who}", over(runs, metric, factors), n=int(number[list(factors)].sum()),
                     unit=f"mean {metric} of the values", seeds=list(SEEDS) if len(runs) > 1 else None, **basis,
-                    controls={r: f"{metric}/{group}/{r}" for r in RIVALS} if who.endswith(MAIN) else None,
+                    controls={r: f"{metric}/{group}/{r}" for r in (ALWAYS, *RIVALS)} if who.endswith(MAIN) else None,
                 )  # fmt: skip
             for factor in FACTORS if main and who != "PCA, cut" else ():
                 rows.append({"metric": metric, "factor": factor, "who": who, "values": int(number[factor]),

@@ -9,6 +9,7 @@ from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.show.style import COLOURS, LABELS
 
 WHO = {
+    "always yes": ("always saying yes", COLOURS["truth"]),
     "raw": (LABELS["raw"], COLOURS["raw"]),
     "rectified": (LABELS["rectified"], COLOURS["rectified"]),
     "PCA": ("principal directions, rectified", "#CC79A7"),
@@ -30,7 +31,7 @@ def detection(found: Findings) -> Figure:
     for axis, metric, title in zip(axes, ("f1", "auroc"), ("F1", "AUROC"), strict=True):
         for place, (who, (label, colour)) in enumerate(WHO.items()):
             part = table[(table["metric"] == metric) & (table["who"] == who)].set_index("factor").loc[factors]
-            _bars(axis, part, np.arange(len(factors)) + 0.15 * (place - 2), label, colour)
+            _bars(axis, part, np.arange(len(factors)) + 0.14 * (place - 2.5), label, colour)
         axis.set(xlabel=f"{title} of the best neuron")
     axes[0].set_yticks(range(len(factors)), factors)
     axes[0].invert_yaxis()
