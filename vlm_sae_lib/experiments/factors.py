@@ -77,7 +77,10 @@ def run(bench: Workbench, found: Findings) -> None:
         who: [detect(coder, splits) for coder in several]
         for who, several in progress(coders.items(), "Detection", unit="dictionary")
     }
-    _detection(found, detected, {who: several[0] for who, several in coders.items()})
+    for who, (coder, *_) in coders.items():
+        neurons = splits.test.shape[1] if coder is None else coder.n_latents
+        found.add(f"neurons/{who}", neurons, n=neurons, unit="neurons to choose from")
+    _detection(found, detected)
     _scattering(found, saes, splits, l0)
     found.table("sample", sample(bench.shown("main_matryoshka"), splits))
 
@@ -124,12 +127,9 @@ def sample(sae: Any, splits: Splits, *, pictures: int = 200, every: int = 25) ->
     return rows.assign(pictures=pictures, **{name: part.sum(axis=0) for name, part in counts.items()})
 
 
-def _detection(found: Findings, detected: Mapping[str, list[Detected]], coders: Mapping[str, Any]) -> None:
+def _detection(found: Findings, detected: Mapping[str, list[Detected]]) -> None:
     basis = {"interval_kind": OVER_SEEDS, "split": "chosen on choosing, scored on test"}
     number = detected["raw"][0].names["factor"].value_counts()
-    for who in detected:
-        neurons = 128 if coders[who] is None else coders[who].n_latents
-        found.add(f"neurons/{who}", neurons, n=neurons, unit="neurons to choose from")
     rows, gains = [], []
     for metric in METRICS:
         for who, runs in detected.items():
