@@ -32,7 +32,7 @@ def conclude(found: Results) -> list[Conclusion]:
 def _wheres(found: Results) -> list[str]:
     """Hook point and encoder of every comparison."""
     end = f"/{MAIN} minus raw{ENOUGH}"
-    return [name.removesuffix(end) for name in found.results if name.endswith(end)]
+    return sorted(name.removesuffix(end) for name in found.results if name.endswith(end))
 
 
 def _gain(found: Results, wheres: list[str], rival: str) -> Conclusion:
@@ -135,7 +135,9 @@ def _rebuilds(found: Results) -> Conclusion:
 
 
 def _pays(found: Results) -> Conclusion:
-    pairs = [(name, name.replace("Matryoshka", "BatchTopK")) for name in found.results if "/R²/Matryoshka" in name]
+    pairs = [
+        (name, name.replace("Matryoshka", "BatchTopK")) for name in sorted(found.results) if "/R²/Matryoshka" in name
+    ]
     pays = [found.results[plain]["ci_low"] > found.results[nested]["ci_high"] for nested, plain in pairs]
     gaps = {nested: found.value(plain) - found.value(nested) for nested, plain in pairs}
     least, most = min(gaps, key=gaps.__getitem__), max(gaps, key=gaps.__getitem__)
