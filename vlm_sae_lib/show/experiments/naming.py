@@ -5,6 +5,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.pictures import load_pictures
+from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.show.style import COLOURS
 
 METHODS = {
@@ -70,4 +72,21 @@ def ranks(found: Findings) -> Figure:
     return figure
 
 
-FIGURES = {"right": right, "calibration": calibration, "ranks": ranks}
+def examples(found: Findings) -> Figure:
+    """Latents of the shipped SAE with their names, from the surest to the least sure, and their top test pictures."""
+    table = found.frame("examples")
+    table = table.iloc[np.linspace(0, len(table) - 1, 7).round().astype(int)]
+    pictures = load_pictures(load_profile(found.profile).test_pictures)
+    figure, axes = plt.subplots(len(table), 5, figsize=(6.2, 1.05 * len(table)), width_ratios=(2.6, 1, 1, 1, 1))
+    for row, named in zip(axes, table.to_dict("records"), strict=True):
+        said = f"{named['about']}; {named['confidence']:.2f} sure, {round(16 * named['precision'])} of 16"
+        lines = [named["name"], said, f"latent {named['latent']} of {named['sae'][:6]}"]
+        row[0].text(0, 0.5, "\n".join(lines), fontsize=9, va="center")
+        for axis, picture in zip(row[1:], named["top pictures"], strict=True):
+            axis.imshow(pictures.picture(picture))
+        for axis in row:
+            axis.axis("off")
+    return figure
+
+
+FIGURES = {"right": right, "examples": examples, "calibration": calibration, "ranks": ranks}
