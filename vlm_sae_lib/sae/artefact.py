@@ -166,8 +166,8 @@ class SparseAutoencoder:
         """Read our folder, the paper's ``ae_*.pt``, and the SAEs of dictionary_learning, SAELens, sparsify, saev,
         overcomplete and ViT-Prisma that this formula can express; ``foreign/`` says what each of them applies.
 
-        No code of a file is run. Raises ``UserError`` for what is none of these, was never finished, or no longer computes
-        the latents recorded beside it.
+        No code of a file is run. Raises ``UserError`` for what is none of these, was never finished, or no longer
+        computes the latents recorded beside it.
         """
         from vlm_sae_lib.sae import formats
 
