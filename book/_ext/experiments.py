@@ -131,6 +131,8 @@ class ExperimentFrame(FromResults):
 
 def cell(value: object, digits: int) -> str:
     """A table's value: a dash for none, whole numbers as such, words as they are."""
+    if hasattr(value, "item"):  # numpy's numbers
+        value = value.item()
     if value is None or value != value:
         return "–"
     return number(int(value) if isinstance(value, float) and value.is_integer() else value, digits)
