@@ -20,7 +20,7 @@ def logits(vlm, image):
 
 @pytest.mark.parametrize("forward_first", [False, True])
 def test_logits_change_and_come_back_bit_for_bit(image, forward_first):
-    """A hook that is not prepended changes nothing once transformers has installed its own: here it must."""
+    """A hook that comes after transformers' own changes nothing: here it must."""
     vlm, sae = tiny_vlm(), TinySae()
     weights = vlm.weights_hash
     bare = logits(vlm, image) if forward_first else logits(tiny_vlm(), image)
@@ -33,7 +33,7 @@ def test_logits_change_and_come_back_bit_for_bit(image, forward_first):
 
 
 def test_the_trap_is_real(image):
-    """The reason for ``prepend``: a plain hook after the first forward does nothing. Red here: the trap is gone."""
+    """Why no hook is used: a plain one after the first forward does nothing. Red here: the trap is gone."""
     vlm = tiny_vlm()
     bare = logits(vlm, image)
     handle = vlm.block.register_forward_hook(lambda module, arguments, output: output + 5)
@@ -43,13 +43,13 @@ def test_the_trap_is_real(image):
         assert not torch.allclose(logits(vlm, image), bare)
 
 
-def test_no_hook_of_ours_stays(image):
+def test_nothing_of_ours_stays(image):
     vlm = tiny_vlm()
     logits(vlm, image)
     before = dict(vlm.block._forward_hooks)
     with steered(vlm, TinySae(), {0: 1.0}), steered(vlm, TinySae(), {1: 1.0}):
-        assert len(vlm.block._forward_hooks) == len(before) + 1
-    assert dict(vlm.block._forward_hooks) == before
+        assert "forward" in vars(vlm.block)
+    assert dict(vlm.block._forward_hooks) == before and "forward" not in vars(vlm.block)
 
 
 def test_an_exception_inside_leaves_the_model_as_it_was(image):

@@ -211,7 +211,7 @@ class _QuestionBoard:
     @torch.no_grad()
     def ask(self, states: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch questions vocabulary"]:
         n = len(states)
-        hidden = self.vlm.model.model.language_model(
+        hidden = self.vlm.family.language_model(
             inputs_embeds=self.embed(states),
             attention_mask=self.mask.expand(n, 1, -1, -1),
             position_ids=self.positions.expand(n, -1),

@@ -7,7 +7,7 @@ the picture (paper §6.1). What other families do differently stands in ``famili
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from vlm_sae_lib.devices import choose_device, place
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import loading, split_revision
 from vlm_sae_lib.steering.families import family_of, known_family
-from vlm_sae_lib.towers.hooks import find_blocks
+from vlm_sae_lib.towers.hooks import changed_output, find_blocks, first_tensor, watched
 
 Edit = Callable[[Float[Tensor, "n tokens d"]], Float[Tensor, "n tokens d"]]
 
@@ -51,6 +51,7 @@ class Vlm:
         self.device = place(self.model, choose_device(device))
         self.processor = processor
         self._edits: list[Edit] = []
+        self._changed = ExitStack()
         self.family = family_of(model, processor)
         depth = model.config.vision_config.num_hidden_layers
         index = self.family.block_read(depth)
@@ -148,22 +149,21 @@ class Vlm:
     def edited(self, edit: Edit) -> Iterator["Vlm"]:
         """Replace the hook point's output by ``edit(output)`` while the context lasts; nested edits follow each other.
 
-        The hook is *prepended*. Since version 5, transformers hands the block's output to the projector by a hook of
-        its own, installed at the first forward; a hook registered after that with ``register_forward_hook`` alone
-        runs too late, and nothing changes but the time it takes.
+        The block's ``forward`` itself is replaced: a hook may come too late for the projector, and nothing would change
+        but the time it takes (see ``changed_output``).
         """
         if not self._edits:
-            self._hook = self.block.register_forward_hook(self._apply_edits, prepend=True)
+            self._changed.enter_context(changed_output(self.block, self._apply_edits))
         self._edits.append(edit)
         try:
             yield self
         finally:
             self._edits.remove(edit)
             if not self._edits:
-                self._hook.remove()
+                self._changed.close()
 
-    def _apply_edits(self, module: nn.Module, arguments: tuple, output: Tensor | tuple) -> Tensor | tuple:
-        states = output[0] if isinstance(output, tuple) else output  # a tuple before transformers 5
+    def _apply_edits(self, output: Tensor | tuple) -> Tensor | tuple:
+        states = first_tensor(output)  # a tuple before transformers 5
         for edit in self._edits:
             states = edit(states)
         return (states, *output[1:]) if isinstance(output, tuple) else states
@@ -177,16 +177,17 @@ class Vlm:
         kept: list[Tensor] = []
 
         def keep(module: nn.Module, arguments: tuple, output: Tensor | tuple) -> None:
-            kept.append((output[0] if isinstance(output, tuple) else output).float())
+            kept.append(first_tensor(output).float())
 
-        handle = self.block.register_forward_hook(keep, prepend=True)
+        edits, self._edits = self._edits, []
         try:
             for start in range(0, len(images), batch_size):
                 pixels = self.pixels(images[start : start + batch_size])
-                self.family.tower(pixels.flatten(0, -4))
+                with watched(self.block, keep):
+                    self.family.tower(pixels.flatten(0, -4))
                 kept[-1] = kept[-1].reshape(len(pixels), -1, self.dim)
         finally:
-            handle.remove()
+            self._edits = edits
         return torch.cat(kept)
 
     @cached_property

@@ -6,6 +6,7 @@ blocks are the list of modules that is as long as the configuration says the tow
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -109,8 +110,8 @@ class _Reached(Exception):
 
 
 @contextmanager
-def watched(block: nn.Module, hook: Callable, *, prepend: bool = False) -> Iterator[None]:
-    handle = block.register_forward_hook(hook, prepend=prepend)
+def watched(block: nn.Module, hook: Callable) -> Iterator[None]:
+    handle = block.register_forward_hook(hook)
     try:
         yield
     finally:
@@ -157,17 +158,39 @@ def output_shapes(blocks: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[
 
 
 @contextmanager
+def changed_output(block: nn.Module, change: Callable[[Any], Any]) -> Iterator[None]:
+    """Inside the context ``block`` gives ``change(output)``: to who calls it, and to everybody who listens.
+
+    The block's ``forward`` itself is replaced, no hook set. transformers collects hidden states by means of its own,
+    and whoever uses them (LLaVA's projector does) sees what these saw: since version 5 they are hooks on the blocks, in
+    4.5x wrappers around the ``forward`` of some models' blocks (SigLIP's), for which every hook of ours comes too late,
+    prepended or not. The change would then be invisible, without any error.
+    """
+    own, forward = block.__dict__.get("forward"), block.forward
+
+    @wraps(forward)
+    def changed(*arguments: Any, **options: Any) -> Any:
+        return change(forward(*arguments, **options))
+
+    block.forward = changed
+    try:
+        yield
+    finally:
+        if own is None:
+            del block.forward
+        else:  # accelerate's, of a model spread over devices
+            block.forward = own
+
+
+@contextmanager
 def intervention(block: nn.Module, layout: Layout, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Replace a block's hidden states by ``function`` of them, (n, tokens, d) to the same shape, inside the context.
-
-    ``prepend``: transformers keeps hooks of its own on the blocks, and one that reads the hidden states before this
-    one changes them makes the change invisible to whoever uses them, without any error.
 
     Raises:
         ValueError: ``function`` returned another shape.
     """
 
-    def hook(module, args, output):
+    def change(output: Any) -> Any:
         hidden = first_tensor(output)
         batch = hidden.shape[1] if layout.kind == "t n c" else hidden.shape[0]
         before = layout.tokens(hidden, batch)
@@ -178,5 +201,5 @@ def intervention(block: nn.Module, layout: Layout, function: Callable[[Tensor], 
         changed = layout.restore(after, hidden)
         return type(output)([changed, *output[1:]]) if isinstance(output, tuple | list) else changed
 
-    with watched(block, hook, prepend=True):
+    with changed_output(block, change):
         yield
