@@ -12,6 +12,7 @@ A_POINT, A_FEW_PER_CENT = 0.01, 1.1
 def conclude(found: Results) -> list[Conclusion]:
     """Gains under the trained score and under others, at equal K and equal R²; purity; reconstruction; cost."""
     saes = [name.removesuffix("/coefficient") for name in found.results if name.endswith("/coefficient")]
+    saes.sort(reverse=True)  # the projection first, where MonoLoss stands
     unseen = sorted({
         name.split("/")[2] for name in found.results
         if name.endswith("/gain at equal R²") and "inputs" not in name and "purity" not in name and "," not in name
@@ -55,9 +56,10 @@ def conclude(found: Results) -> list[Conclusion]:
 
 def _gains(found: Results, saes: list[str], measure: str, gain: str, claim: str) -> Conclusion:
     names = [f"{sae}/{measure}/{gain}" for sae in saes]
-    measured = [name for name in names if found.value(name) is not None]
+    measured = [name for name in names if found.results[name]["ci_low"] is not None]
     verdict = Verdict.of(*(clearly_above(found, name) for name in measured))
-    return Conclusion(claim, verdict, f"The gain is {_list(found, saes, names)}.", tuple(names))
+    where = "" if len(measured) == len(names) else " Without an interval, the R² is not one that the plain SAEs reach."
+    return Conclusion(claim, verdict, f"The gain is {_list(found, saes, names)}.{where}", tuple(names))
 
 
 def _list(found: Results, saes: list[str], names: list[str]) -> str:

@@ -9,13 +9,17 @@ from vlm_sae_lib.show.style import COLOURS
 
 KINDS = {"batch_top_k": "BatchTopK", "matryoshka_batch_top_k": "Matryoshka"}
 OWN = "own inputs"
+LAST = (f"{OWN} with zeros", "species purity", "class purity")
+"""Rows of the gains below the scores."""
 
 
 def frontier(found: Findings) -> Figure:
     """MS against R²: the line of plain SAEs over K, and the SAEs trained for the score."""
     frame = found.frame("frontier")
     places = list(frame["place"].unique())
-    scores = [name for name in frame if f"{name}, low" in frame and "purity" not in name and "zeros" not in name]
+    scores = [OWN] + [
+        name for name in frame if f"{name}, low" in frame and name not in (OWN, *LAST) and "purity" not in name
+    ]
     figure, axes = plt.subplots(len(scores), len(places), figsize=(6.4, 2.5 * len(scores)), sharex="col", squeeze=False)
     for row, score in zip(axes, scores, strict=True):
         for axis, place in zip(row, places, strict=True):
@@ -23,7 +27,7 @@ def frontier(found: Findings) -> Figure:
                 part = frame[(frame["place"] == place) & (frame["kind"] == kind)]
                 _draw(axis, part, score, kind, label)
             axis.locator_params(nbins=4)
-            axis.set_title(f"{place}\n{score}" if row is axes[0] else score, fontsize=11)
+            axis.set_title(f"{place}\n{score}" if score is scores[0] else score, fontsize=11)
     for axis in axes[-1]:
         axis.set_xlabel("R²")
     for axis in axes[:, 0]:
@@ -48,8 +52,9 @@ def _draw(axis, part, score: str, kind: str, label: str) -> None:
 def gain(found: Findings) -> Figure:
     """Gain at equal R² under each score, with intervals."""
     names = [name for name in found.results if name.endswith("/gain at equal R²") and "," not in name]
-    scores = list(dict.fromkeys(name.split("/")[2] for name in names if "weighted" not in name))
-    saes = list(dict.fromkeys("/".join(name.split("/")[:2]) for name in names))
+    scores = sorted({name.split("/")[2] for name in names if "weighted" not in name})
+    scores = [OWN] + [score for score in scores if score not in (OWN, *LAST)] + list(LAST)
+    saes = sorted({"/".join(name.split("/")[:2]) for name in names}, reverse=True)
     figure, axis = plt.subplots(figsize=(6.4, 1.2 + 0.75 * len(scores)))
     for offset, sae in zip(np.linspace(-0.27, 0.27, len(saes)), saes, strict=True):
         place, kind = sae.split("/")
