@@ -151,7 +151,8 @@ def _detection(found: Findings, detected: Mapping[str, list[Detected]]) -> None:
                 n=int(number[list(factors)].sum()), unit=f"difference of mean {metric}", seeds=list(SEEDS), **basis,
             )  # fmt: skip
         gains += [{"metric": metric, "factor": factor, "who": who, "rival": rival,
-                   **_rounded(over(runs, metric, [factor], minus=others))} for factor in FACTORS]  # fmt: skip
+                   **_rounded(over(runs, metric, [factor], minus=others))}
+                  for factor in FACTORS if who.startswith(KINDS[0])]  # fmt: skip
     found.table("detection", pd.DataFrame(rows))
     found.table("gains", pd.DataFrame(gains))
 
