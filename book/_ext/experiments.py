@@ -2,7 +2,7 @@
 
 ``{experiment-figure} uniqueness/jaccard`` draws a figure (``:alt:`` is needed, the content is the caption);
 ``{experiment-table} uniqueness`` lists results, one shell pattern a line to choose among their names;
-``{experiment-frame} layers/spread`` shows a table of its rows (``:where:``, ``:columns:``);
+``{experiment-frame} layers/spread`` shows a table of its rows (``:where:``, ``:columns:``, both parted by ``;``);
 ``{experiment-verdicts} uniqueness`` gives the computed verdicts, what the results were made from, and whether that is
 still today's code; ``{claims}`` judges every claim of the paper.
 A name that no results file holds is an error, and so a failed build.
@@ -116,7 +116,7 @@ class ExperimentFrame(FromResults):
             column, _, pattern = condition.strip().partition("=")
             frame = frame[[fnmatch(str(value), pattern) for value in frame[column]]]
         if "columns" in self.options:
-            frame = frame[[column.strip() for column in self.options["columns"].split(",")]]
+            frame = frame[[column.strip() for column in self.options["columns"].split(";")]]
         frame = frame.dropna(axis=1, how="all")
         if frame.empty:
             raise self.error(f"{self.arguments[0]} has no row like that.")

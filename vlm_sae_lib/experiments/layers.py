@@ -243,7 +243,7 @@ def _record_reconstruction(found: Findings, bench: Workbench, hook_point: str, l
         )  # fmt: skip
         rows.append({
             "hook point": hook_point, "what": what, "seeds": len(runs), "latents": runs[0].n_latents,
-            "R²": _round(r2.value), "R² in the paper's form": _round(np.mean([each.r2_paper for each in reports])),
+            "R²": _round(r2.value), "R², paper's form": _round(np.mean([each.r2_paper for each in reports])),
             "L0": _round(np.mean(l0)), "never fired": _round(np.mean([each.never_fired for each in reports])),
             "paper's R²": papers["r2_percent"].get("paper_value"), "paper's L0": papers["l0"].get("paper_value"),
         })  # fmt: skip
