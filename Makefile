@@ -1,22 +1,24 @@
-# make book       the notebooks, executed in order, and the site at _build/html
-# make test       every test: the library, the committed notebooks, the site in a browser
-# make test-long  the tests that take minutes
-# make lint       ruff
-# make pocket     trains the pocket models anew
-# make clean      removes the site and the tools' caches; what runs have made (runs/) stays, as it may be dear
+# make book         the notebooks, executed in order, and the site at _build/html
+# make test         every test: the library, the committed notebooks, the site in a browser
+# make test-long    the tests that take minutes
+# make test-parity  against SAELens and dictionary_learning, in an environment of their own (.venv-parity)
+# make lint         ruff
+# make pocket       trains the pocket models anew
+# make clean        removes the site and the tools' caches; what runs have made (runs/) stays, as it may be dear
 
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTEST := $(PY) -m pytest
+PARITY := .venv-parity
 # Two workers share two cores: one thread each, and none that spins while it waits.
 UNIT := OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PYTEST) -n 2 --dist loadfile
 NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist loadfile \
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-long lint pocket clean
+.PHONY: help setup book test test-long test-parity lint pocket clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -45,6 +47,17 @@ test: $(STAMP) lint
 
 test-long: $(STAMP)
 	TQDM_DISABLE=1 $(PYTEST) -m long tests --timeout 3600
+
+test-parity: $(PARITY)/.installed
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PARITY)/bin/python -m pytest -m parity tests/parity
+
+$(PARITY)/.installed: requirements-parity.txt constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(PARITY)/bin/python || { echo "making $(PARITY)"; $(PYTHON) -m venv $(PARITY); }
+	@echo "installing what requirements-parity.txt lists (some minutes the first time)"
+	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-parity.txt -c constraints.txt
+	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .
