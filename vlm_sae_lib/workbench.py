@@ -172,4 +172,4 @@ def _tower(spec: str) -> Tower:
 
 @lru_cache(maxsize=1)
 def _vlm(spec: str) -> Vlm:
-    return load_vlm(spec)
+    return load_vlm(spec, square=True)
