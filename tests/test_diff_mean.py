@@ -88,7 +88,8 @@ def test_changes_of_many_latents():
 def test_the_area_below_the_trade_off():
     start = np.array([1.0, 0.0])
     assert trade_off_area(np.array([[1.0, 1.0]]), start) == 1
-    assert trade_off_area(np.array([[0.5, 0.5], [0.2, 1.0]]), start) == pytest.approx(0.25 + 0.1)
-    assert trade_off_area(np.array([[0.5, 0.5], [0.4, 0.4]]), start) == pytest.approx(0.25)
+    assert trade_off_area(np.array([[0.0, 1.0]]), start) == pytest.approx(0.5)
+    assert trade_off_area(np.array([[0.2, 1.0], [0.5, 0.5]]), start) == pytest.approx(0.125 + 0.225 + 0.2)
+    assert trade_off_area(np.array([[0.5, 0.5], [0.4, 0.4]]), start) == pytest.approx(0.125 + 0.25)
     assert trade_off_area(np.empty((0, 2)), start) == 0
     assert np.isnan(trade_off_area(np.array([[np.nan, 1.0]]), start))

@@ -17,6 +17,7 @@ def _of_task(found: Results, task: str) -> list[Conclusion]:
     ahead, kept_ahead = f"{task}/both/SAE minus DiffMean", f"{task}/both/SAE, error kept minus DiffMean"
     areas = [f"{task}/area/{method} minus DiffMean" for method in ("SAE", "SAE, error kept")]
     text, texts = f"{task}/texts both/SAE", f"{task}/texts both/SAE minus DiffMean"
+    other_text = f"{task}/texts both/DiffMean"
     return [
         Conclusion(
             f"An SAE latent {DONE[task]} concepts and leaves the rest right, more often than a random direction.",
@@ -42,8 +43,8 @@ def _of_task(found: Results, task: str) -> list[Conclusion]:
         Conclusion(
             f"In whole texts, judged as in the paper's Table 2, a latent is ahead as well ({task}).",
             Verdict.of(clearly_above(found, texts)),
-            f"Both criteria hold in {said(found, text)} of the texts, {said(found, texts)} more than with the "
-            "difference of means.",
-            (text, texts),
+            f"Both criteria hold in {said(found, text)} of the texts, with the difference of means "
+            f"in {said(found, other_text)}: a difference of {said(found, texts)}.",
+            (text, other_text, texts),
         ),
     ]

@@ -53,8 +53,8 @@ class Size:
     n_test: tuple[int, int] = (20, 10)
     n_texts: int = 5
     samples: int = 3
-    """How often the difference of means is taken again, from ``sample_pictures`` train pictures."""
     sample_pictures: int = 600
+    """How often the difference of means is taken again, from so many train pictures."""
 
 
 UP, DOWN = (0.5, 0.75, 1, 1.5, 3), (0, -0.25, -0.5, -1, -2)
@@ -63,8 +63,8 @@ SHIFTS = tuple(np.geomspace(0.5, 32, 15).tolist())
 """Multiples of the difference of means; as many as candidates × ``UP``."""
 ERASURES = tuple(np.geomspace(0.5, 4, 7).tolist())
 MINUS = tuple((-np.geomspace(0.5, 16, 8)).tolist())
-CURVE = (*SHIFTS[1::3], *MINUS[1::2], MINUS[0])
-"""The shifts on the curve of strengths: five up, five down, as many as of a latent."""
+CURVE = {Shift: (*SHIFTS[4:13:2], MINUS[1], *MINUS[3:7]), Erasure: (*ERASURES[:5:2], *ERASURES[5:])}
+"""The strengths of each form of a direction on the curve: five for a task, as many as of a latent."""
 
 
 def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
@@ -101,8 +101,7 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
 
 
 def _gallery(bench: Workbench, split: str, pictures: int) -> find.Gallery:
-    source = bench.pictures(split)
-    if not hasattr(source, "factors"):
+    if not hasattr(source := bench.pictures(split), "factors"):
         raise UserError("Judging what was inserted needs pictures whose truth is known; use the profile pocket.")
     part = source.subset(range(min(pictures, len(source))))
     return find.Gallery(part.images, part.factors)
@@ -154,13 +153,21 @@ def with_contrast(move: Shift | Erasure, other: Contrast) -> Shift | Erasure:
 
 
 def on_curve(tries: list[Setting], settings: list[Setting]) -> list[Setting]:
-    """Five strengths of each method that steers: those of the SAE's chosen latent, and of a direction's shifts."""
-    latent = {(s.method, s.about, s.concept): s.intervention.latent for s in settings}
-    return [
-        t for t in tries
-        if (t.multiple in CURVE if isinstance(t.intervention, Shift) else t.method in (SAE, SAE_KEPT))
-        and t.intervention.latent == latent[t.method, t.about, t.concept]
-    ]  # fmt: skip
+    """Five strengths of each method that steers: of the chosen latent, or of the direction's chosen form.
+
+    Their ``repetition`` tells which of the five it is, from the mildest.
+    """
+    points = []
+    for chosen in (s for s in settings if s.method not in (IN_PLACE, BARE)):
+        own = [
+            t for t in tries
+            if (t.method, t.about, t.concept) == (chosen.method, chosen.about, chosen.concept)
+            and t.intervention.latent == chosen.intervention.latent
+            and type(t.intervention) is type(chosen.intervention)
+            and t.multiple in CURVE.get(type(t.intervention), (t.multiple,))
+        ]  # fmt: skip
+        points += [replace(t, repetition=step) for step, t in enumerate(own)]
+    return points
 
 
 def choose(vlm, sae, tries: list[Setting], gallery: find.Gallery, study: SteeringStudy) -> list[Setting]:
@@ -178,9 +185,8 @@ def score(vlm, sae, settings: list[Setting], gallery: find.Gallery, study: Steer
 
 
 def _parts(settings: list[Setting], study: SteeringStudy) -> list[tuple[list[Setting], SteeringStudy]]:
-    dropped = [s for s in settings if s.method in DROPPED]
-    kept = [s for s in settings if s.method not in DROPPED]
-    return [(dropped, study), (kept, replace(study, keep_error=True))]
+    parts = [[s for s in settings if (s.method in DROPPED) == dropped] for dropped in (True, False)]
+    return [(parts[0], study), (parts[1], replace(study, keep_error=True))]
 
 
 # ---- what is written down --------------------------------------------------------------------------------------------
@@ -226,12 +232,12 @@ def _record(found: Findings, task: str, chosen: pd.DataFrame, resampled: pd.Data
 
 
 def _record_curves(found: Findings, task: str, strengths: pd.DataFrame, chosen: pd.DataFrame) -> None:
-    """The trade-off over strengths, and the area of the square rest × success that some strength reaches."""
+    """The trade-off over strengths, and the area below it."""
     rows, areas, axes = [], {}, ["rest", "success"]
     unsteered = chosen[chosen["method"] == BARE].set_index(["about", "concept"])
     for method, part in strengths.groupby("method", sort=False):
-        for multiple, at in part.groupby("multiple"):
-            row = {"method": method, "multiple": multiple, "concepts": int(at["rest"].notna().sum())}
+        for step, at in part.groupby("repetition"):
+            row = {"method": method, "step": step, "multiple": at["multiple"].median(), "concepts": len(at)}
             for outcome in OUTCOMES:
                 value, (low, high) = bootstrap_mean(at[outcome])
                 row |= {outcome: value, f"{outcome}_low": low, f"{outcome}_high": high}
@@ -244,7 +250,7 @@ def _record_curves(found: Findings, task: str, strengths: pd.DataFrame, chosen: 
     for method, values in areas.items():
         found.estimate(
             f"{task}/area/{method}", bootstrap_mean(values), interval_kind=OVER_CONCEPTS, n=int(values.notna().sum()),
-            unit="share of the square rest × success, mean over concepts", split=SPLIT,
+            unit="area below success against rest, mean over concepts", split=SPLIT,
             controls={} if method == RANDOM else {RANDOM: f"{task}/area/{RANDOM}"},
         )  # fmt: skip
     for method in (SAE, SAE_KEPT):
@@ -271,18 +277,16 @@ def _record_texts(found: Findings, task: str, texts: pd.DataFrame) -> None:
             bootstrap_difference(wide[SAE], wide[DIFF_MEAN], paired=True), n=len(wide),
             interval_kind=OVER_CONCEPTS + ", both methods' together", unit="difference of shares", split=SPLIT,
         )  # fmt: skip
-    count = texts.loc[texts["method"] == SAE, "n"].sum()
-    found.add(f"{task}/texts", int(count), unit="texts (suppression: pairs of texts) of each method", split="test")
+    count = int(texts.loc[texts["method"] == SAE, "n"].sum())
+    found.add(f"{task}/texts", count, unit="texts (suppression: pairs of texts) of each method", split="test")
 
 
 def _record_settings(found: Findings, chosen: pd.DataFrame, pooled: find.PooledLatents, choosing: find.Gallery) -> None:
     """What was chosen, and by which pictures to know a latent."""
     ids = choosing.factors.index.to_numpy()
     steered = chosen[chosen["method"].isin((SAE, SAE_KEPT, DIFF_MEAN))].copy()
-    steered["top pictures"] = [
-        " ".join(str(ids[i]) for i in np.argsort(-pooled.mean[:, k], kind="stable")[:4]) if k >= 0 else ""
-        for k in steered["latent"]
-    ]
+    top = {k: np.argsort(-pooled.mean[:, k], kind="stable")[:4] for k in set(steered["latent"]) - {-1}}
+    steered["top pictures"] = [" ".join(str(ids[i]) for i in top.get(k, ())) for k in steered["latent"]]
     columns = ["task", "method", "about", "concept", "latent", "top pictures", "strength", "multiple", "choosing_rate"]
     found.table("chosen", steered[columns].round(3))
 

@@ -72,15 +72,17 @@ def times_best_control(
 
 
 def trade_off_area(points: np.ndarray, unsteered: np.ndarray) -> float:
-    """Area of the union of the rectangles from (0, 0) to each point (rest, success), the unsteered one among them."""
+    """Area below the line through points (rest, success), the unsteered one among them; the best of both is 1.
+
+    The line runs from the largest rest to the smallest, never falls, is straight between points, where a strength
+    between theirs would lie, and level from the last of them to a rest of 0. NaN where a point is not defined.
+    """
     points = np.vstack([points, unsteered])
     if np.isnan(points).any():
         return float("nan")
-    total = reached = 0.0
-    for rest, success in points[np.argsort(-points[:, 0], kind="stable")]:
-        total += rest * max(success - reached, 0.0)
-        reached = max(reached, success)
-    return float(total)
+    rest, success = points[np.lexsort((points[:, 1], -points[:, 0]))].T
+    success = np.maximum.accumulate(success)
+    return float(rest[-1] * success[-1] + np.trapezoid(success[::-1], rest[::-1]))
 
 
 def wilson(rate: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:

@@ -22,8 +22,7 @@ def trade_off(found: Findings) -> Figure:
     for axis, (task, words) in zip(axes, TASKS.items(), strict=True):
         table = found.frame(f"{task} curve")
         for method, colour in METHODS.items():
-            line = table[table["method"] == method].copy()
-            line = line.iloc[np.argsort(line["multiple"].abs().to_numpy(), kind="stable")]
+            line = table[table["method"] == method].sort_values("step")
             x, y = 100 * line["rest"], 100 * line["success"]
             errors = {
                 f"{side}err": 100 * np.clip([line[what] - line[f"{what}_low"], line[f"{what}_high"] - line[what]], 0, 1)
