@@ -39,7 +39,7 @@ def way_out(error: BaseException, spec: str) -> str:
     def among(*types: type) -> bool:
         return any(isinstance(link, types) for link in chain)
 
-    if among(errors.GatedRepoError) or "gated repo" in words:
+    if among(errors.GatedRepoError) or "trying to access a gated repo" in words:
         return (
             f"{repository} is gated, so accept its terms at {constants.ENDPOINT}/{repository} and sign in with "
             "`hf auth login` or the variable HF_TOKEN"

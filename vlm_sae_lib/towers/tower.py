@@ -60,8 +60,9 @@ class Tower:
         self.device = place(self.model.to(dtype).eval().requires_grad_(False), device)
         self._layouts, self._projection_dim = self._probe(widths)
         maps = any(layout.kind in ("n c h w", "n h w c") for layout in self._layouts)
-        names = {name.rpartition(".")[2] for name, _ in module.named_parameters()}
-        self.has_cls = bool(names & CLASS_TOKENS) and not maps
+        names = [name.split(".") for name, _ in module.named_parameters()]
+        # AIMv2's attention head has a class token of its own, which no block ever sees.
+        self.has_cls = any(name[-1] in CLASS_TOKENS and "head" not in name for name in names) and not maps
 
     @property
     def hook_points(self) -> tuple[str, ...]:
