@@ -48,12 +48,12 @@ def test_published_words_and_similarities_by_the_slow_path(found):
     vlm, sae, judge, alpha = bench.vlm(), bench.shown("steering"), WordAndPicture(), found.value("alpha")
     assert sae.hash.startswith(found.value("SAE"))
     train = bench.pictures("train")
-    for row in found.frame("random latents").iloc[[0, 7, 20]].itertuples():
-        with steered(vlm, sae, {row.latent: alpha}):
+    for row in found.frame("random latents").iloc[[0, 7, 20]].to_dict("records"):
+        with steered(vlm, sae, {row["latent"]: alpha}):
             word = vlm.answer(blank(), ONE_WORD, max_new_tokens=1)
-        mean = judge.pictures([train.picture(int(i)) for i in row._2.split()]).mean(0)
+        mean = judge.pictures([train.picture(int(i)) for i in row["top pictures"].split()]).mean(0)
         near = float(judge.words([word])[0] @ mean / np.linalg.norm(mean))
-        assert word == row.word and near == pytest.approx(row.similarity, abs=2e-4)
+        assert word == row["word"] and near == pytest.approx(row["similarity"], abs=2e-4)
 
 
 def test_published_gains_are_the_differences_of_published_means(found):

@@ -75,16 +75,14 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
         for split in ("choosing", "test"):
             at = SteeringBench(vlm, sae, images[split, condition], keep_error=True, batch_size=size.batch)
             truth = parts[split].factors
-            edits = tries if split == "choosing" else list(settings.values())
-            captions = at.captions([UNSTEERED, *(t.what for t in edits)], DESCRIBE, max_new_tokens=16)
-            judged = [slots_right(texts, truth) for texts in captions]
-            right[split, BARE] = judged[0]
+            tried = tries if split == "choosing" else list(dict.fromkeys(settings.values()))
+            captions = at.captions([UNSTEERED, *(t.what for t in tried)], DESCRIBE, max_new_tokens=16)
+            by_try = dict(zip((None, *tried), captions, strict=True))
             if split == "choosing":
-                settings = choose(tries, judged[1:])
-                judged = [judged[0], *(judged[1 + tries.index(t)] for t in settings.values())]
-            right |= {(split, name): own for name, own in zip(settings, judged[1:], strict=True)}
+                settings = choose(tries, [slots_right(by_try[t], truth) for t in tries])
+            said = {BARE: by_try[None]} | {name: by_try[t] for name, t in settings.items()}
+            right |= {(split, name): slots_right(texts, truth) for name, texts in said.items()}
         _record(found, condition, right, settings)
-        said = dict(zip((BARE, *settings), captions, strict=True))
         examples += [
             {"condition": condition, "picture": int(parts["test"].ids[i]), "by": name, "caption": said[name][i]}
             for i in range(min(EXAMPLES, size.test)) for name in (BARE, RECONSTRUCTION, BEST)

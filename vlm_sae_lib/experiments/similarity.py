@@ -37,7 +37,7 @@ SPLIT = "top pictures from train, strength chosen on choosing, scored on test"
 class Size:
     """How much is looked at; smaller in tests."""
 
-    train: int = 3000
+    train: int = 2000
     """Pictures among which a latent's top 16 are looked for."""
     alphas: tuple[float, ...] = (8, 16, 32, 48, 64, 96)
     latents: int = 40
