@@ -126,7 +126,7 @@ def test_published_numbers(value, table, where):
 def test_every_published_table_is_tidy_and_described():
     files = sorted(paths.published().glob("*.csv"))
     readme = (paths.published() / "README.md").read_text()
-    assert len(files) == 8
+    assert len(files) == 10
     for file in files:
         table = published_table(file.stem)
         facts = [column for column in table if column not in ("value", "source")]
@@ -158,7 +158,7 @@ def test_published_tables_agree_with_each_other():
 
 
 def test_a_vague_question_to_a_table_says_what_is_missing():
-    with pytest.raises(UserError, match="no published table 'nothing'; there are hierarchy, monosemanticity"):
+    with pytest.raises(UserError, match="no published table 'nothing'; there are hierarchy, monoloss, monosemanticity"):
         published("nothing")
     with pytest.raises(UserError, match="no column 'depth'; it has level"):
         published("hierarchy", depth=3)

@@ -189,8 +189,8 @@ def _record(found: Findings, condition: str, right: dict, settings: dict[str, Tr
         for name in (BEST, RANDOM):
             ratio = bootstrap_ratio(values["test", name], bare, paired=True)
             change = Estimate(ratio.value - 1, Interval(*(end - 1 for end in ratio.interval)))
-            paper = {"paper_value": published("captioning", claim="relative_gain_percent") / 100,
-                     "source": published_source("captioning", claim="relative_gain_percent")}  # fmt: skip
+            paper = {"paper_value": published("summaries", claim="captioning_gain_percent") / 100,
+                     "source": published_source("summaries", claim="captioning_gain_percent")}  # fmt: skip
             found.estimate(
                 f"{condition}/relative change, {score}/{name}", change, unit="relative change", **common,
                 controls={} if name == RANDOM else {RANDOM: f"{condition}/relative change, {score}/{RANDOM}"},
