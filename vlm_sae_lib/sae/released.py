@@ -1,5 +1,6 @@
 """The authors' released SAEs: what a repository of checkpoints holds, told by names and tensor shapes, none fetched."""
 
+import pickle
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ class ReleasedSae:
     tokens: str | None = None
     tower: str | None = None
     """the family: clip, siglip, …"""
+    doubt: str | None = None
+    """where its name contradicts its tensors: how, as words"""
 
     @property
     def expansion(self) -> float:
@@ -50,6 +53,8 @@ class ReleasedSae:
 
     def misfit(self, tower: Tower, hook_point: str, tokens: str) -> str | None:
         """Why this SAE does not belong to a hook point of a tower under a token rule, as words; None where it does."""
+        if self.doubt:
+            return self.doubt
         width, family = tower.dim(hook_point), _family(f"{tower.spec} {tower.name}")
         if self.tower and family and self.tower != family:
             return f"it is of a {self.tower} tower and {tower.name} is a {family} one"
@@ -72,8 +77,7 @@ class ReleasedSae:
 def released_saes(repo_id: str = AUTHORS, revision: str | None = None) -> list[ReleasedSae]:
     """The checkpoints of a release, by reading the first kilobytes of each; offline, those in the cache.
 
-    Raises ``UserError`` where the hub cannot be asked, where there is no checkpoint, and for one whose tensors
-    contradict its name.
+    Raises ``UserError`` where the hub cannot be asked and where there is no checkpoint.
     """
     commit, names = listing(repo_id, revision)
     found = [_released(repo_id, commit, name) for name in names if name.endswith(".pt")]
@@ -87,23 +91,27 @@ def _released(repo_id: str, commit: str, file: str) -> ReleasedSae | None:
     """None for a torch file that holds no SAE of the paper's two kinds."""
     with _opened(repo_id, commit, file) as stream:
         shapes = tensor_shapes(stream)
+    name = file.lower()
     if "encoder.weight" in shapes:
         kind, (width, dim) = "batch_top_k", shapes["encoder.weight"]
     elif "W_enc" in shapes and "group_sizes" in shapes:
         kind, (dim, width) = "matryoshka_batch_top_k", shapes["W_enc"]
     else:
         return None
-    name = file.lower()
-    said = {"kind": _said_kind(name), "expansion": _number(EXPANSION, name)}
-    told = {"kind": kind, "expansion": width / dim}
-    for what, value in said.items():
-        if value is not None and value != told[what]:
-            raise UserError(
-                f"{file} of {repo_id} is named as of {what} {value} and its tensors are of {what} {told[what]}: pin "
-                "another revision, or load it by from_hub and look."
-            )
+    said, told = (_said_kind(name), _number(EXPANSION, name)), (kind, width / dim)
+    doubts = [f"its name says {x} and its tensors {y}" for x, y in zip(said, told, strict=True) if x not in (None, y)]
     return ReleasedSae(
-        repo_id, commit, file, kind, dim, width, _number(K, name), _hook_point(name), _tokens(name), _family(name)
+        repo_id=repo_id,
+        revision=commit,
+        file=file,
+        kind=kind,
+        dim=dim,
+        n_latents=width,
+        k=_number(K, name),
+        hook_point=_hook_point(name),
+        tokens=_tokens(name),
+        tower=_family(name),
+        doubt=" and ".join(doubts) or None,
     )
 
 
@@ -112,7 +120,7 @@ def tensor_shapes(stream: BinaryIO) -> dict[str, tuple[int, ...]]:
     try:
         with FakeTensorMode():
             state = torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception:  # whatever is no state dict of tensors has no shapes
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):  # no state dict: no shapes
         return {}
     state = state.get("ae", state) if isinstance(state, dict) else {}
     return {name: tuple(value.shape) for name, value in state.items() if isinstance(value, torch.Tensor)}
