@@ -2,6 +2,7 @@
 # make test         every test: the library, the committed notebooks, the site in a browser
 # make test-long    the tests that take minutes
 # make test-parity  against SAELens and dictionary_learning, in an environment of their own (.venv-parity)
+# make test-versions  the towers and VLMs under transformers 4.57 too, in an environment of its own (.venv-transformers4)
 # make lint         ruff
 # make pocket       trains the pocket models anew
 # make clean        removes the site and the tools' caches; what runs have made (runs/) stays, as it may be dear
@@ -18,7 +19,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-long test-parity lint pocket clean
+.PHONY: help setup book test test-long test-parity test-versions lint pocket clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -57,6 +58,22 @@ $(PARITY)/.installed: requirements-parity.txt constraints.txt
 	@echo "installing what requirements-parity.txt lists (some minutes the first time)"
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-parity.txt -c constraints.txt
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# Hook points on the oldest line of transformers that is supported; torch and the rest are those of $(VENV).
+OLDER := .venv-transformers4
+VERSIONED := tests/test_towers.py tests/test_real_towers.py tests/test_steering_vlm.py tests/test_vlm_families.py
+
+test-versions: $(STAMP) $(OLDER)/.installed
+	$(UNIT) $(VERSIONED)
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(OLDER)/bin/python -m pytest -n 2 --dist loadfile $(VERSIONED)
+
+$(OLDER)/.installed: $(STAMP)
+	@$(PY) -m venv $(OLDER)
+	@# behind its own packages it finds those of $(VENV), by a line of a .pth file
+	@$(PY) -c 'import site; print(site.getsitepackages()[0])' \
+		> "$$($(OLDER)/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth"
+	@$(OLDER)/bin/python -m pip install --quiet --disable-pip-version-check "transformers==4.57.*"
 	@touch $@
 
 lint: $(STAMP)

@@ -67,10 +67,10 @@ def _config(model_name: str, tag: str | None, spec: str) -> dict[str, Any]:
     folder = Path(model_name.removeprefix("local-dir:"))
     if model_name.startswith("local-dir:") and not list(folder.glob("open_clip*.safetensors")):
         raise UserError(f"{folder} holds no open_clip*.safetensors, so there are no weights to load from it.")
+    if model_name.startswith("hf-hub:"):
+        with loading(spec, "open_clip"):
+            return open_clip.get_model_config(model_name)
     try:
-        if model_name.startswith("hf-hub:"):
-            with loading(spec, "open_clip"):
-                return open_clip.get_model_config(model_name)
         config = open_clip.get_model_config(model_name)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{model_name} has no readable open_clip_config.json ({type(error).__name__}).") from error
