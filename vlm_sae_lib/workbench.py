@@ -96,19 +96,23 @@ class Workbench:
         """SAEs on the training split at a hook point; those not made yet are trained in one pass over the data."""
         store = self.activations("train", hook_point, tokens)
         folders = [self._sae_folder(store, config) for config in configs]
-        with alone(self.folder / "saes"):  # two notebooks at once may want the same SAE: one makes it
-            self._train_missing(store, configs, folders)
+        if not all(folder.is_dir() for folder in folders):
+            checkpoints = self.folder / "checkpoints" / content_hash([folder.name for folder in folders])[:16]
+            with alone(checkpoints):  # two notebooks at once may want the same SAEs: one makes them
+                self._train_missing(store, configs, folders, checkpoints)
         return [SparseAutoencoder.load(folder) for folder in folders]
 
-    def _train_missing(self, store: ActivationStore, configs: Sequence[SaeConfig], folders: list[Path]) -> None:
+    def _train_missing(
+        self, store: ActivationStore, configs: Sequence[SaeConfig], folders: list[Path], checkpoints: Path
+    ) -> None:
         missing = [i for i, folder in enumerate(folders) if not folder.is_dir()]
-        if not missing:
-            return
-        checkpoints = self.folder / "checkpoints" / content_hash([folders[i].name for i in missing])[:16]
-        trained = train_saes(store, [configs[i] for i in missing], checkpoint_dir=checkpoints)
-        for i, sae in zip(missing, trained, strict=True):
-            sae.save(folders[i])
-        shutil.rmtree(checkpoints)
+        if missing:
+            of_these = checkpoints / content_hash([folders[i].name for i in missing])[:16]
+            trained = train_saes(store, [configs[i] for i in missing], checkpoint_dir=of_these)
+            for i, sae in zip(missing, trained, strict=True):
+                if not folders[i].is_dir():  # who asked for other SAEs beside this one may have made it meanwhile
+                    sae.save(folders[i])
+        shutil.rmtree(checkpoints, ignore_errors=True)
 
     def sae(self, config: SaeConfig, hook_point: str, tokens: str = "cls") -> SparseAutoencoder:
         """One SAE; see ``saes``."""
