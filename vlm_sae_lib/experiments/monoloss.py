@@ -31,7 +31,7 @@ COEFFICIENTS = (0.01, 0.03, 0.1, 0.3, 1.0)
 """λ that are tried on the choosing pictures; the paper's own differ by kind and by how a loss is averaged."""
 R2_LOST = 0.01
 """The chosen λ is the one of the highest score among those that cost no more R² than this, on the choosing pictures."""
-SPARSITIES = (0.6, 0.8, 1.0, 1.3)
+SPARSITIES = (0.6, 0.8, 1.0, 1.3, 1.7)
 """Shares of the profile's K that draw the frontier of plain SAEs."""
 OWN = "own inputs"
 """MonoLoss scores by the SAE's own input vectors, not by an encoder that the SAE has never seen."""
