@@ -11,6 +11,8 @@ KINDS = {"batch_top_k": "BatchTopK", "matryoshka_batch_top_k": "Matryoshka"}
 OWN = "own inputs"
 LAST = (f"{OWN} with zeros", "species purity", "class purity")
 """Rows of the gains below the scores."""
+FAR = 0.05
+"""R² lost, from which on a λ is only named."""
 
 
 def frontier(found: Findings) -> Figure:
@@ -78,20 +80,24 @@ def gain(found: Findings) -> Figure:
 
 
 def coefficients(found: Findings) -> Figure:
-    """The λ that were tried, on the choosing pictures: the trained score against R²."""
+    """The λ that were tried, on the choosing pictures: the trained score against R²; those far off are only named."""
     frame = found.frame("tried")
     places = list(frame["place"].unique())
-    figure, axes = plt.subplots(1, len(places), figsize=(6.4, 3.6), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(places), figsize=(6.4, 4.4), squeeze=False)
     for axis, place in zip(axes[0], places, strict=True):
+        outside = []
         for kind, label in KINDS.items():
             part = frame[(frame["place"] == place) & (frame["kind"] == kind)].sort_values("coefficient")
-            axis.plot(part["r2"], part["own"], "o-", color=COLOURS[kind], markersize=4, label=label)
-            for row in part.itertuples():
-                axis.annotate(f"{row.coefficient:g}", (row.r2, row.own), (0, 5), textcoords="offset points", fontsize=8)
+            near = part["r2"] > part["r2"].iloc[0] - FAR
+            outside += [f"{value:g} ({label})" for value in part["coefficient"][~near]]
+            axis.plot(part["r2"][near], part["own"][near], "o-", color=COLOURS[kind], markersize=4, label=label)
+            for row in part[near].itertuples():
+                axis.annotate(f"{row.coefficient:g}", (row.r2, row.own), (3, 4), textcoords="offset points", fontsize=9)
         axis.locator_params(nbins=4)
-        axis.set(title=place, xlabel="R²")
+        axis.margins(0.15)
+        axis.set(title=place, xlabel="R²" + ("\nfurther left: " + ",\n".join(outside) if outside else ""))
     axes[0, 0].set_ylabel(f"MS by the {OWN}")
-    axes[0, 0].legend(fontsize=10)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=10)
     return figure
 
 
