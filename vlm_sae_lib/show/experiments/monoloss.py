@@ -88,7 +88,7 @@ def coefficients(found: Findings) -> Figure:
         outside = []
         for kind, label in KINDS.items():
             part = frame[(frame["place"] == place) & (frame["kind"] == kind)].sort_values("coefficient")
-            near = part["r2"] > part["r2"].iloc[0] - FAR
+            near = part["r2"] > part["r2"].max() - FAR
             outside += [f"{value:g} ({label})" for value in part["coefficient"][~near]]
             axis.plot(part["r2"][near], part["own"][near], "o-", color=COLOURS[kind], markersize=4, label=label)
             for row in part[near].itertuples():
