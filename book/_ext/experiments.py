@@ -39,6 +39,12 @@ class FromResults(SphinxDirective):
     required_arguments = 1
     has_content = True
 
+    def run(self) -> list[nodes.Node]:
+        try:
+            return self.show()
+        except KeyError as missing:  # results of an older version of the experiment
+            raise self.error(f"The published results lack {missing}: run the experiments again.") from missing
+
     def findings(self, name: str) -> Findings:
         path = running.published(name)
         self.env.note_dependency(str(path))
@@ -54,7 +60,7 @@ class FromResults(SphinxDirective):
 class ExperimentFigure(FromResults):
     option_spec = {"alt": directives.unchanged_required}
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         name, _, what = self.arguments[0].partition("/")
         figures = import_module(f"vlm_sae_lib.show.experiments.{name}").FIGURES
         if what not in figures or not self.options.get("alt"):
@@ -74,7 +80,7 @@ class ExperimentTable(FromResults):
 
     option_spec = {"digits": directives.positive_int, "open": directives.flag}
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         found = self.findings(self.arguments[0])
         patterns = [line.strip() for line in self.content if line.strip()] or ["*"]
         names = [name for name in found.results if any(fnmatch(name, pattern) for pattern in patterns)]
@@ -109,7 +115,7 @@ class ExperimentFrame(FromResults):
 
     option_spec = {"digits": directives.positive_int, "where": directives.unchanged, "columns": directives.unchanged}
 
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         name, _, what = self.arguments[0].partition("/")
         frame = self.findings(name).frame(what)
         for condition in filter(None, self.options.get("where", "").split(";")):
@@ -139,7 +145,7 @@ def cell(value: object, digits: int) -> str:
 
 
 class ExperimentVerdicts(FromResults):
-    def run(self) -> list[nodes.Node]:
+    def show(self) -> list[nodes.Node]:
         name = self.arguments[0]
         found = self.findings(name)
         lines = []
@@ -154,15 +160,18 @@ class ExperimentVerdicts(FromResults):
         return self.markdown(lines)
 
 
-class Claims(SphinxDirective):
+class Claims(FromResults):
     """Every claim with its verdict, what the paper shows, and what the experiments here say."""
 
-    def run(self) -> list[nodes.Node]:
+    required_arguments = 0
+    has_content = False
+
+    def show(self) -> list[nodes.Node]:
         evidence = Evidence()
         for name in registry.NAMES:
             self.env.note_dependency(str(running.published(name)))
         lines = [line for judgement in judged(evidence) for line in claim_lines(judgement)]
-        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=False)
+        return self.markdown(lines)
 
 
 def claim_lines(judgement: Judgement) -> list[str]:
