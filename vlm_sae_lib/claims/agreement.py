@@ -4,6 +4,7 @@ from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
 from vlm_sae_lib.experiments.findings import Findings
 
 OBSERVERS = ("all factors", "one factor", "surprise")
+ACTIVE, ENOUGH_PAIRS = "neurons of at least 10 pictures, ", 10
 CONTROLS = {
     "shuffled MS": "scores dealt to the neurons at random",
     "shuffled MS within pools": "scores dealt at random within each pool",
@@ -18,7 +19,8 @@ def conclude(found: Findings) -> list[Conclusion]:
     cases = [f"{encoder}/{observer}" for encoder in encoders for observer in OBSERVERS]
     return [
         _all(found, cases, "MS", 0.5, "Of two neurons the one with the larger MS has more in common, by the truth."),
-        _grows(found, encoders[0]),
+        _grows(found, encoders[0], "", "The larger the difference in MS, the surer the agreement."),
+        _grows(found, encoders[0], ACTIVE, "So it is among neurons that are active on at least ten test pictures."),
         *(
             _all(found, cases, f"MS minus {control}", 0.0, f"MS agrees with the truth more than {words}.")
             for control, words in CONTROLS.items()
@@ -43,17 +45,26 @@ def _all(found: Findings, cases: list[str], what: str, bar: float, claim: str) -
     )
 
 
-def _grows(found: Findings, encoder: str) -> Conclusion:
-    bins = sorted(name for name in found.results if name.startswith(f"{encoder}/{OBSERVERS[0]}/difference "))
-    first, last = bins[0], bins[-1]
-    grows = found.results[last]["ci_low"] > found.results[first]["ci_high"]
+def _grows(found: Findings, encoder: str, subset: str, claim: str) -> Conclusion:
+    """From each bin of enough pairs to the next; the last may be the undoing of all."""
+    start = f"{encoder}/{OBSERVERS[0]}/{subset}difference "
+    bins = sorted(name for name in found.results if name.startswith(start))
+    bins = [name for name in bins if found.results[name]["n"] >= ENOUGH_PAIRS]
+    if len(bins) < 2:
+        return Conclusion(claim, Verdict.UNTESTED, "too few pairs.", tuple(bins))
+    first, last, best = bins[0], bins[-1], max(bins, key=found.value)
+    ends = [found.results[name]["ci_low"] > found.results[first]["ci_high"] for name in (best, last)]
     return Conclusion(
-        "The larger the difference in MS, the surer the agreement.",
-        Verdict.of(grows),
-        f"{said(found, first)} in the lowest bin, {said(found, last)} in the highest "
-        f"(people: {found.results[first]['paper_value']} in the lowest).",
-        (first, last),
+        claim,
+        Verdict.of(*ends),
+        f"{said(found, first)} for the smallest differences, {said(found, best)} at its best ({_bin(best)}), "
+        f"{said(found, last)} for the largest ({_bin(last)}).",
+        tuple(bins),
     )
+
+
+def _bin(name: str) -> str:
+    return name.rpartition("difference ")[2]
 
 
 def _people(found: Findings, encoder: str) -> Conclusion:

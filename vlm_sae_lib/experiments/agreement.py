@@ -188,13 +188,27 @@ def _record_bins(found: Findings, study: tuple[Neurons, np.ndarray], encoders: S
                 table["paper"] = [_paper_bin(low, **where) for low in table["bin_low"]]
                 tables.append(table)
     found.table("bins", pd.concat(tables))
-    main = tables[0]
-    for row in main.itertuples():
+    observer = next(iter(OBSERVERS))
+    for subset, choose in {"": _all, f"neurons of at least {AT_LEAST} pictures, ": _active}.items():
+        _record_bins_of(found, neurons, pairs[choose(neurons, pairs)], encoders[0], observer, subset)
+
+
+def _record_bins_of(
+    found: Findings, neurons: Neurons, pairs: Int[np.ndarray, "n 2"], encoder: str, observer: str, subset: str
+) -> None:
+    """The bins of some pairs as results, by one encoder and observer; the paper's beside those of all pairs."""
+    x, y = pairs.T
+    ms, truth = neurons.ms[encoder], neurons.facts[observer].to_numpy()
+    decided = truth[x] != truth[y]
+    aligned = prefers_first(ms[x], ms[y]) == prefers_first(truth[x], truth[y])
+    for row in by_bin(aligned[decided], bin_of(ms[x], ms[y])[decided]).itertuples():
+        where = {"binned_by": PAPER_ENCODERS[0], "scoring_encoder": PAPER_ENCODERS[0]}
+        paper = None if subset else _paper_bin(row.bin_low, **where)
         found.add(
-            f"{encoders[0]}/{main['observer'].iloc[0]}/difference {row.bin_low:.1f} to {row.bin_high:.1f}",
+            f"{encoder}/{observer}/{subset}difference {row.bin_low:.1f} to {row.bin_high:.1f}",
             row.alignment, interval=wilson(row.aligned, row.pairs), interval_kind="Wilson over pairs", n=row.pairs,
-            unit="share of pairs", seeds=[SEEDS[0]], split="train top pictures, test MS", paper_value=row.paper,
-            source="v3 Fig. 4 and Table A1" if row.paper is not None else None,
+            unit="share of pairs", seeds=[SEEDS[0]], split="train top pictures, test MS", paper_value=paper,
+            source="v3 Fig. 4 and Table A1" if paper is not None else None,
         )  # fmt: skip
 
 
