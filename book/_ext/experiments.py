@@ -131,7 +131,7 @@ class ExperimentFrame(FromResults):
         rows += [[cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         if len(frame) > LONG:
-            lines = [f"::::{{dropdown}} {len(frame)} rows", *lines, "::::"]
+            lines = [f"::::{{dropdown}} {len(frame)} rows: {name}, {what}", *lines, "::::"]
         return self.markdown(lines)
 
 
@@ -170,8 +170,11 @@ class Claims(FromResults):
         evidence = Evidence()
         for name in registry.NAMES:
             self.env.note_dependency(str(running.published(name)))
-        lines = [line for judgement in judged(evidence) for line in claim_lines(judgement)]
-        return self.markdown(lines)
+        judgements = judged(evidence)
+        counts = [(verdict, sum(one.verdict is verdict for one in judgements)) for verdict in Verdict]
+        sums = ", ".join(f"{count} {verdict.value}" for verdict, count in counts)
+        lines = [f"Of {len(judgements)} claims: **{sums}**.", ""]
+        return self.markdown([*lines, *(line for one in judgements for line in claim_lines(one))])
 
 
 def claim_lines(judgement: Judgement) -> list[str]:
