@@ -68,6 +68,7 @@ CLAIMS = (
         "§4.2, Figure 5a",
         "Read from the sorted curves of Figure 5a.",
         (("layers", "At ε = 1 about 90 %"),),
+        "The bar is low: what random directions reach that fire as often stands in the same line.",
     ),
     Claim(
         "The wider the dictionary, the better its best neurons.",
@@ -132,6 +133,8 @@ CLAIMS = (
         "App. G",
         "Of 75 million pairs of neurons 16,000 share any of their top pictures, 20 share most of them.",
         (("uniqueness", "Fewer than one pair of neurons in a thousand"),),
+        "Only latents that fire on sixteen training pictures can be compared; the page says how many are left out, and "
+        "what sets of pictures dealt by chance would share.",
     ),
     Claim(
         "The levels of a Matryoshka autoencoder follow expert-made hierarchies, such as iNaturalist's tree of life.",
@@ -184,6 +187,8 @@ CLAIMS = (
         SUMMARIES,
         "None. The number stands in no version of the paper and not in its code; no such experiment is reported.",
         (("captioning", "Intervening on SAE latents improves captioning accuracy by"),),
+        "Whatever holds here is our own experiment, mostly on pictures made worse on purpose; it lends the number no "
+        "support.",
     ),
     Claim(
         "The gain in monosemanticity is the autoencoder's doing.",
