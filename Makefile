@@ -1,4 +1,5 @@
 # make book         the notebooks, executed in order, and the site at _build/html
+# make light        the notebooks on small public models, as an edition beside the pocket one (network, up to two hours)
 # make test         every test: the library, the committed notebooks, the site in a browser
 # make test-long    the tests that take minutes
 # make test-parity  against SAELens and dictionary_learning, in an environment of their own (.venv-parity)
@@ -19,7 +20,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-long test-parity test-versions lint pocket clean
+.PHONY: help setup book light test test-long test-parity test-versions lint pocket clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -39,6 +40,10 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 book: $(STAMP)
 	@$(PY) -m vlm_sae_lib run
 	@$(PY) -m vlm_sae_lib book
+
+light: $(STAMP)
+	@$(PY) -m vlm_sae_lib run --profile light
+	@$(PY) -m vlm_sae_lib book --edition light
 
 test: $(STAMP) lint
 	$(UNIT) tests

@@ -6,14 +6,14 @@ from pathlib import Path
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
-def put(cache: Path, repository: str, write: Callable[[Path], object]) -> None:
+def put(cache: Path, repository: str, write: Callable[[Path], object], revision: str = REVISION) -> None:
     """``models--owner--name/snapshots/<revision>`` as ``write(folder)`` fills it, with main pointing there."""
     root = cache / ("models--" + repository.replace("/", "--"))
-    folder = root / "snapshots" / REVISION
+    folder = root / "snapshots" / revision
     folder.parent.mkdir(parents=True)
     write(folder)
     (root / "refs").mkdir()
-    (root / "refs" / "main").write_text(REVISION)
+    (root / "refs" / "main").write_text(revision)
 
 
 def offline(patch, cache: Path) -> None:

@@ -2,21 +2,32 @@
 
 import importlib.util
 import re
+from dataclasses import fields
 
 import pytest
 import yaml
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.files import write_json
+from vlm_sae_lib.profiles import PROFILES, Profile
+
+
+def extension(name: str):
+    """A module of ``book/_ext``."""
+    spec = importlib.util.spec_from_file_location(name, paths.PACKAGE.parent / "book" / "_ext" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def role():
-    path = paths.PACKAGE.parent / "book" / "_ext" / "results_role.py"
-    spec = importlib.util.spec_from_file_location("results_role", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return extension("results_role")
+
+
+@pytest.fixture(scope="module")
+def inventory():
+    return extension("inventory")
 
 
 @pytest.fixture
@@ -39,6 +50,47 @@ def test_a_number_in_prose_is_the_published_one(role, results):
 def test_a_number_that_no_run_made_is_refused(role, results, reference):
     with pytest.raises(KeyError):
         role.text_of(reference)
+
+
+def test_a_notebooks_page_in_another_edition_reads_that_profiles_run(role, results, monkeypatch):
+    monkeypatch.delenv("VLM_SAE_RUNS", raising=False)
+    write_json(paths.results("light") / "03_toy.json", {"results": {"mean": {"value": 0.51}}})
+    assert role.text_of("03_toy/mean", "notebooks/03_toy", "light") == "0.51"
+    assert role.text_of("03_toy/mean", "notebooks/03_toy", "pocket") == "0.72"
+    assert role.text_of("03_toy/mean", "book/experiments/layers", "light") == "0.72"
+    with pytest.raises(KeyError):  # never another profile's number instead
+        role.text_of("03_toy/loss", "notebooks/03_toy", "light")
+
+
+def test_every_setting_of_every_profile_is_in_the_table(inventory):
+    rows = [row for field in fields(Profile) for row in inventory.settings(Profile, field)]
+    names = [row.name for row in rows]
+    for field in fields(Profile):
+        assert field.name in names or any(name.startswith(f"{field.name}.") for name in names), field.name
+    assert all(len(row.values) == len(PROFILES) for row in rows)
+    tower = next(row for row in rows if row.name == "tower")
+    assert tower.values == tuple(profile.tower for profile in PROFILES.values()) and "tower" in tower.meaning
+    lines = inventory.table(rows)
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+    assert all(name in lines[0] for name in PROFILES)
+
+
+def test_values_in_the_table_are_told_as_they_are(inventory):
+    assert [inventory.shown(value) for value in (None, (), True, 4096, 2e-3, (1, 0.5))] == [
+        "–", "–", "yes", "4,096", "0.002", "1, 0.5",
+    ]  # fmt: skip
+    assert inventory.shown((("a", "hf:x/y"), ("b", "<z>"))) == "a: hf:x/y<br>b: &lt;z&gt;"
+
+
+def test_what_can_be_loaded_is_read_from_the_library(inventory):
+    from vlm_sae_lib.steering.families import FAMILIES
+
+    said = {name: "\n".join(lines()) for name, lines in inventory.KNOWN.items()}
+    assert all(f"`{family}`" in said["vlms"] for family in FAMILIES)
+    assert "`hf:" in said["towers"] and "`open_clip:" in said["towers"]
+    assert "`imagenet:" in said["pictures"]
+    for library in ("SAELens", "dictionary_learning", "sparsify", "saev", "overcomplete", "ViT-Prisma"):
+        assert library in said["saes"]
 
 
 def test_every_page_of_the_contents_exists_and_every_page_is_in_the_contents():

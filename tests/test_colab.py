@@ -114,7 +114,8 @@ def test_colab_is_asked_only_for_lower_bounds_and_never_for_torch():
     assert lines and all(">=" in line and "==" not in line for line in lines)
     assert not [line for line in lines if line.startswith("torch")]
     ours = (paths.root() / "requirements.txt").read_text().splitlines()
-    assert set(lines) <= set(ours), "the two lists of requirements have drifted apart"
+    only_there = {line for line in lines if line.startswith("bitsandbytes")}  # 4 bits need a GPU, which Colab lends
+    assert set(lines) - only_there <= set(ours), "the two lists of requirements have drifted apart"
 
 
 def test_the_head_is_a_valid_notebook(tmp_path):

@@ -1,8 +1,6 @@
 """The hub, offline: SAEs in the cache as huggingface_hub lays it out, and each thing that can be missing there."""
 
-import hashlib
 import json
-import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,54 +8,17 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import constants, errors
+from sae_cache import COMMIT, DIM, REPO, WIDTH, add, empty_cache, sae_of
 from test_sae_artefact import make_sae
-from test_sae_formats import linear_state, matrix_state
+from test_sae_formats import linear_state
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import SparseAutoencoder, hub, released
-
-REPO, COMMIT = "somebody/some-saes", hashlib.sha1(b"release").hexdigest()
-DIM, WIDTH = 8, 32
+from vlm_sae_lib.sae import hub
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
-    """The hub's cache, and the snapshot of a repository in it; nothing may use the network."""
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    root = tmp_path / "hub" / f"models--{REPO.replace('/', '--')}"
-    snapshot = root / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    (root / "refs").mkdir()
-    (root / "refs" / "main").write_text(COMMIT)
-    return snapshot
-
-
-def add(snapshot: Path, name: str, source: Path) -> Path:
-    """A file as the cache holds it: a link to a blob."""
-    blobs = snapshot.parents[1] / "blobs"
-    blobs.mkdir(exist_ok=True)
-    blob = blobs / hashlib.sha256(source.read_bytes()).hexdigest()
-    blob.write_bytes(source.read_bytes())
-    link = snapshot / name
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(blob)
-    return link
-
-
-def checkpoint(snapshot: Path, name: str, sae: SparseAutoencoder) -> None:
-    k = {"k": torch.tensor(sae.k, dtype=torch.int32), "threshold": sae.threshold}
-    if sae.kind == "batch_top_k":
-        state = linear_state(sae, **k)
-    else:
-        state = matrix_state(sae, group_sizes=torch.tensor(sae.group_sizes), **k)
-    file = snapshot.parents[3] / "written.pt"
-    torch.save(state, file)
-    add(snapshot, name, file)
-
-
-def sae_of(kind: str, expansion: int = 4) -> SparseAutoencoder:
-    return make_sae(kind, dim=DIM, width=expansion * DIM)
+    return empty_cache(tmp_path, monkeypatch)
 
 
 # from_hub
@@ -186,129 +147,3 @@ def test_what_the_hub_refuses_to_take(monkeypatch, error, message):
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", raising(error))
     with pytest.raises(UserError, match=message):
         hub.push_to_hub(sae_of("relu"), REPO)
-
-
-# the authors' release
-
-
-def tower(name: str = "clip-vit-large-patch14-336", block: int = DIM, projection: int = 6):
-    def dim(hook_point):
-        return projection if hook_point == "projection" else block
-
-    return SimpleNamespace(name=name, spec=f"transformers:openai/{name}", dim=dim)
-
-
-STEERING = "matroyshka_batch_top_k_20_x4/clip-vit-large-patch14-336_layer_5_random_k_2/checkpoints/ae_100000.pt"
-SCORING = "batch_top_k_20_x2/clip-vit-large-patch14-336_layer-1/ae_100000.pt"
-
-
-@pytest.fixture
-def release(cache, tmp_path):
-    checkpoint(cache, STEERING, sae_of("matryoshka_batch_top_k"))
-    checkpoint(cache, SCORING, make_sae("batch_top_k", dim=6, width=12))
-    other = tmp_path / "other.pt"
-    torch.save({"weight": torch.zeros(3)}, other)
-    add(cache, "probe.pt", other)
-    return cache
-
-
-def test_a_release_is_told_by_names_and_shapes(release):
-    by_file = {sae.file: sae for sae in released.released_saes(REPO)}
-    assert set(by_file) == {STEERING, SCORING}
-    steering, scoring = by_file[STEERING], by_file[SCORING]
-    assert (steering.kind, steering.expansion, steering.dim, steering.k) == ("matryoshka_batch_top_k", 4, DIM, 20)
-    assert (steering.hook_point, steering.tokens, steering.tower) == ("block_5", "random:2", "clip")
-    assert (scoring.kind, scoring.expansion, scoring.dim) == ("batch_top_k", 2, 6)
-    assert (scoring.hook_point, scoring.tokens, scoring.revision) == ("projection", None, COMMIT)
-
-
-def test_a_released_sae_is_loaded_for_its_own_place_only(release):
-    steering, scoring = sorted(released.released_saes(REPO), key=lambda sae: -sae.dim)
-    assert steering.load(tower(), "block_5", "all").hash == sae_of("matryoshka_batch_top_k").hash
-    assert scoring.load(tower(), "projection").n_latents == 12
-    for sae, place, message in (
-        (steering, (tower(block=16), "block_5", "all"), "8-wide activations and those of .* are 16-wide"),
-        (steering, (tower(), "block_6", "all"), "says block_5, and block_6"),
-        (steering, (tower(), "block_5", "cls"), 'random:2 tokens, and "cls"'),
-        (steering, (tower("siglip-so400m-patch14-384"), "block_5", "all"), "clip tower and .* siglip"),
-        (scoring, (tower(projection=8), "projection", "cls"), "6-wide"),
-    ):
-        with pytest.raises(UserError, match=message):
-            sae.load(*place)
-
-
-def test_a_place_that_no_name_tells_is_not_guessed(cache):
-    checkpoint(cache, "batch_top_k_20_x4/ae_100000.pt", sae_of("batch_top_k"))
-    (sae,) = released.released_saes(REPO)
-    assert "nothing of the block" in sae.misfit(tower(), "block_5", "cls")
-
-
-@pytest.mark.parametrize("name", ["batch_top_k_20_x8/layer_5", "matroyshka_batch_top_k_20_x4/layer_5"])
-def test_a_name_that_contradicts_its_tensors_is_listed_and_not_loaded(cache, name):
-    checkpoint(cache, f"{name}_random_k_2/ae_100000.pt", sae_of("batch_top_k", expansion=4))
-    (sae,) = released.released_saes(REPO)
-    with pytest.raises(UserError, match="its name says .* and its tensors"):
-        sae.load(tower(), "block_5", "all")
-
-
-def test_a_release_without_checkpoints_is_an_error(cache):
-    with pytest.raises(UserError, match="no SAE checkpoint"):
-        released.released_saes(REPO)
-
-
-@pytest.mark.parametrize(
-    ("name", "hook_point"),
-    [
-        ("layer_22", "block_22"), ("layer-17", "block_17"), ("block.11.x4", "block_11"), ("layer_-1", "projection"),
-        ("layer-1", "projection"), ("clip_last/ae", "projection"), ("layerlast", "projection"), ("x4/ae_100000", None),
-    ],
-)  # fmt: skip
-def test_the_block_in_a_name(name, hook_point):
-    assert released._hook_point(name) == hook_point
-
-
-def test_shapes_are_read_without_the_values(tmp_path):
-    sae = make_sae("batch_top_k", dim=64, width=4096)
-    torch.save(linear_state(sae), tmp_path / "ae.pt")
-    read = []
-
-    class Counting:
-        def __init__(self, file):
-            self.file = file
-
-        def read(self, *size):
-            data = self.file.read(*size)
-            read.append(len(data))
-            return data
-
-        def readinto(self, buffer):
-            count = self.file.readinto(buffer)
-            read.append(count)
-            return count
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
-    with open(tmp_path / "ae.pt", "rb") as file:
-        shapes = released.tensor_shapes(Counting(file))
-    assert shapes["encoder.weight"] == (4096, 64) and shapes["b_dec"] == (64,)
-    assert zipfile.is_zipfile(tmp_path / "ae.pt")
-    assert sum(read) < (tmp_path / "ae.pt").stat().st_size / 10
-
-
-def test_the_values_of_a_remote_file_are_not_fetched(cache, tmp_path, monkeypatch):
-    checkpoint(cache, STEERING, sae_of("matryoshka_batch_top_k"))
-    opened = []
-
-    class Remote:
-        def open(self, path, mode, block_size):
-            opened.append(path)
-            return open(cache / STEERING, mode)
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
-    monkeypatch.setattr(huggingface_hub, "HfFileSystem", Remote)
-    info = SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=STEERING)])
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, repo_id, revision: info)
-    (sae,) = released.released_saes(REPO)
-    assert opened == [f"{REPO}@{COMMIT}/{STEERING}"] and sae.dim == DIM

@@ -216,3 +216,29 @@ def test_initial_weights_are_unit_and_tied():
     assert torch.equal(weights.encoder, weights.decoder) and weights.encoder is not weights.decoder
     assert not weights.encoder_bias.any()
     assert not torch.equal(weights.decoder, initial_weights(batch(), WIDTH, seed=4).decoder)
+
+
+SIZES = [(1, 1), (7, 3), (8, 8), (9, 1), (64, 7), (65, 8), (200, 24), (200, 25), (200, 300)]
+
+
+@pytest.mark.parametrize("width, k", SIZES)
+@pytest.mark.parametrize("values", ["normal", "ties", "few positive", "none positive", "one huge group"])
+def test_the_largest_of_each_sample_are_those_of_a_plain_sort(width, k, values):
+    rng = np.random.default_rng(width * 1000 + k)
+    pre = rng.normal(size=(17, width)).astype(np.float32)
+    if values == "ties":
+        pre = np.round(pre).astype(np.float32)
+    elif values == "few positive":
+        pre[rng.random(pre.shape) < 0.95] = -1
+        pre[3] = -1
+    elif values == "none positive":
+        pre = -np.abs(pre)
+    elif values == "one huge group":
+        pre[:, : max(1, width // 8)] += 100
+    active = kernels.per_sample_top_k_active(torch.from_numpy(pre), k)
+    expected = []
+    for sample, row in enumerate(pre):
+        largest = sorted(range(width), key=lambda latent: (-row[latent], latent))[:k]
+        expected += [sample * width + latent for latent in sorted(largest) if row[latent] > 0]
+    assert active.flat.tolist() == expected
+    assert active.values.tolist() == pre.ravel()[expected].tolist()

@@ -6,10 +6,12 @@ from hub_cache import offline, put
 from tiny_families import DEPTH, FAMILIES, SIDE, WIDTH, make, save
 from tiny_vlm import PROMPTS, TinySae, tiny_pictures
 
+from vlm_sae_lib.activations import collect_activations
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.steering import load_vlm, steered
 from vlm_sae_lib.steering.sweep import Intervention, SteeringBench
 from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.towers import load_tower, tower_of
 
 NAMES = {
     "llava": "llava-hf/llava-1.5-7b-hf",
@@ -101,6 +103,71 @@ def test_the_bench_says_what_steering_says(family):
     with steered(vlm, sae, {3: 9.0}):
         expected = torch.stack([torch.stack([vlm.logits(image, p) for p in PROMPTS]) for image in WIDE[:2]])
     torch.testing.assert_close(fast, expected, rtol=0, atol=1e-4)
+
+
+# ---- the tower inside ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_tower_inside_gives_the_vlms_states(cache, vlms, monkeypatch, family):
+    offline(monkeypatch, cache)
+    tower = load_tower(f"vlm:hf:{NAMES[family]}", device="cpu")
+    square = load_vlm(f"hf:{NAMES[family]}", device="cpu", square=True)
+    pictures = [*WIDE, *tiny_pictures(2), tiny_pictures(1)[0].resize((SIDE, 3 * SIDE)).convert("L")]
+    states, point = square.states(pictures), square.hook_point
+    whole = states[:, : tower.tokens(point)]  # the first tile is the picture as a whole
+    torch.testing.assert_close(tower.activations(pictures, point, "all"), whole, rtol=0, atol=1e-5)
+    blocks = 4 if family == "llava" else DEPTH
+    assert tower.hook_points == tuple(f"block_{i}" for i in range(blocks))
+    assert (tower.dim(point), tower.tokens(point)) == (WIDTH, 16 + tower.has_cls)
+    assert tower.has_cls == (family in ("llava", "llava_next"))
+    assert tower.name == tower.spec == f"vlm:hf:{NAMES[family]}"
+    assert tower.weights_hash == tower_of(vlms[family]).weights_hash
+    assert sum(weight.numel() for weight in tower.model.parameters()) == sum(
+        weight.numel() for weight in vlms[family].family.tower.parameters()
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_loaded_vlm_lends_its_tower_and_goes_on_as_before(family, tmp_path):
+    save(family, tmp_path)
+    vlm = load_vlm(f"hf:{tmp_path}", device="cpu")
+    states = vlm.states(WIDE)
+    tower = tower_of(vlm)
+    assert {id(weight) for weight in tower.module.parameters()} <= {id(weight) for weight in vlm.model.parameters()}
+    assert tower.name == f"vlm:hf:{tmp_path.name}" and str(tmp_path) not in str(tower.preprocessing)
+    before = tower.activations(WIDE, vlm.hook_point, "mean")
+    assert torch.equal(vlm.states(WIDE), states)  # cut into tiles as before
+    with vlm.edited(torch.zeros_like):
+        assert not tower.activations(WIDE, vlm.hook_point, "mean").any()
+    assert torch.equal(tower.activations(WIDE, vlm.hook_point, "mean"), before)
+    told = tower.weights_hash
+    with torch.no_grad():
+        next(vlm.family.language_model.parameters()).add_(1)
+        assert tower_of(vlm).weights_hash == told
+        next(vlm.family.tower.parameters()).add_(1)
+        assert tower_of(vlm).weights_hash != told
+    with pytest.raises(UserError, match="no hook point 'projection'"):
+        tower.dim("projection")
+
+
+def test_the_tower_inside_in_another_precision_and_into_a_store(cache, monkeypatch, tmp_path):
+    offline(monkeypatch, cache)
+    spec = f"vlm:hf:{NAMES['llava_onevision']}"
+    full, half = load_tower(spec, device="cpu"), load_tower(spec, device="cpu", dtype="bfloat16")
+    assert half.dtype == torch.bfloat16 and half.weights_hash != full.weights_hash
+    exact, near = (tower.activations(WIDE, "block_1", "mean") for tower in (full, half))
+    assert 0 < (exact - near).norm() < 0.02 * exact.norm()
+    store = collect_activations(full, WIDE, "block_2", tmp_path / "store", tokens="random:2")
+    assert (len(store), store.dim, store.metadata["tower"]) == (6, WIDTH, spec)
+
+
+@pytest.mark.parametrize(("spec", "message"), [("vlm:", "Unknown tower 'vlm:'"), ("vlm:llava", "'pocket' or 'hf:"),
+                                               ("vlm:hf:/no/such/folder", "no folder /no/such/folder")])  # fmt: skip
+def test_a_tower_in_no_vlm_is_one_sentence(spec, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load_tower(spec, device="cpu")
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_family_and_lost_weights_are_one_sentence(cache, tmp_path):

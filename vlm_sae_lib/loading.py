@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -13,6 +14,21 @@ def split_revision(name: str) -> tuple[str, str | None]:
     """``owner/name@revision`` in its two parts; the revision is None where none is given."""
     repository, at, revision = name.partition("@")
     return (repository, revision or None) if at else (name, None)
+
+
+def locate(where: str) -> tuple[str, str | None]:
+    """A VLM's folder, or its repository with the revision.
+
+    Raises: UserError for a folder that is not there or holds no configuration.
+    """
+    folder = Path(where).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder} has no config.json: give a VLM's folder, or a repository as hf:<owner>/<name>")
+        return str(folder), None
+    if folder.is_absolute() or where.startswith((".", "~")) or where.count("/") > 1:
+        raise UserError(f"there is no folder {where}: give the folder of a LLaVA, or a repository as hf:<owner>/<name>")
+    return split_revision(where)
 
 
 @contextmanager

@@ -38,6 +38,16 @@ def runs(profile: str) -> Path:
     return Path(os.environ.get("VLM_SAE_RUNS", root() / "runs")).resolve() / profile
 
 
+def pictures() -> Path:
+    """Pictures that a source has fetched by itself, for all profiles."""
+    return runs("pictures")
+
+
+def datasets() -> Path:
+    """Where ``imagenet/`` and ``inat2021/`` lie, if they do (``VLM_SAE_DATASETS`` names another folder)."""
+    return Path(os.environ.get("VLM_SAE_DATASETS", data())).resolve()
+
+
 def results(profile: str) -> Path:
     return runs(profile) / "results"
 

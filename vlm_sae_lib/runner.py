@@ -24,7 +24,9 @@ CELL_SECONDS = 1800  # a published run's cell that takes longer hangs
 QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # a kernel warns about its transport each time; errors come as outputs
 VERSIONS = ("torch", "numpy", "scipy", "pandas", "matplotlib", "transformers", "open_clip_torch")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-KERNEL_ENVIRONMENT = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1"}
+KERNEL_ENVIRONMENT = {
+    "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1",
+}  # fmt: skip
 
 
 class NotebookFailed(RuntimeError):

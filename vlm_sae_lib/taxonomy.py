@@ -33,6 +33,18 @@ def as_path(path: str | Sequence[str]) -> TaxonPath:
     return taxon_path(path) if isinstance(path, str) else tuple(path)
 
 
+def rank_names(path: str | Sequence[str]) -> dict[str, str]:
+    """Rank to name, lower case, of a path or of a folder's name.
+
+    The species is ``<genus> <epithet>``: an epithet alone, such as *vulgaris*, stands for hundreds of species.
+
+    Raises:
+        UserError: no iNaturalist folder name; see ``taxon_path``.
+    """
+    names = dict(zip(RANKS, (name.lower() for name in as_path(path)), strict=True))
+    return names | {"species": f"{names['genus']} {names['species']}"}
+
+
 def lca_depth(path_a: str | Sequence[str], path_b: str | Sequence[str]) -> int:
     """Depth of the lowest common ancestor: how many names two paths share from the root (paper v3 App. E.3).
 

@@ -6,23 +6,31 @@ one has made is opened, what none has made is made.
 
 import shutil
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.activations import ActivationStore, collect_activations
 from vlm_sae_lib.activations.together import collect_together
+from vlm_sae_lib.devices import choose_device
 from vlm_sae_lib.files import alone, content_hash
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.profiles import Profile
 from vlm_sae_lib.provenance import code_hash
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, train_saes
+from vlm_sae_lib.sae.released import ReleasedSae, released_for
 from vlm_sae_lib.steering import Vlm, load_vlm
+from vlm_sae_lib.steering.asking import Asking, asking_of, in_words, own_answers
+from vlm_sae_lib.steering.choice import Candidate, choose
+from vlm_sae_lib.steering.concepts import Gallery
 from vlm_sae_lib.taxonomy import taxon_path
-from vlm_sae_lib.towers import Tower, load_tower
+from vlm_sae_lib.towers import Tower, load_tower, tower_of
 
-SPLITS = ("train", "choosing", "test")
+SPLITS = ("train", "choosing", "test", "taxonomy_train", "taxonomy_test")
 
 
 class Workbench:
@@ -37,30 +45,105 @@ class Workbench:
         self.folder = paths.runs(profile.name)
 
     def pictures(self, split: str):
-        """The pictures of ``train``, ``choosing`` or ``test``."""
+        """The pictures of ``train``, ``choosing`` or ``test``, or those of notebook 4, ``taxonomy_train`` or ``_test``.
+
+        Notebook 4 has its own only where the others have no tree.
+        """
         if split not in SPLITS:
             raise ValueError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
+        if split.startswith("taxonomy_"):
+            own = getattr(self.profile, split)
+            return _pictures(own) if own else self.pictures(split.removeprefix("taxonomy_"))
         return _pictures(getattr(self.profile, f"{split}_pictures"))
+
+    def some(self, split: str, number: int):
+        """So many pictures of a split: its first ones where they lie in no order, else drawn by the profile's seed."""
+        source = self.pictures(split)
+        if self.drawn:
+            return source.subset(range(min(number, len(source))))
+        drawn = np.random.default_rng(self.profile.seed).permutation(source.ids)[:number]
+        return source.subset(drawn)
+
+    def introduction(self) -> str:
+        """What this run is made of, for a reader; and what of the text does not apply to it."""
+        profile = self.profile
+        encoders = " and ".join(f"`{spec}`" for _, spec in profile.scoring_towers)
+        told = (
+            f"Profile *{profile.name}*: `{profile.train_pictures}` to train on, `{profile.test_pictures}` to score on; "
+            f"the explained tower is `{profile.tower}`, the scoring encoders are {encoders}."
+        )
+        if self.drawn:
+            return told
+        return (
+            f"{told} The text around the cells was written for the pocket world, whose pictures are drawn. Of these "
+            "photographs only what their folders are called is known, and a cell that needs more says so or is empty."
+        )
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the pictures are those of the pocket world, of which everything is known."""
+        return hasattr(self.pictures("test"), "captions")
+
+    def truth(self, split: str = "test") -> pd.DataFrame | None:
+        """What is known of a split's pictures: a row each, by image id; None where nothing is."""
+        factors = self.pictures(split).factors
+        return None if factors is None else in_words(factors)
+
+    @property
+    def asking(self) -> Asking:
+        """What can be asked about the pictures; see ``steering.asking``."""
+        return asking_of(self.truth("test"))
+
+    def gallery(self, split: str, number: int) -> Gallery:
+        """Some pictures of a split in memory, with what is known of each, for a VLM to look at."""
+        source, truth = self.some(split, number), self.truth(split)
+        held = dict(source)
+        factors = truth.loc[list(held)]
+        if self.asking.own:
+            factors = own_answers(self.vlm(), self.asking, list(held.values()), factors)
+        return Gallery(list(held.values()), factors)
 
     def tower(self) -> Tower:
         """The explained vision tower."""
-        return _tower(self.profile.tower)
+        return _tower(self.profile.tower, self.profile.half_on_gpu)
 
     def scoring_tower(self, name: str | None = None) -> Tower:
         """A scoring encoder by its name in the profile; the main one by default."""
-        return _tower(dict(self.profile.scoring_towers)[name or self.scoring_names[0]])
+        return _tower(dict(self.profile.scoring_towers)[name or self.scoring_names[0]], self.profile.half_on_gpu)
 
     @property
     def scoring_names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.profile.scoring_towers)
 
     def vlm(self) -> Vlm:
-        """The vision-language model to steer."""
-        return _vlm(self.profile.vlm)
+        """The vision-language model to steer: the profile's, or its smaller one where the GPU's memory is short."""
+        chosen, _ = self._chosen_vlm()
+        return _vlm(chosen.spec, chosen.bits)
 
-    def activations(self, split: str, hook_point: str, tokens: str = "cls") -> ActivationStore:
-        """The explained tower's activations of a split (paper §3.1)."""
-        return self._collect(self.tower(), split, hook_point, tokens)
+    def vlm_sentence(self) -> str:
+        """Which model was chosen, and why; where there was no choice, its name."""
+        chosen, sentence = self._chosen_vlm()
+        return sentence if self.profile.smaller_vlm else f"The model is `{chosen.spec}`."
+
+    def _chosen_vlm(self) -> tuple[Candidate, str]:
+        profile = self.profile
+        first = Candidate(profile.vlm, profile.vlm_bits, profile.vlm_gpu_gib, "it is the profile's first choice")
+        smaller = Candidate(profile.smaller_vlm or "", None, 0.0, f"the first choice, {first.title}, needs more")
+        others = [smaller] if profile.smaller_vlm else []
+        return _choice((first, *others))
+
+    @cached_property
+    def steering_tower(self) -> tuple[Tower, str]:
+        """The tower that the VLM looks through, and the block that its projector reads."""
+        if self.profile.steering_hook_point is not None:
+            return self.tower(), self.profile.steering_hook_point
+        return tower_of(self.vlm()), self.vlm().hook_point
+
+    def activations(
+        self, split: str, hook_point: str, tokens: str = "cls", *, tower: Tower | None = None
+    ) -> ActivationStore:
+        """The explained tower's activations of a split (paper §3.1), or another tower's."""
+        return self._collect(tower or self.tower(), split, hook_point, tokens)
 
     def activations_at(self, split: str, points: Sequence[tuple[str, str]]) -> list[ActivationStore]:
         """``activations`` at several (hook point, token rule); each picture is painted and computed once for all."""
@@ -92,9 +175,17 @@ class Workbench:
         }  # fmt: skip
         return SaeConfig(kind=kind, expansion=expansion, **(defaults | settings))
 
-    def saes(self, configs: Sequence[SaeConfig], hook_point: str, tokens: str = "cls") -> list[SparseAutoencoder]:
+    def saes(
+        self,
+        configs: Sequence[SaeConfig],
+        hook_point: str,
+        tokens: str = "cls",
+        *,
+        split: str = "train",
+        tower: Tower | None = None,
+    ) -> list[SparseAutoencoder]:
         """SAEs on the training split at a hook point; those not made yet are trained in one pass over the data."""
-        store = self.activations("train", hook_point, tokens)
+        store = self.activations(split, hook_point, tokens, tower=tower)
         folders = [self._sae_folder(store, config) for config in configs]
         if not all(folder.is_dir() for folder in folders):
             checkpoints = self.folder / "checkpoints" / content_hash([folder.name for folder in folders])[:16]
@@ -114,9 +205,9 @@ class Workbench:
                     sae.save(folders[i])
         shutil.rmtree(checkpoints, ignore_errors=True)
 
-    def sae(self, config: SaeConfig, hook_point: str, tokens: str = "cls") -> SparseAutoencoder:
+    def sae(self, config: SaeConfig, hook_point: str, tokens: str = "cls", **options: Any) -> SparseAutoencoder:
         """One SAE; see ``saes``."""
-        return self.saes([config], hook_point, tokens)[0]
+        return self.saes([config], hook_point, tokens, **options)[0]
 
     def _sae_folder(self, store: ActivationStore, config: SaeConfig) -> Path:
         # which files an SAE can be read from changes nothing about the one that is trained
@@ -124,28 +215,54 @@ class Workbench:
         request = [store.id, config.as_dict(), code]
         return self.folder / "saes" / content_hash(request)[:16]
 
-    def shown_config(self, name: str) -> tuple[SaeConfig, str, str]:
-        """(config, hook point, tokens) of an SAE whose single latents the book shows; ``name`` is in ``SHOWN``."""
-        profile = self.profile
-        kind, family = SHOWN[name]
-        if family == "steering":
-            config = self.config(kind or profile.steering_kind, profile.steering_expansion, k=profile.steering_k)
-            return config, profile.steering_hook_point, profile.steering_tokens
-        if family == "taxonomy":
-            fractions = taxonomy_fractions(self.pictures("train").folders)
-            config = self.config(kind, profile.taxonomy_expansion, k=profile.taxonomy_k, group_fractions=fractions)
-            return config, "projection", "cls"
-        return self.config(kind, 4), profile.main_hook_point, "cls"
-
     def shown(self, name: str) -> SparseAutoencoder:
-        """An SAE whose single latents the book shows.
+        """An SAE whose single latents the book shows; ``name`` is in ``SHOWN``.
 
         Latents have no names of their own: another machine's training gives other numbers to them. So the pocket
-        profile reads them from the repository, and the text stays true on any machine; other profiles train them.
+        profile reads them from the repository, and the text stays true on any machine; other profiles train them, or
+        (for steering) take one that was released.
         """
-        if self.profile.shipped:
+        profile = self.profile
+        kind, family = SHOWN[name]
+        if profile.shipped:
             return SparseAutoencoder.load(paths.pocket() / "sae" / name)
-        return self.sae(*self.shown_config(name))
+        if family == "steering":
+            return self._released_sae() or self._steering_sae()
+        if family == "taxonomy":
+            fractions = taxonomy_fractions(self.pictures("taxonomy_train").folders)
+            config = self.config(kind, profile.taxonomy_expansion, k=profile.taxonomy_k, group_fractions=fractions)
+            return self.sae(config, "projection", split="taxonomy_train")
+        return self.sae(self.config(kind, 4), profile.main_hook_point)
+
+    def steering_sentence(self) -> str:
+        """Where the SAE for steering comes from."""
+        if self.profile.shipped:
+            return "It travels with the repository."
+        return self._release[1]
+
+    def _steering_sae(self) -> SparseAutoencoder:
+        profile = self.profile
+        tower, hook_point = self.steering_tower
+        config = self.config(profile.steering_kind, profile.steering_expansion, k=profile.steering_k)
+        return self.sae(config, hook_point, profile.steering_tokens, tower=tower)
+
+    @cached_property
+    def _release(self) -> tuple[ReleasedSae | None, str]:
+        """What others have trained on this very block and these tokens, or None, and a sentence on it."""
+        profile = self.profile
+        if profile.released_saes is None:
+            return None, "It is trained here."
+        found, sentence = released_for(
+            *self.steering_tower, profile.steering_tokens, repo_id=profile.released_saes, kind=profile.steering_kind,
+            expansion=profile.steering_expansion,
+        )  # fmt: skip
+        if found is None:
+            sentence += f" So it is trained here, {profile.steering_expansion:g} times as wide as the block."
+        return found, sentence
+
+    def _released_sae(self) -> SparseAutoencoder | None:
+        found, (tower, hook_point) = self._release[0], self.steering_tower
+        return found and found.load(tower, hook_point, self.profile.steering_tokens, device=tower.device)
 
 
 SHOWN = {
@@ -166,14 +283,23 @@ def taxonomy_fractions(folders: Sequence[str]) -> tuple[float, ...]:
 
 @lru_cache(maxsize=8)
 def _pictures(source: str):
+    kind, _, path = source.partition(":")
+    if kind in ("imagenet", "inat2021"):
+        source = f"{kind}:{paths.datasets() / path}"
     return load_pictures(source)
 
 
 @lru_cache(maxsize=4)
-def _tower(spec: str) -> Tower:
-    return load_tower(spec)
+def _tower(spec: str, half_on_gpu: bool = False) -> Tower:
+    half = half_on_gpu and choose_device().type == "cuda"
+    return load_tower(spec, dtype="float16" if half else "float32")
 
 
 @lru_cache(maxsize=1)
-def _vlm(spec: str) -> Vlm:
-    return load_vlm(spec, square=True)
+def _vlm(spec: str, bits: int | None) -> Vlm:
+    return load_vlm(spec, bits=bits, square=True)
+
+
+@lru_cache(maxsize=8)
+def _choice(candidates: tuple[Candidate, ...]) -> tuple[Candidate, str]:
+    return choose(candidates)  # once: a model that was loaded leaves less free memory than it was chosen by

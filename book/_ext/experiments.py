@@ -17,7 +17,6 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from vlm_sae_lib import paths
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.paper import Judgement, judged
 from vlm_sae_lib.claims.verdict import Verdict, number, said
@@ -30,7 +29,8 @@ LONG = 16
 CARDS = {
     Verdict.HOLDS: "tip", Verdict.IN_PART: "note", Verdict.FAILS: "warning", Verdict.UNTESTED: "seealso",
 }  # fmt: skip
-FIGURES = paths.site().parent / "experiment_figures"
+FIGURES = "_build/experiment_figures"
+"""Under the source of whichever edition is built."""
 
 
 class FromResults(SphinxDirective):
@@ -65,9 +65,9 @@ class ExperimentFigure(FromResults):
         figures = import_module(f"vlm_sae_lib.show.experiments.{name}").FIGURES
         if what not in figures or not self.options.get("alt"):
             raise self.error(f"{self.arguments[0]}: figures are {', '.join(figures)}, and each needs an :alt:.")
-        path = FIGURES / f"{name}-{what}.png"
-        draw(figures[what], self.findings(name), path)
-        image = nodes.image(uri=f"/{path.relative_to(self.env.srcdir)}", alt=self.options["alt"])
+        path = f"{FIGURES}/{name}-{what}.png"
+        draw(figures[what], self.findings(name), Path(self.env.srcdir) / path)
+        image = nodes.image(uri=f"/{path}", alt=self.options["alt"])
         figure = nodes.figure("", image, ids=[nodes.make_id(f"fig-{name}-{what}")], align="center")
         if self.content:
             parsed = self.markdown(list(self.content))

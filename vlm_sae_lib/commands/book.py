@@ -1,34 +1,77 @@
-"""``book``: the site, from the published notebooks."""
+"""``book``: the site, from the published notebooks or from those of another profile."""
 
 import argparse
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-from vlm_sae_lib import paths
+from vlm_sae_lib import edition_switch, paths
+from vlm_sae_lib.edition_switch import PUBLISHED
 
-HELP = "build the book's site from the published notebooks"
+HELP = "build the book's site from the published notebooks, or another edition of it beside them"
 EXAMPLE = "python -m vlm_sae_lib book"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--edition",
+        default=PUBLISHED,
+        metavar="PROFILE",
+        help=f"{PUBLISHED} (default), or a profile whose notebooks have been run: its pages go to _build/html/PROFILE",
+    )
+    parser.add_argument(
+        "--switch-only",
+        action="store_true",
+        help="build nothing: join the editions that lie in _build/html by a switch",
+    )
     parser.add_argument("--verbose", action="store_true", help="show what Sphinx says of each page")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    started = time.perf_counter()
-    # Always from nothing: a page that is no longer in the book must go, and Sphinx repeats the warnings that make a
-    # build fail only for pages that it reads again.
-    for folder in (paths.site(), paths.site().parent / ".doctrees"):
-        shutil.rmtree(folder, ignore_errors=True)
-    build = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(paths.root())]
-    build += ["--path-output", str(paths.site().parent.parent), "--all", "-W", "-n", "--keep-going"]
-    build += [] if arguments.verbose else ["-q"]
-    print(f"building {paths.site()}", flush=True)
-    failed = subprocess.run(build, cwd=paths.root()).returncode
-    if failed:
+    if not arguments.switch_only and (failed := build(arguments.edition, verbose=arguments.verbose)):
         print(f"The book was not built: {failed=}, see the warnings above.", file=sys.stderr)
         return 1
-    print(f"the book, in {time.perf_counter() - started:.1f} s: {paths.site() / 'index.html'}")
+    there = edition_switch.write_switch(paths.site())
+    if len(there) > 1 or arguments.switch_only:
+        print(f"editions in {paths.site()}: {', '.join(there) or 'none'}")
     return 0
+
+
+def build(edition: str, *, verbose: bool) -> int:
+    """Build one edition from nothing; the return code of Sphinx."""
+    from vlm_sae_lib.editions import site_folder, write_source
+
+    started = time.perf_counter()
+    site = site_folder(edition)
+    if edition == PUBLISHED:
+        source, output = paths.root(), site.parent.parent
+        clear(site)
+    else:
+        source = output = write_source(edition)
+    print(f"building {site}", flush=True)
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
+    command += ["--path-output", str(output), "--all", "-W", "-n", "--keep-going", *([] if verbose else ["-q"])]
+    if failed := subprocess.run(command, cwd=source).returncode:
+        return failed
+    if edition != PUBLISHED:
+        shutil.rmtree(site, ignore_errors=True)
+        site.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(output / "_build" / "html", site)
+    print(f"the book, in {time.perf_counter() - started:.1f} s: {site / 'index.html'}")
+    return 0
+
+
+def clear(site: Path) -> None:
+    """Remove the published edition; others, which may have taken hours to run, stay.
+
+    It is always built from nothing: a page that is no longer in the book must go, and Sphinx repeats the warnings that
+    make a build fail only for pages that it reads again.
+    """
+    shutil.rmtree(site.parent / ".doctrees", ignore_errors=True)
+    others = set(edition_switch.editions(site).values()) - {site}
+    for path in site.iterdir() if site.is_dir() else ():
+        if path in others:
+            continue
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -101,7 +101,7 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
 
 
 def _gallery(bench: Workbench, split: str, pictures: int) -> find.Gallery:
-    if not hasattr(source := bench.pictures(split), "factors"):
+    if not hasattr(source := bench.pictures(split), "captions"):
         raise UserError("Judging what was inserted needs pictures whose truth is known; use the profile pocket.")
     part = source.subset(range(min(pictures, len(source))))
     return find.Gallery(part.images, part.factors)

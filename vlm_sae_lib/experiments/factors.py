@@ -87,7 +87,7 @@ def run(bench: Workbench, found: Findings) -> None:
 
 def load_splits(bench: Workbench) -> Splits:
     """Raises ``UserError`` for pictures whose factors nobody knows."""
-    if not hasattr(bench.pictures("test"), "factors"):
+    if not hasattr(bench.pictures("test"), "captions"):
         raise UserError("This experiment needs pictures whose factors are known; run it with the profile pocket.")
     stores = {split: bench.activations(split, bench.profile.main_hook_point) for split in ("train", "choosing", "test")}
     factors = {

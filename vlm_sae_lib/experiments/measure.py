@@ -34,10 +34,10 @@ def known_factors(bench: Workbench, split: str) -> tuple[pd.DataFrame, tuple[str
     Raises:
         UserError: pictures whose truth nobody knows.
     """
-    factors = getattr(bench.pictures(split), "factors", None)
-    if factors is None:
+    pictures = bench.pictures(split)
+    if not hasattr(pictures, "captions"):  # photographs may have ranks, but neither colours nor habitats
         raise UserError(f"The pictures of profile {bench.profile.name!r} come without their truth; use profile pocket.")
-    return factors, ABOUT
+    return pictures.factors, ABOUT
 
 
 def describe(found: Findings, name: str, kind: Scored, **fields: Any) -> None:

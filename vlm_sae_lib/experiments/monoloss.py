@@ -63,7 +63,7 @@ class Measured:
 
 def run(bench: Workbench, found: Findings) -> None:
     """Choose λ, train with and without over three seeds, and compare at equal K and at equal R²."""
-    if not hasattr(bench.pictures("test"), "factors"):
+    if not hasattr(bench.pictures("test"), "captions"):
         raise UserError("This experiment needs pictures whose factors are known; run it with the profile pocket.")
     tried, curves = [], []
     for place in ("projection", bench.profile.main_hook_point):

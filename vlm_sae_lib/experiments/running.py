@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.allocator import keep_freed_memory
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import NAMES, experiment, module
@@ -15,6 +16,15 @@ from vlm_sae_lib.workbench import Workbench
 
 PUBLISHED_PROFILE = "pocket"
 INPUTS = ("code", "models", "settings")
+FOR_OTHERS = tuple(
+    f"vlm_sae_lib.{name}"
+    for name in (
+        "precision", "sae.formats", "sae.released", "steering.choice", "towers.vlm_towers", "pictures.archive",
+        "pictures.decoding", "pictures.facts", "pictures.folders", "pictures.hf_datasets", "pictures.reading",
+        "pictures.sample",
+    )
+)  # fmt: skip
+"""What only pictures, models and files from elsewhere need: no experiment comes there in the published profile."""
 
 
 def run_experiments(
@@ -26,6 +36,7 @@ def run_experiments(
     SAEs, whole experiments) is kept, and the next call goes on from there. In the published profile each result is
     copied to ``data/results/pocket`` as soon as it is there.
     """
+    keep_freed_memory()
     settings = load_profile(profile)
     started = time.perf_counter()
     for name in names:
@@ -84,5 +95,5 @@ def changed(found: Findings, name: str, profile: Profile) -> list[str]:
 
 
 def _inputs(name: str, profile: Profile) -> dict[str, str]:
-    code = code_hash(module(name), without=("vlm_sae_lib.sae.formats",))  # readers of files that no experiment reads
+    code = code_hash(module(name), without=FOR_OTHERS)
     return {"code": code, "models": models_hash(), "settings": settings_hash(profile)}

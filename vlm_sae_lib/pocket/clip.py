@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from vlm_sae_lib.files import whole_folder, write_json
 from vlm_sae_lib.pocket import fit, language, tree
-from vlm_sae_lib.pocket.tokenizers import clip_tokenizer
+from vlm_sae_lib.pocket.tokenizers import clip_tokenizer, name_for_every_release
 from vlm_sae_lib.pocket.training_pictures import MEAN, STD, TrainingPictures, to_tensor
 
 CONTEXT = 12
@@ -124,6 +124,7 @@ def save(model: nn.Module, folder: Path, width: int = 128) -> None:
         weights = {name: tensor.detach().half().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, temporary / "open_clip_model.safetensors")
         clip_tokenizer().save_pretrained(temporary)
+        name_for_every_release(temporary)
 
 
 def load(folder: Path, device="cpu") -> tuple[nn.Module, object, object]:

@@ -18,7 +18,7 @@ from transformers import (
 from vlm_sae_lib.files import read_json, whole_folder, write_json
 from vlm_sae_lib.pocket import fit, language
 from vlm_sae_lib.pocket.convert import to_vision_model, vision_config
-from vlm_sae_lib.pocket.tokenizers import llava_tokenizer
+from vlm_sae_lib.pocket.tokenizers import llava_tokenizer, name_for_every_release
 from vlm_sae_lib.pocket.training_pictures import MEAN, STD, TrainingPictures, to_tensor
 from vlm_sae_lib.progress import progress
 
@@ -184,6 +184,7 @@ def save(model: LlavaForConditionalGeneration, folder: Path) -> None:
         save_file(halves, temporary / "model.safetensors", metadata={"format": "pt"})
         write_json(temporary / "config.json", read_json(temporary / "config.json") | {"dtype": "float32"})
         make_processor().save_pretrained(temporary)
+        name_for_every_release(temporary)
 
 
 def load(folder: Path, device="cpu") -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:

@@ -1,8 +1,11 @@
 """Word-level tokenizers over the world's own vocabulary, as Hugging Face tokenizers."""
 
+from pathlib import Path
+
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from vlm_sae_lib.files import read_json, write_json
 from vlm_sae_lib.pocket import language
 
 PAD, UNKNOWN, START, END, IMAGE = "<pad>", "<unk>", "<s>", "</s>", "<image>"
@@ -40,3 +43,10 @@ def llava_tokenizer() -> PreTrainedTokenizerFast:
         tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN, bos_token=START, eos_token=END,
         extra_special_tokens={"image_token": IMAGE}, clean_up_tokenization_spaces=False,
     )  # fmt: skip
+
+
+def name_for_every_release(folder: Path) -> None:
+    """Have a saved tokenizer call itself by the class that transformers 4 knows as well as 5."""
+    path = folder / "tokenizer_config.json"
+    settings = read_json(path) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    write_json(path, {key: value for key, value in settings.items() if key not in ("backend", "extra_special_tokens")})

@@ -63,20 +63,45 @@ def batch_top_k_active(pre: Float[Tensor, "batch latents"], k: int, guess: float
 
 
 def per_sample_top_k_active(pre: Float[Tensor, "batch latents"], k: int) -> Active:
-    """The k largest positive pre-activations of each sample."""
-    values, width = pre.numpy(), pre.shape[1]
-    # Partition each row for its k-th largest value; only what reaches it is looked at again.
-    cut = np.partition(values, width - k, axis=1)[:, width - k, None]
-    flat = np.flatnonzero((values >= cut) & (values > 0))
-    kept = values.ravel()[flat]
+    """The k largest positive pre-activations of each sample; of equal ones at the cut the first latents stay."""
+    batch, width = pre.shape
+    flat = np.flatnonzero((pre > 0 if k >= width else pre >= _below_the_cut(pre, k)).numpy())
+    kept = pre.numpy().ravel()[flat]
     samples = flat // width
-    if len(flat) > k * len(values):  # ties at a cut: the first latents of that sample stay
-        order = np.lexsort((flat, -kept, samples))
-        rank = np.arange(len(flat)) - np.searchsorted(samples, samples)
-        keep = np.zeros(len(flat), dtype=bool)
-        keep[order] = rank < k
-        flat, kept = flat[keep], kept[keep]
-    return Active(flat, torch.from_numpy(kept), tuple(pre.shape))
+    starts = np.searchsorted(samples, np.arange(batch + 1))
+    counts = np.diff(starts)
+    if (most := int(counts.max(initial=0))) > k:
+        few = np.full((batch, most), -np.inf, dtype=np.float32)
+        few[samples, np.arange(len(flat)) - starts[samples]] = kept
+        cut = np.partition(few, most - k, axis=1)[:, most - k]
+        order = np.flatnonzero(kept >= cut[samples])
+        flat, kept, samples = flat[order], kept[order], samples[order]
+        if len(flat) > np.minimum(counts, k).sum():
+            order = np.lexsort((flat, -kept, samples))
+            rank = np.arange(len(flat)) - np.searchsorted(samples, samples)
+            keep = np.zeros(len(flat), dtype=bool)
+            keep[order] = rank < k
+            flat, kept = flat[keep], kept[keep]
+    return Active(flat, torch.from_numpy(kept), (batch, width))
+
+
+def _below_the_cut(pre: Float[Tensor, "batch latents"], k: int) -> Float[Tensor, "batch 1"]:
+    """For each sample a positive bound that its k largest positive values reach and few others do.
+
+    Of latents in groups of eight, the k-th largest group maximum: k latents, one in each of k groups, reach it.
+    """
+    batch, width = pre.shape
+    groups = width // GROUP
+    maxima = pre
+    if groups > k:
+        maxima = pre[:, : groups * GROUP].view(batch, GROUP, groups).amax(dim=1)
+    found = maxima.numpy()
+    bound = np.partition(found, found.shape[1] - k, axis=1)[:, found.shape[1] - k, None]
+    return torch.from_numpy(np.maximum(bound, np.finfo(np.float32).tiny))
+
+
+GROUP = 8
+"""Latents whose maximum stands for them all where the k largest are looked for."""
 
 
 @dataclass
@@ -125,18 +150,13 @@ def write_gradients(
         slopes[:, group] += slopes[:, group + 1]
     slopes = slopes.view(batch * groups, dim)
     latent_slopes = _products_at(bounds, latents, slopes, decoder)
-
     order, columns = _by_latent(active)
-    bag_of_pair = np.repeat(np.arange(batch * groups), np.diff(bounds))[order]
-    samples = torch.from_numpy(active.samples[order])
-    decoder_grad = _weighted_bags(slopes, torch.from_numpy(bag_of_pair), columns, active.values[order])
     if mono_coefficient > 0:
         slopes_of_mono, loss.monosemanticity = _monosemanticity(active, x, order, columns, bounds[::groups])
         latent_slopes = latent_slopes + mono_coefficient * slopes_of_mono
-    encoder_grad = _weighted_bags(centred, samples, columns, latent_slopes[order])
-    bias_grad = torch.from_numpy(
-        np.bincount(active.latents, weights=latent_slopes.numpy(), minlength=width).astype(np.float32)
-    )
+    bags = np.repeat(np.arange(batch * groups), np.diff(bounds))
+    decoder_grad = _weighted_bags(slopes, torch.from_numpy(bags[order]), columns, active.values[order])
+    encoder_grad, bias_grad = _encoder_gradients(active, latent_slopes, centred, order, columns)
     decoder_bias_grad = slopes.view(batch, groups, dim)[:, 0].sum(dim=0)
 
     if dead.any() and aux_coefficient > 0:
@@ -159,19 +179,30 @@ def _add_auxiliary(gradients, pre, centred, residual, decoder, dead, k_aux, coef
     spread = float((residual - residual.mean(dim=0)).pow(2).mean())
     if spread == 0:
         return 0.0
-    where = dead.nonzero().flatten()
-    revived = torch.relu(pre[:, where])
-    if len(where) > k_aux:
-        values = revived.numpy()
-        cut = np.partition(values, len(where) - k_aux, axis=1)[:, len(where) - k_aux, None]
-        revived = revived * torch.from_numpy(values >= cut)
-    error = revived @ decoder[where] - residual
-    slope = error * (2 * coefficient / (error.numel() * spread))
-    decoder_grad[where] += revived.T @ slope
-    revived_slope = (slope @ decoder[where].T) * (revived > 0)
-    encoder_grad[where] += revived_slope.T @ centred
-    bias_grad[where] += revived_slope.sum(dim=0)
+    among_dead = pre.masked_fill(~dead, -1.0)
+    revived = per_sample_top_k_active(among_dead, min(k_aux, int(dead.sum())))
+    rows = np.searchsorted(revived.flat, np.arange(len(pre) + 1) * pre.shape[1])
+    latents = torch.from_numpy(revived.latents)
+    error = _weighted_bags(decoder, latents, rows, revived.values) - residual
+    slopes = error * (2 * coefficient / (error.numel() * spread))
+    latent_slopes = _products_at(rows, latents, slopes, decoder)
+    order, columns = _by_latent(revived)
+    samples = torch.from_numpy(revived.samples[order])
+    decoder_grad += _weighted_bags(slopes, samples, columns, revived.values[order])
+    more_of_encoder, more_of_bias = _encoder_gradients(revived, latent_slopes, centred, order, columns)
+    encoder_grad += more_of_encoder
+    bias_grad += more_of_bias
     return float(error.pow(2).mean()) / spread
+
+
+def _encoder_gradients(
+    active: Active, latent_slopes: Float[Tensor, "pairs"], centred: Tensor, order: np.ndarray, columns: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the encoder (latents, d) and its bias, from the loss's derivative by each active pair."""
+    samples = torch.from_numpy(active.samples[order])
+    encoder_grad = _weighted_bags(centred, samples, columns, latent_slopes[order])
+    sums = np.bincount(active.latents, weights=latent_slopes.numpy(), minlength=active.shape[1])
+    return encoder_grad, torch.from_numpy(sums.astype(np.float32))
 
 
 def _monosemanticity(

@@ -1,7 +1,9 @@
 """The authors' released SAEs: what a repository of checkpoints holds, told by names and tensor shapes, none fetched."""
 
+import math
 import pickle
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,17 @@ FAMILIES = ("siglip", "dinov2", "dinov3", "aimv2", "clip")
 """Told in this order: every siglip is a clip by name."""
 BLOCK = re.compile(r"(?:layer|block)s?(?:[_.=]?|-(?!1(?!\d)))(-1|last|\d+)(?!\d)")
 """0-based, as our hook points; -1, also in ``layer-1``, and ``last`` are the projection (paper App. A)."""
+ATTACHED = re.compile(r"_(\d+)_post_mlp_residual")
+"""The authors' own way to name a block: ``…_clip-vit-large-patch14-336_22_post_mlp_residual_…``."""
+MODEL = re.compile(r"(?:siglip2?|aimv2|clip)-[a-z0-9]+(?:-[a-z0-9]+)*?-?patch\d+(?:-\d+)?")
+"""A tower's name on the hub within a name."""
+SAME = {
+    "clip-vit-large-patch14-336": ("vit-l-14-336/openai", "vit-l-14-336-quickgelu/openai", "llava-1.5-"),
+    "siglip-so400m-patch14-384": ("vit-so400m-14-siglip-384/webli",),
+}
+"""Other names of the same weights: open_clip's, and a VLM's that keeps its tower frozen (arXiv 2304.08485, §4.2)."""
+STEPS = re.compile(r"ae_(\d+)\.pt$")
+WIDEST = 64
 LAST = re.compile(r"(?:^|[/_\-])(?:last|projection|post_projection)(?=$|[/_\-.])")
 RANDOM = re.compile(r"random[_\-]?(?:k[_\-]?)?(\d+)")
 EXPANSION = re.compile(r"(?:^|[/_\-])x(\d+)(?=$|[/_\-.])")
@@ -43,6 +56,8 @@ class ReleasedSae:
     tokens: str | None = None
     tower: str | None = None
     """the family: clip, siglip, …"""
+    model: str | None = None
+    """the very model, as the hub names it: clip-vit-large-patch14-336"""
     doubt: str | None = None
     """where its name contradicts its tensors: how, as words"""
 
@@ -56,13 +71,20 @@ class ReleasedSae:
         if self.doubt:
             return self.doubt
         width, family = tower.dim(hook_point), _family(f"{tower.spec} {tower.name}")
-        if self.tower and family and self.tower != family:
-            return f"it is of a {self.tower} tower and {tower.name} is a {family} one"
+        if self.tower and not (self.model and _is_called(self.model, tower)):
+            if family and self.tower != family:
+                return f"it is of a {self.tower} tower and {tower.name} is a {family} one"
+            if self.model or not family:
+                what = self.model or f"a {self.tower} tower"
+                return f"it is of {what}, and nothing tells that {tower.name} has the same weights"
         if self.dim != width:
             return f"it reads {self.dim}-wide activations and those of {tower.name} {hook_point} are {width}-wide"
         if self.hook_point != hook_point:
             return f"its name says {self.hook_point or 'nothing of the block'}, and {hook_point} is asked for"
-        if hook_point != PROJECTION and (self.tokens is None or _single(self.tokens) != _single(tokens)):
+        if self.tower is None:
+            return f"its name says nothing of the tower, and {tower.name} is asked for"
+        alike = self.tokens == tokens or (_single(self.tokens) and _single(tokens))
+        if hook_point != PROJECTION and not alike:
             return f'it was trained on {self.tokens or "unnamed"} tokens, and "{tokens}" is asked for'
         return None
 
@@ -85,6 +107,51 @@ def released_saes(repo_id: str = AUTHORS, revision: str | None = None) -> list[R
     if not saes:
         raise UserError(f"{repo_id} at {commit} holds no SAE checkpoint: check the name and the revision.")
     return saes
+
+
+def released_for(
+    tower: Tower,
+    hook_point: str,
+    tokens: str,
+    *,
+    repo_id: str = AUTHORS,
+    revision: str | None = None,
+    kind: str | None = None,
+    expansion: float | None = None,
+) -> tuple[ReleasedSae | None, str]:
+    """The released SAE for a hook point of a tower under a token rule, and one sentence that says which it is; None
+    where there is none or the hub cannot be asked, and the sentence says why.
+
+    Only those without a ``misfit`` are chosen among. ``kind`` comes first, then an ``expansion`` as near as can be;
+    where they are left out, the widest of at most ×64 and Matryoshka; at last the longest trained. What was asked for
+    and is not there is said in the sentence, too.
+    """
+    try:
+        saes = released_saes(repo_id, revision)
+    except UserError as error:
+        return None, f"No released SAE is used: {str(error).rstrip('.')}."
+    reasons = {sae: sae.misfit(tower, hook_point, tokens) for sae in saes}
+    fitting = [sae for sae, reason in reasons.items() if reason is None]
+    place = f'{hook_point} of {tower.name} on "{tokens}" tokens'
+    source = f"{repo_id} at {saes[0].revision[:8]}"
+    if not fitting:
+        most = Counter(reasons.values()).most_common(3)
+        told = "; ".join(f"{n}: {reason}" for reason, n in most)
+        return None, f"No released SAE is used: {source} holds {len(saes)} and none for {place} ({told})."
+
+    def rank(sae: ReleasedSae) -> tuple:
+        width = -sae.expansion if expansion is None else abs(math.log(sae.expansion / expansion))
+        too_wide = expansion is None and sae.expansion > WIDEST
+        matryoshka = sae.kind == "matryoshka_batch_top_k"
+        exactly = sae.tokens == tokens
+        return kind not in (None, sae.kind), too_wide, width, not matryoshka, not exactly, -_steps(sae.file), sae.file
+
+    best = min(fitting, key=rank)
+    asked = f", though {kind} was asked for" if kind not in (None, best.kind) else ""
+    if expansion is not None and best.expansion != expansion:
+        asked += f", {'and' if asked else 'though'} ×{expansion:g}" + ("" if asked else " was asked for")
+    chosen = f"×{best.expansion:g} {best.kind} ({best.file})"
+    return best, f"Of {len(fitting)} released SAEs in {source} for {place} the {chosen} is used{asked}."
 
 
 def _released(repo_id: str, commit: str, file: str) -> ReleasedSae | None:
@@ -111,6 +178,7 @@ def _released(repo_id: str, commit: str, file: str) -> ReleasedSae | None:
         hook_point=_hook_point(name),
         tokens=_tokens(name),
         tower=_family(name),
+        model=model[0] if (model := MODEL.search(name)) else None,
         doubt=" and ".join(doubts) or None,
     )
 
@@ -147,6 +215,9 @@ def _said_kind(name: str) -> str | None:
 
 
 def _hook_point(name: str) -> str | None:
+    attached = ATTACHED.search(name)
+    if attached:
+        return f"block_{int(attached[1])}"
     found = BLOCK.search(name)
     if found and found[1] not in ("-1", "last"):
         return f"block_{int(found[1])}"
@@ -157,12 +228,27 @@ def _tokens(name: str) -> str | None:
     found = RANDOM.search(name)
     if found:
         return f"random:{int(found[1])}"
-    return "cls" if re.search(r"(?:^|[/_\-])cls(?=$|[/_\-.])", name) else None
+    if re.search(r"(?:^|[/_\-])mean(?=$|[/_\-.])", name):
+        return "mean"
+    named = re.search(r"(?:^|[/_\-])cls(?=$|[/_\-.])", name)
+    # the authors' scripts put "random_k_2" and "mean_pool" into the path, and nothing where they take the class token
+    return "cls" if named or ATTACHED.search(name) else None
 
 
-def _single(tokens: str) -> bool:
+def _single(tokens: str | None) -> bool:
     """Whether a rule takes single tokens of all kinds, patches among them."""
-    return tokens == "all" or tokens.startswith("random:")
+    return tokens is not None and (tokens == "all" or tokens.startswith("random:"))
+
+
+def _is_called(model: str, tower: Tower) -> bool:
+    """Whether a tower goes by a model's name on the hub, or by another name for the same weights."""
+    names = f"{tower.spec} {tower.name}".lower()
+    own = re.search(rf"{re.escape(model)}(?![a-z0-9-])", names)
+    return own is not None or any(other in names for other in SAME.get(model, ()))
+
+
+def _steps(file: str) -> int:
+    return int(found[1]) if (found := STEPS.search(file)) else 0
 
 
 def _family(name: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vlm_sae_lib.allocator import keep_freed_memory
 from vlm_sae_lib.devices import choose_device
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.sae import checkpoint
@@ -51,6 +52,7 @@ def train_saes(
     Raises ``UserError`` for data without rows, of a wrong shape or not finite, for a config that does not fit them,
     for a checkpoint of another run, and where training diverges.
     """
+    keep_freed_memory()
     rows = Rows(activations)
     for config in configs:
         config.schedule(rows.dim)

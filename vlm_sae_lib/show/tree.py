@@ -117,12 +117,13 @@ def draw_tree(paths: Sequence[TaxonPath], marks: Mapping[TaxonPath, Sequence[int
     """The tree, root on the left, species on the right, and at each node a square per latent that detects it best.
 
     Args:
-        paths: the species' paths, in the order in which they are to stand.
-        marks: per node (its path from the root) the levels of its latents.
+        paths: the species' paths, in the order in which they are to stand; of a large tree shorter ones, down to a
+            coarser rank.
+        marks: per node (its path from the root) the levels of its latents; of nodes that are not drawn none is shown.
         n_levels: how many levels there are.
     """
     at, colours = tree_positions(paths), level_colours(n_levels)
-    n_leaves = sum(len(node) == len(RANKS) for node in at)
+    n_leaves = len(set(paths))
     figure, axis = plt.subplots(figsize=(6.2, 1.2 + 0.15 * n_leaves))
     for node, (x, y) in at.items():
         px, py = at.get(node[:-1], (0.0, (n_leaves - 1) / 2))

@@ -7,6 +7,7 @@ over all thresholds t. No answer of the model has a say in this; what a candidat
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.steering.intervention import Sae, check_latents
+from vlm_sae_lib.steering.intervention import ENCODED_BYTES, Sae, check_latents, for_sae
 from vlm_sae_lib.steering.vlm import Vlm
 
 
@@ -50,13 +51,20 @@ class PooledLatents:
 
 @torch.no_grad()
 def pool_latents(vlm: Vlm, sae: Sae, images: Sequence[Image.Image], *, batch_size: int = 64) -> PooledLatents:
-    """Encode every token at the hook point, CLS included, and pool by picture. Raises: UserError for a wrong width."""
+    """Encode every token at the hook point, CLS included, and pool by picture.
+
+    Of a batch no more tokens are encoded at once than give ``ENCODED_BYTES`` of latents.
+    Raises: UserError for a wrong width.
+    """
     check_latents(vlm, sae, {})
     largest, mean = [], []
     for start in progress(range(0, len(images), batch_size), "latents of the tokens"):
-        z = sae.encode(vlm.states(images[start : start + batch_size], batch_size=batch_size))
-        largest.append(z.amax(1).cpu().numpy())
-        mean.append(z.mean(1).cpu().numpy())
+        states = for_sae(sae, vlm.states(images[start : start + batch_size], batch_size=batch_size))
+        at_once = max(1, ENCODED_BYTES // (4 * sae.n_latents))
+        for x in states.split(max(1, at_once // states.shape[1])):
+            pooled = [(z.amax(1), z.mean(1), z.shape[1]) for z in map(sae.encode, x.split(at_once, dim=1))]
+            largest.append(torch.stack([of_part for of_part, _, _ in pooled]).amax(0).cpu().numpy())
+            mean.append(reduce(torch.add, (of_part * (n / x.shape[1]) for _, of_part, n in pooled)).cpu().numpy())
     return PooledLatents(np.concatenate(largest), np.concatenate(mean))
 
 

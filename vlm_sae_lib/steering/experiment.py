@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from vlm_sae_lib.steering.asking import Reading, says
 from vlm_sae_lib.steering.concepts import Gallery
 from vlm_sae_lib.steering.intervention import Sae
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
@@ -48,6 +49,10 @@ class SteeringStudy:
     """What else is asked; what the concept itself decides is left out, concept by concept."""
     ranks: tuple[str, ...] = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
     """Names of one and the same thing at different ranks: no rank is the rest of another."""
+    reading: Reading = "exact"
+    """How an answer is held against the truth, see ``asking.says``; ``exact`` reads the likeliest next token."""
+    max_new_tokens: int = 5
+    """Length of an answer that is read for its words."""
     keep_error: bool = False
     seed: int = 0
 
@@ -169,14 +174,18 @@ def _outcomes(
         )
         truth = gallery.factors.iloc[pictures].reset_index(drop=True)
         rest = {i: rest_of(settings[i], gallery.factors, study) if with_rest else [] for i in members}
-        words = _answers(bench, [(settings[i].intervention, settings[i].about, rest[i]) for i in members], questions)
+        needs = [(settings[i].intervention, settings[i].about, rest[i]) for i in members]
+        words = _answers(bench, needs, questions, study)
         for i in members:
             found[i] = _rates(settings[i], words[settings[i].intervention], truth, rest[i], study)
     return [rates for rates in found if rates is not None]
 
 
 def _answers(
-    bench: SteeringBench, needs: list[tuple[Intervention, str, list[str]]], questions: Mapping[str, str]
+    bench: SteeringBench,
+    needs: list[tuple[Intervention, str, list[str]]],
+    questions: Mapping[str, str],
+    study: SteeringStudy,
 ) -> dict[Intervention, pd.DataFrame]:
     """What is said under each intervention, a column per thing asked; interventions with equal needs go together."""
     asked: dict[Intervention, set[str]] = {}
@@ -187,7 +196,11 @@ def _answers(
         groups.setdefault(tuple(sorted(abouts)), []).append(intervention)
     words: dict[Intervention, pd.DataFrame] = {}
     for abouts, interventions in groups.items():
-        table = bench.answers(interventions, [questions[about] for about in abouts])
+        prompts = [questions[about] for about in abouts]
+        if study.reading == "exact":
+            table = bench.answers(interventions, prompts)
+        else:
+            table = bench.texts(interventions, prompts, max_new_tokens=study.max_new_tokens)
         words |= {
             i: pd.DataFrame(answers, columns=list(abouts)) for i, answers in zip(interventions, table, strict=True)
         }
@@ -219,11 +232,13 @@ def rest_of(setting: Setting, factors: pd.DataFrame, study: SteeringStudy) -> li
 def _rates(
     setting: Setting, answers: pd.DataFrame, truth: pd.DataFrame, rest: list[str], study: SteeringStudy
 ) -> dict[str, float]:
-    named = (answers[setting.about] == setting.concept).to_numpy()
+    named = says(answers[setting.about], setting.concept, study.reading).to_numpy()
     shown = (truth[setting.about] == setting.concept).to_numpy()
     counts = ~shown if study.kind == "insertion" else shown
     success = named if study.kind == "insertion" else ~named
-    right = (answers[rest] == truth[rest]).to_numpy()
+    right = np.empty((len(answers), 0), dtype=bool)
+    if rest:
+        right = np.stack([says(answers[about], truth[about], study.reading) for about in rest], axis=1)
     both = success & right.all(1)
     if not counts.any():
         return {"n": 0, "success": np.nan, "rest": np.nan, "both": np.nan}

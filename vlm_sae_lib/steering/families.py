@@ -37,6 +37,11 @@ class Llava:
         return self.core.language_model
 
     @property
+    def projector(self) -> nn.Module:
+        """What makes the tower's states into picture tokens."""
+        return self.core.multi_modal_projector
+
+    @property
     def drops_first_token(self) -> bool:
         """Whether the projector is kept from the tower's class token."""
         return self.config.vision_feature_select_strategy == "default"
@@ -55,9 +60,14 @@ class Llava:
 
     def see_squares(self) -> int | None:
         """Have every picture cut alike; the side in pixels to which it must be brought before, None if as it is."""
+        return self.cut_alike(self.processor.image_processor)
+
+    def cut_alike(self, image_processor: Any) -> int | None:
+        """What ``see_squares`` does, to one image processor. The first tile is then the picture as a whole."""
         return None
 
-    def nested(self, pictures: Sequence[Image.Image]) -> list:
+    @staticmethod
+    def nested(pictures: Sequence[Image.Image]) -> list:
         """Pictures of as many prompts, one each, as the processor takes them."""
         return list(pictures)
 
@@ -69,7 +79,7 @@ class Llava:
 
     def _project(self, states: Float[Tensor, "n tiles tokens d"]) -> Float[Tensor, "n tiles kept width"]:
         kept = states[:, :, 1:] if self.drops_first_token else states
-        return self.core.multi_modal_projector(kept.flatten(0, 1)).unflatten(0, states.shape[:2])
+        return self.projector(kept.flatten(0, 1)).unflatten(0, states.shape[:2])
 
 
 class LlavaNext(Llava):
@@ -78,9 +88,13 @@ class LlavaNext(Llava):
     tiled = True
 
     def see_squares(self) -> int:
-        side = self.config.vision_config.image_size
+        side = self.cut_alike(self.processor.image_processor)
         self.config.image_grid_pinpoints = [[side, side]]
-        self.processor.image_processor.image_grid_pinpoints = [[side, side]]
+        return side
+
+    def cut_alike(self, image_processor: Any) -> int:
+        side = self.config.vision_config.image_size
+        image_processor.image_grid_pinpoints = [[side, side]]
         return side
 
     def features(self, states: Tensor, size: tuple[int, int] | None) -> Tensor:
@@ -116,22 +130,27 @@ class Idefics3(Llava):
         return self.core.vision_model
 
     @property
+    def projector(self) -> nn.Module:
+        return self.core.connector
+
+    @property
     def language_model(self) -> nn.Module:
         return self.core.text_model
 
     def block_read(self, n_blocks: int) -> int:
         return n_blocks - 1
 
-    def see_squares(self) -> int:
-        self.processor.image_processor.do_image_splitting = False
+    def cut_alike(self, image_processor: Any) -> int:
+        image_processor.do_image_splitting = False
         return self.config.vision_config.image_size
 
-    def nested(self, pictures: Sequence[Image.Image]) -> list:
+    @staticmethod
+    def nested(pictures: Sequence[Image.Image]) -> list:
         return [[picture] for picture in pictures]
 
     def features(self, states: Tensor, size: tuple[int, int] | None) -> Tensor:
         normed = self.tower.post_layernorm(states.flatten(0, 1))
-        return self.core.connector(normed).unflatten(0, states.shape[:2]).flatten(1, 2)
+        return self.projector(normed).unflatten(0, states.shape[:2]).flatten(1, 2)
 
 
 FAMILIES: dict[str, type[Llava]] = {
@@ -142,6 +161,24 @@ FAMILIES: dict[str, type[Llava]] = {
     "smolvlm": Idefics3,
 }
 """By the model type in config.json."""
+
+
+def squared(image: Image.Image, side: int | None) -> Image.Image:
+    """An RGB picture, brought to a square of so many pixels a side where there is one to be brought to."""
+    image = image.convert("RGB")
+    return image if side is None else image.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def exact_parts(config: Any) -> list[str]:
+    """Names of the modules that are never quantised, as this release of transformers spells them: the vision tower,
+    whose states an intervention changes, what it hands them to, and the scores of the words."""
+    from transformers import AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    family = family_of(model, None)
+    parts = {id(part) for part in (family.tower, family.projector, model.get_output_embeddings())}
+    return [name for name, module in model.named_modules() if id(module) in parts]
 
 
 def family_of(model: nn.Module, processor: Any) -> Llava:

@@ -20,7 +20,14 @@ from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.steering.intervention import Sae, check_latents, decoder_vectors, for_sae, random_directions
+from vlm_sae_lib.steering.intervention import (
+    ENCODED_BYTES,
+    Sae,
+    check_latents,
+    decoder_vectors,
+    for_sae,
+    random_directions,
+)
 from vlm_sae_lib.steering.vlm import Vlm, greedy
 
 
@@ -75,7 +82,8 @@ class SteeringBench:
         self.n_pictures, self.tokens = states.shape[:2]
         start, columns = [], []
         with torch.no_grad():
-            for x in for_sae(sae, states).split(batch_size):
+            fit = max(1, ENCODED_BYTES // (4 * sae.n_latents * self.tokens))
+            for x in for_sae(sae, states).split(min(batch_size, fit)):
                 z = sae.encode(x)
                 start.append(x if keep_error else sae.decode(z))
                 columns.append(scipy.sparse.csr_matrix(z.flatten(0, 1).cpu().numpy()))
@@ -131,6 +139,18 @@ class SteeringBench:
             output = self.vlm.model.generate(inputs_embeds=embeddings, attention_mask=mask, **greedy(max_new_tokens))
             texts += self.vlm.decode(output)
         return np.array(texts, dtype=object).reshape(shape)
+
+    def texts(
+        self,
+        interventions: Sequence[Intervention | StateEdit],
+        prompts: Sequence[str],
+        pictures: Sequence[int] | None = None,
+        *,
+        max_new_tokens: int = 5,
+    ) -> np.ndarray:
+        """As :meth:`answers`, but so many tokens long: a word of a large vocabulary may be several."""
+        options = {"max_new_tokens": max_new_tokens}
+        return np.stack([self.captions(interventions, prompt, pictures, **options) for prompt in prompts], axis=-1)
 
     # ---- edited states -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +19,9 @@ from torch import Tensor, nn
 from vlm_sae_lib import paths
 from vlm_sae_lib.devices import choose_device, place
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.loading import loading, split_revision
-from vlm_sae_lib.steering.families import family_of, known_family
+from vlm_sae_lib.loading import loading, locate
+from vlm_sae_lib.precision import half_precision, quantised
+from vlm_sae_lib.steering.families import exact_parts, family_of, known_family, squared
 from vlm_sae_lib.towers.hooks import changed_output, find_blocks, first_tensor, watched
 
 Edit = Callable[[Float[Tensor, "n tokens d"]], Float[Tensor, "n tokens d"]]
@@ -31,7 +31,8 @@ class Vlm:
     """A vision-language model with its processor.
 
     Made by :func:`load_vlm`. ``hook_point`` names the tower block the projector reads ("block_4"), ``dim`` is that
-    block's width d, ``model`` and ``processor`` are the ``transformers`` objects themselves.
+    block's width d, ``model`` and ``processor`` are the ``transformers`` objects themselves, ``dtype`` is what the
+    tower computes in, which a quantised model's weights do not tell.
 
     A family that cuts a picture into tiles cuts one of another size otherwise. ``square`` brings every picture to the
     tower's own square first, so that all have equally many tokens; a family without tiles takes them as ever.
@@ -59,6 +60,7 @@ class Vlm:
         self.block: nn.Module = blocks[index]
         self.hook_point = f"block_{index}"
         self.dim: int = model.config.vision_config.hidden_size
+        self.dtype = next(weight.dtype for weight in self.family.tower.parameters())
         self._side = self.family.see_squares() if square else None
 
     # ---- words ---------------------------------------------------------------------------------------------------
@@ -105,27 +107,23 @@ class Vlm:
 
     def inputs(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> dict[str, Tensor]:
         """What the model's forward takes. The prompts of one call must have equally many tokens: nothing is padded."""
-        pictures = self.family.nested([self._picture(image) for image in images])
+        pictures = self.family.nested([squared(image, self._side) for image in images])
         batch = self.processor(images=pictures, text=[self.chat(p) for p in prompts], return_tensors="pt")
         batch.pop("token_type_ids", None)  # some tokenizers make them, and no model here takes them
-        return dict(batch.to(self.device, self.model.dtype))
+        return dict(batch.to(self.device, self.dtype))
 
     def pixels(self, images: Sequence[Image.Image]) -> Float[Tensor, "n *tiles 3 height width"]:
         """The pictures as the vision tower takes them, with an axis of tiles where the family has them.
 
         Raises: UserError when the pictures are cut into different numbers of tiles.
         """
-        pictures, processor = [self._picture(image) for image in images], self.processor.image_processor
+        pictures, processor = [squared(image, self._side) for image in images], self.processor.image_processor
         if not self.family.tiled:
-            return processor(pictures, return_tensors="pt")["pixel_values"].to(self.device, self.model.dtype)
+            return processor(pictures, return_tensors="pt")["pixel_values"].to(self.device, self.dtype)
         tiles = [processor(self.family.nested([p]), return_tensors="pt")["pixel_values"][0] for p in pictures]
         if len({len(cut) for cut in tiles}) > 1:
             raise UserError("pictures of these sizes are cut into different numbers of tiles: load with square=True")
-        return torch.stack(tiles).to(self.device, self.model.dtype)
-
-    def _picture(self, image: Image.Image) -> Image.Image:
-        image = image.convert("RGB")
-        return image if self._side is None else image.resize((self._side, self._side), Image.Resampling.BICUBIC)
+        return torch.stack(tiles).to(self.device, self.dtype)
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Token ids to text, one string per row, without special tokens and outer blanks."""
@@ -208,7 +206,7 @@ class Vlm:
         size: (height, width) of the pictures; only families with tiles ask for it, and not under ``square``.
         """
         a_tile = self.tower_tokens // self._tiles if self.family.tiled else states.shape[1]
-        tiles = states.to(self.device, self.model.dtype).unflatten(1, (-1, a_tile))
+        tiles = states.to(self.device, self.dtype).unflatten(1, (-1, a_tile))
         return self.family.features(tiles, (self._side, self._side) if self._side else size)
 
     @cached_property
@@ -226,47 +224,58 @@ def greedy(max_new_tokens: int) -> dict[str, Any]:
     return {"max_new_tokens": max_new_tokens, "do_sample": False, "num_beams": 1, "temperature": None, "top_p": None}
 
 
-def load_vlm(spec: str, *, device: str | torch.device | None = None, square: bool = False) -> Vlm:
+def load_vlm(
+    spec: str, *, device: str | torch.device | None = None, square: bool = False, bits: int | None = None
+) -> Vlm:
     """Load a VLM: ``"pocket"``, or ``"hf:<repo id, repo id@revision, or folder>"`` in the format of ``transformers``.
 
     device: the first GPU or the CPU unless named; ``"auto"`` lets accelerate spread the model over what there is.
     square: bring pictures to the tower's own square before they are cut into tiles, see :class:`Vlm`.
+    bits: 4 or 8 quantise the language model by bitsandbytes; the vision tower and the projector stay as they are. None
+    leaves all as the checkpoint has it on a GPU, and computes in float32 on the CPU.
 
     Raises: UserError when there is no such folder or repository, it is gated or out of reach, what lies there is of no
-    family known here or is incomplete, or memory is too small.
+    family known here or is incomplete, or memory is too small; or bits are asked for where there is no bitsandbytes.
     """
-    if spec == "pocket":
-        return _load(str(paths.pocket() / "llava"), spec, device, square)
-    if spec.startswith("hf:") and len(spec) > 3:
-        return _load(spec.removeprefix("hf:"), spec, device, square)
-    raise UserError(f"there is no vision-language model {spec!r}: use 'pocket' or 'hf:<repo id or folder>'")
+    return _load(spec, device, square=square, bits=bits)
 
 
-def _load(where: str, spec: str, device: str | torch.device | None, square: bool) -> Vlm:
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+def load_seeing(spec: str, *, device: str | torch.device | None, dtype: torch.dtype) -> Vlm:
+    """A VLM that sees and cannot speak: as :func:`load_vlm`, without the layers of its language model, which are most
+    of its weights. For what is asked of the vision tower alone, in ``dtype``."""
+    return _load(spec, device, dtype=dtype, speaks=False)
 
-    folder, revision = Path(where).expanduser(), None
-    looks_like_a_folder = folder.is_absolute() or where.startswith((".", "~")) or where.count("/") > 1
-    if folder.is_dir():
-        where = str(folder)
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{where} has no config.json: give a VLM's folder, or a repository as hf:<owner>/<name>")
-    elif looks_like_a_folder:
-        raise UserError(f"there is no folder {where}: give the folder of a LLaVA, or a repository as hf:<owner>/<name>")
-    else:
-        where, revision = split_revision(where)
-    placing: dict[str, Any] = {}
-    if device == "auto":
-        placing["device_map"] = device = "auto"
-    else:
-        device = choose_device(device)
+
+def _load(
+    spec: str,
+    device: str | torch.device | None,
+    *,
+    square: bool = False,
+    bits: int | None = None,
+    dtype: torch.dtype | None = None,
+    speaks: bool = True,
+) -> Vlm:
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, __version__
+
+    if spec != "pocket" and not (spec.startswith("hf:") and len(spec) > 3):
+        raise UserError(f"there is no vision-language model {spec!r}: use 'pocket' or 'hf:<repo id or folder>'")
+    where, revision = locate(str(paths.pocket() / "llava") if spec == "pocket" else spec.removeprefix("hf:"))
+    spread = device == "auto"
+    device = choose_device(None if spread else device)
+    options: dict[str, Any] = {"device_map": "auto"} if spread else {}
+    # half precision on a CPU is slow and coarse
+    options["dtype"] = dtype or (torch.float32 if device.type == "cpu" and not spread else "auto")
     with loading(spec, "transformers"):
-        config = AutoConfig.from_pretrained(where, revision=revision)
+        config = options["config"] = AutoConfig.from_pretrained(where, revision=revision)
         known_family(config.model_type, where)
-        on_cpu = device != "auto" and device.type == "cpu"
-        dtype = torch.float32 if on_cpu else "auto"  # half precision on a CPU is slow and coarse
+        if not speaks:
+            config.get_text_config().num_hidden_layers = 0
+        if bits is not None:
+            options["dtype"] = half_precision(device, getattr(config, "dtype", None))
+            options["quantization_config"] = quantised(bits, device, options["dtype"], exact_parts(config))
+            options.setdefault("device_map", {"": device})
         model, loaded = AutoModelForImageTextToText.from_pretrained(
-            where, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True, **placing
+            where, revision=revision, use_safetensors=True, output_loading_info=True, **options
         )
         processor = AutoProcessor.from_pretrained(where, revision=revision)
     if lost := sorted(loaded["missing_keys"]):
@@ -274,4 +283,11 @@ def _load(where: str, spec: str, device: str | torch.device | None, square: bool
     if getattr(processor, "chat_template", None) is None:
         raise UserError(f"the processor in {where} has no chat template: add a chat_template.jinja to it")
     with loading(spec, "torch"):
-        return Vlm(model, processor, spec=spec, device=None if placing else device, square=square)
+        vlm = Vlm(model, processor, spec=spec, device=device, square=square)
+    seeing = (vlm.family.tower, vlm.family.projector)
+    if not all(weight.is_floating_point() for part in seeing for weight in part.parameters()):
+        raise UserError(
+            f"transformers {__version__} quantised the vision tower of {spec} too, so nothing can be steered exactly: "
+            "leave bits out, or update it by `pip install -U transformers`"
+        )
+    return vlm

@@ -8,12 +8,13 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.devices import choose_device
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.towers.tower import Tower
+from vlm_sae_lib.towers.vlm_towers import load_vlm_tower, tower_of
 
-__all__ = ["Tower", "load_tower"]
+__all__ = ["Tower", "load_tower", "tower_of"]
 
 KNOWN_SPECS = (
     '"pocket", "pocket:second_clip", "pocket:self_supervised", "pocket:random:<seed>", '
-    '"open_clip:<model>/<tag or file>", "hf:<repo id, repo id@revision, or folder>"'
+    '"open_clip:<model>/<tag or file>", "hf:<repo id, repo id@revision, or folder>", "vlm:<a VLM as load_vlm has it>"'
 )
 
 
@@ -24,7 +25,8 @@ def load_tower(spec: str, *, device: str | torch.device | None = None, dtype: st
         spec: ``pocket`` (the pocket CLIP), ``pocket:second_clip``, ``pocket:self_supervised``, ``pocket:random:<seed>``
             (the pocket CLIP before any training);
             ``open_clip:<model>/<tag or file>``, also ``open_clip:local-dir:<folder>``; ``hf:<repo id or folder>``,
-            also ``hf:<repo id>@<revision>``.
+            also ``hf:<repo id>@<revision>``; ``vlm:pocket`` and ``vlm:hf:<repo id or folder>``, the tower inside a
+            vision-language model (see ``tower_of``).
         device: ``auto`` lets accelerate spread an ``hf:`` tower over what there is.
         dtype: what it computes in, ``float32``, or ``bfloat16`` or ``float16`` on a GPU; activations are always fp32.
 
@@ -52,6 +54,8 @@ def load_tower(spec: str, *, device: str | torch.device | None = None, dtype: st
         if rest.startswith(("/", ".", "~")) or rest.count("/") > 1:
             raise UserError(f"{spec} names a folder that does not exist: {folder}.")
         return load_transformers(rest, spec=spec, name=spec, device=device, dtype=precision)
+    if kind == "vlm" and rest:
+        return load_vlm_tower(rest, device=device, dtype=precision)
     raise UserError(f"Unknown tower {spec!r}: known are {KNOWN_SPECS}.")
 
 

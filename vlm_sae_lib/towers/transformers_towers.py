@@ -74,7 +74,7 @@ def transformers_tower(
         blocks=find_blocks(module, block_count(module.config), name),
         project=project,
         preprocess=preprocess,
-        preprocessing=_facts(processor),
+        preprocessing=facts(processor),
         config=essential(module.config),
         device=device,
         dtype=dtype,
@@ -147,7 +147,8 @@ def _preprocess(processor: Any) -> Callable[[Image.Image], Tensor]:
     return lambda picture: processor(images=picture, return_tensors="pt")["pixel_values"][0]
 
 
-def _facts(processor: Any) -> dict[str, Any]:
+def facts(processor: Any) -> dict[str, Any]:
+    """What an image processor does, as plain JSON."""
     loose = ("image_processor_type", "processor_class", "transformers_version", "return_tensors", "device")
     facts = {key: value for key, value in processor.to_dict().items() if value is not None and key not in loose}
     return json.loads(json.dumps(facts, default=str, sort_keys=True))

@@ -1,0 +1,103 @@
+"""Two editions in one site: the real pages, with the published notebooks standing in for another profile's runs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browsing import PHONE, facts_of, serve, visiting
+from test_site import STEERING, pages_in_toc
+
+from vlm_sae_lib import edition_switch, paths
+
+PAGES = [*pages_in_toc(), "search.html", "genindex.html"]
+LABEL = "Edition of this book"
+
+
+@pytest.fixture(scope="session")
+def both(site: Path, tmp_path_factory) -> Path:
+    """A copy of the built site with a `light` edition built beside it."""
+    root = tmp_path_factory.mktemp("both")
+    for name in ("_config.yml", "_toc.yml", "book", "notebooks", "data"):
+        (root / name).symlink_to(paths.root() / name)
+    others = set(edition_switch.editions(site).values()) - {site}
+    shutil.copytree(site, root / "_build" / "html",
+                    ignore=lambda folder, names: [name for name in names if Path(folder) / name in others])  # fmt: skip
+    shutil.copytree(paths.notebooks(), root / "runs" / "light" / "notebooks")
+    environment = os.environ | {"VLM_SAE_ROOT": str(root), "VLM_SAE_RUNS": str(root / "runs")}
+    command = [sys.executable, "-m", "vlm_sae_lib", "book", "--edition", "light"]
+    done = subprocess.run(command, env=environment, cwd=paths.PACKAGE.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def served(both: Path) -> Iterator[str]:
+    yield from serve(both)
+
+
+def test_the_built_site_has_the_switch_only_beside_another_edition(site):
+    pages = [page for page in PAGES if LABEL in (site / page).read_text()]
+    assert pages == (PAGES if len(edition_switch.editions(site)) > 1 else [])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_of_both_editions_has_the_switch(both, page):
+    depth = page.count("/")
+    assert f'href="{"../" * depth}light/{page}"' in (both / page).read_text()
+    other = (both / "light" / page).read_text()
+    assert f'href="{"../" * (depth + 1)}{page}"' in other
+    assert "<strong>light edition</strong>" in other
+    assert LABEL in (both / page).read_text() and LABEL in other
+
+
+@pytest.mark.parametrize("page", [f"light/{STEERING}", "light/book/real_models.html", STEERING])
+def test_a_page_with_the_switch_is_whole(browser, served, both, page):
+    facts = facts_of(browser, served, page)
+    assert facts.console_errors == facts.outside_requests == facts.failed_requests == []
+    assert all(width <= window for window, width in facts.sideways.items()), facts.sideways
+    assert {link for link in facts.links if not (both / link.lstrip("/")).exists()} == set()
+    assert facts.widgets[0] == facts.widgets[1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_switch_changes_the_edition_on_a_phone(browser, served, scheme):
+    with visiting(browser, served, PHONE) as visit:
+        visit.page.emulate_media(color_scheme=scheme)
+        page = visit.open(STEERING)
+        for current, other, path in (("pocket", "light", f"light/{STEERING}"), ("light", "pocket", STEERING)):
+            switch = page.get_by_role("navigation", name=LABEL)
+            box = switch.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]
+            assert switch.locator("[aria-current]").inner_text() == current
+            switch.get_by_role("link", name=other, exact=True).click()
+            page.wait_for_url(f"{served}/{path}")
+        colours = [page.locator(place).first.evaluate("e => getComputedStyle(e).color") for place in
+                   (".editions a", ".editions [aria-current]")]  # fmt: skip
+        backdrop = page.locator(".bd-header-article").first.evaluate("e => getComputedStyle(e).backgroundColor")
+        assert all(contrast(colour, backdrop) >= 4.5 for colour in colours), (colours, backdrop)
+        assert visit.console_errors == visit.outside_requests == []
+
+
+def test_the_switch_needs_no_script(browser, served):
+    context = browser.new_context(java_script_enabled=False, viewport=PHONE)
+    page = context.new_page()
+    page.goto(f"{served}/book/claims.html")
+    page.get_by_role("navigation", name=LABEL).get_by_role("link", name="light", exact=True).click()
+    page.wait_for_url(f"{served}/light/book/claims.html")
+    context.close()
+
+
+def contrast(colour: str, backdrop: str) -> float:
+    """WCAG 2's contrast ratio of two opaque colours as a browser spells them, ``rgb(r, g, b)``."""
+    lights = sorted(map(_luminance, (colour, backdrop)))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,140 @@
+"""A world in miniature for the profiles of public models: their checkpoints, tiny and random, of the real classes and
+under their real names in a hub cache; the sample of iNaturalist, ImageNet and iNaturalist in their real layouts.
+
+The pictures are the pocket world's, in folders that are called as iNaturalist calls its own.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import tiny_families
+import torch
+import transformers as hf
+from hub_cache import put
+from tiny_vlm import tiny_processor
+
+from vlm_sae_lib import profiles
+from vlm_sae_lib.loading import split_revision
+from vlm_sae_lib.pocket import tree
+from vlm_sae_lib.pocket.world import paint, sample_factors
+
+SQUARE = {"height": 32, "width": 32}
+VISION = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+TEXT = VISION | {"num_hidden_layers": 2, "vocab_size": 64, "max_position_embeddings": 16}
+SAMPLE = "inat2021-sample-1000"
+PER_SPECIES = {"train": 9, "choosing": 4, "test": 4}
+SPECIES = 40
+LATIN = {
+    "animal": "Animalia", "plant": "Plantae", "fungus": "Fungi", "insect": "Insecta", "arachnid": "Arachnida",
+    "fish": "Actinopterygii", "bird": "Aves", "reptile": "Reptilia", "gastropod": "Gastropoda",
+    "dicot": "Magnoliopsida", "monocot": "Liliopsida", "needleleaf": "Pinopsida", "agaric": "Agaricomycetes",
+    "cupfungus": "Pezizomycetes",
+}  # fmt: skip
+
+
+def clip(blocks: int, projection: int = 48) -> Callable[[Path], None]:
+    """A CLIP whose tower has so many blocks."""
+
+    def write(folder: Path) -> None:
+        torch.manual_seed(blocks)
+        vision = VISION | {"num_hidden_layers": blocks}
+        hf.CLIPModel(hf.CLIPConfig(vision_config=vision, text_config=TEXT, projection_dim=projection)).save_pretrained(
+            folder
+        )
+        hf.CLIPImageProcessor(size=SQUARE, crop_size=SQUARE).save_pretrained(folder)
+
+    return write
+
+
+def dinov2(folder: Path) -> None:
+    torch.manual_seed(0)
+    hf.Dinov2Model(hf.Dinov2Config(**VISION, num_hidden_layers=2)).save_pretrained(folder)
+    hf.BitImageProcessor(size=SQUARE, crop_size=SQUARE).save_pretrained(folder)
+
+
+def llava(folder: Path) -> None:
+    """A LLaVA-1.5 whose tower has the real one's 24 blocks, so that its projector reads block 22."""
+    torch.manual_seed(0)
+    text = hf.LlamaConfig(
+        vocab_size=tiny_processor().tokenizer.vocab_size, hidden_size=48, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256, pad_token_id=0, bos_token_id=1,
+        eos_token_id=2,
+    )  # fmt: skip
+    vision = VISION | {"num_hidden_layers": 24, "image_size": 64, "patch_size": 16}
+    config = hf.LlavaConfig(
+        vision_config=hf.CLIPVisionConfig(**vision), text_config=text, image_token_index=3, image_seq_length=16,
+        vision_feature_layer=-2, vision_feature_select_strategy="default",
+    )  # fmt: skip
+    hf.LlavaForConditionalGeneration(config).save_pretrained(folder)
+    tiny_processor().save_pretrained(folder)
+
+
+def fill_hub(cache: Path) -> None:
+    """The checkpoints that the profiles ``light``, ``colab`` and ``paper`` name."""
+    for spec, write in {
+        profiles.CLIP_L: clip(24),
+        profiles.CLIP_B32: clip(12),
+        profiles.CLIP_B16: clip(11),
+        profiles.DINO_B: dinov2,
+        profiles.DINO_S: dinov2,
+        profiles.LLAVA: llava,
+        profiles.SMALL_LLAVA: lambda folder: tiny_families.save("llava_onevision", folder),
+    }.items():
+        name, revision = split_revision(spec.removeprefix("hf:"))
+        put(cache, name, write, revision)
+
+
+def folder_name(species: tree.Species) -> str:
+    """The species' folder as iNaturalist 2021 would call it."""
+    kingdom, phylum, of_class, *rest = species.path
+    names = [LATIN[kingdom], phylum.capitalize(), LATIN[of_class], *(name.capitalize() for name in rest[:3]), rest[3]]
+    return "_".join([f"{species.index:05d}", *names])
+
+
+def paint_species(counts: dict[str, int], root: Path, species: int = SPECIES) -> None:
+    """``<root>/<split>/<folder>/<n>.jpg``: so many pictures of each of the first species, spread over the tree."""
+    chosen = tree.all_species()[:: max(1, len(tree.all_species()) // species)][:species]
+    wanted = {one.index: one for one in chosen}
+    have = {index: [] for index in wanted}
+    number = 0
+    while any(len(found) < sum(counts.values()) for found in have.values()):
+        factors = sample_factors(77, number)
+        number += 1
+        if (found := have.get(factors["species_index"])) is not None and len(found) < sum(counts.values()):
+            found.append(factors)
+    for index, found in have.items():
+        rest = iter(found)
+        for split, count in counts.items():
+            folder = root / split / folder_name(wanted[index])
+            folder.mkdir(parents=True)
+            for i in range(count):
+                paint(next(rest)).save(folder / f"{i}.jpg", quality=90)
+
+
+def inat_sample(runs: Path) -> None:
+    """The sample as its download leaves it."""
+    root = runs / "pictures" / SAMPLE
+    paint_species(PER_SPECIES, root)
+    (root / "complete.json").write_text(json.dumps({"md5": "0" * 32, "species": SPECIES}))
+
+
+def imagenet_and_inat(root: Path, photos: Path) -> None:
+    """``imagenet/{train,val}`` of a few photographs, each split several times over, and ``inat2021/{train,val}``."""
+    for split, copies in (("train", 60), ("val", 60)):
+        for folder in sorted(photos.iterdir()):
+            target = root / "imagenet" / split / folder.name.split("_")[0]
+            target.mkdir(parents=True)
+            for i in range(copies):
+                for picture in folder.iterdir():
+                    shutil.copy(picture, target / f"{i}_{picture.name}")
+    paint_species({"train": 9, "val": 6}, root / "inat2021", species=20)
+
+
+def environment(root: Path) -> dict[str, str]:
+    """What a process must be told to live in this world."""
+    return {
+        "HF_HUB_CACHE": str(root / "hub"), "HF_HUB_OFFLINE": "1", "VLM_SAE_RUNS": str(root / "runs"),
+        "VLM_SAE_DATASETS": str(root / "datasets"), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1",
+    }  # fmt: skip

@@ -1,0 +1,169 @@
+"""The GitHub workflows: what actionlint says of them, and that what they run is there and they may do little."""
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vlm_sae_lib import __main__ as cli
+from vlm_sae_lib import paths
+from vlm_sae_lib.profiles import PROFILES
+
+FOLDER = paths.root() / ".github" / "workflows"
+NAMES = ("pages", "tests", "weekly")
+MAY_WRITE = {("pages", "publish"): {"pages": "write", "id-token": "write"}}
+SHELL = {"sudo", "git"}
+"""What a step may call beside make, the command line and scripts of the repository."""
+
+each_workflow = pytest.mark.parametrize("name", NAMES)
+
+
+def workflow(name: str) -> dict:
+    return yaml.load((FOLDER / f"{name}.yml").read_text(), yaml.BaseLoader)  # else `on` would be read as true
+
+
+def jobs(name: str) -> list[tuple[str, dict]]:
+    return list(workflow(name)["jobs"].items())
+
+
+def lines_run(job: dict) -> list[str]:
+    """The lines of a job's `run:` steps, once for each value that its matrix puts into them."""
+    matrix = job.get("strategy", {}).get("matrix", {})
+    found = []
+    for values in itertools.product(*matrix.values()):
+        for step in job["steps"]:
+            text = step.get("run", "")
+            for key, value in zip(matrix, values, strict=True):
+                text = text.replace(f"${{{{ matrix.{key} }}}}", value)
+            found += text.splitlines()
+    return list(dict.fromkeys(found))
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^\.PHONY: (.*)$", (paths.root() / "Makefile").read_text(), re.M)[0].split())
+
+
+def fault(line: str) -> str | None:
+    """Why a line cannot be run in a checkout, or None."""
+    command, *arguments = shlex.split(line)
+    if command == "make":
+        return None if arguments and set(arguments) <= make_targets() else f"make has no target {arguments}"
+    if Path(command).name == "python":
+        if arguments[:2] != ["-m", "vlm_sae_lib"]:
+            return f"{arguments} is not the command line"
+        try:
+            cli.make_parser().parse_args(arguments[2:])
+        except SystemExit:
+            return f"{arguments[2:]} is no call of the command line"
+        return None
+    if command in SHELL or os.access(paths.root() / command, os.X_OK):
+        return None
+    return f"there is no {command}"
+
+
+def actionlint(*files: Path) -> subprocess.CompletedProcess:
+    """Run it without the linters of shell and Python that it would call where they happen to be installed."""
+    beside = Path(sys.executable).parent / "actionlint"
+    program = str(beside) if beside.exists() else shutil.which("actionlint")
+    assert program, "actionlint is missing: it comes with requirements.txt, so run make setup"
+    command = [program, "-shellcheck=", "-pyflakes=", "-no-color", *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=paths.root())
+
+
+def test_there_are_these_workflows_and_no_other():
+    assert sorted(path.stem for path in FOLDER.iterdir()) == list(NAMES)
+
+
+def test_actionlint_finds_nothing():
+    done = actionlint(*(FOLDER / f"{name}.yml" for name in NAMES))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("steps.deployment.outputs", "steps.missing.outputs"),
+        ("needs: [pocket, light]", "needs: [pocket, dark]"),
+        ("env.PROFILE }}-${{ github.run_id", "env.PROFILE }}-${{ github.run_number_of_it"),
+        ("          path: _build/html\n      # This", "          folder: _build/html\n      # This"),
+        ("runs-on: ubuntu-latest", "runs-on:"),
+    ],
+)
+def test_actionlint_sees_what_is_wrong(tmp_path, right, wrong):
+    text = (FOLDER / "pages.yml").read_text()
+    assert right in text
+    (tmp_path / "pages.yml").write_text(text.replace(right, wrong, 1))
+    assert actionlint(tmp_path / "pages.yml").returncode == 1
+
+
+@each_workflow
+def test_every_line_that_is_run_is_there_to_be_run(name):
+    lines = [line for _, job in jobs(name) for line in lines_run(job)]
+    assert lines
+    assert [found for line in lines if (found := fault(line))] == []
+
+
+@pytest.mark.parametrize(
+    "line", ["make nonsense", "make", "python -m vlm_sae_lib nonsense", "python -m pip", ".ci/nonsense", "curl x"]
+)
+def test_a_line_that_cannot_be_run_is_seen(line, capsys):
+    assert fault(line)
+
+
+@each_workflow
+def test_a_job_may_read_and_only_the_one_that_publishes_may_write(name):
+    assert workflow(name)["permissions"] == {"contents": "read"}
+    for job, body in jobs(name):
+        granted = body.get("permissions", {"contents": "read"})
+        assert granted == {"contents": "read"} | MAY_WRITE.get((name, job), {}), job
+    assert "secrets." not in (FOLDER / f"{name}.yml").read_text()
+
+
+@each_workflow
+def test_actions_are_pinned_by_their_major_version(name):
+    used = [step["uses"] for _, job in jobs(name) for step in job["steps"] if "uses" in step]
+    assert used and all(re.fullmatch(r"actions/[a-z/-]+@v\d+", action) for action in used), used
+
+
+@each_workflow
+def test_every_job_ends_and_no_two_runs_meet(name):
+    assert workflow(name)["concurrency"]["group"]
+    assert all(int(job["timeout-minutes"]) <= 120 for _, job in jobs(name))
+
+
+def test_tests_run_on_every_python_that_the_package_allows():
+    job = workflow("tests")["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    assert 'requires-python = ">=3.11"' in (paths.root() / "pyproject.toml").read_text()
+
+
+def test_what_a_light_run_leaves_is_kept_under_one_name_where_it_is_looked_for(monkeypatch):
+    """A cache is found only under the very paths that it was saved with."""
+    monkeypatch.delenv("VLM_SAE_RUNS", raising=False)
+    body = workflow("pages")
+    profile = body["env"]["PROFILE"]
+    assert profile in PROFILES and f"--edition {profile}" in (paths.root() / "Makefile").read_text()
+    caches: dict[str, set[str]] = {}
+    for _, job in jobs("pages"):
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/cache"):
+                kind = step["with"]["key"].partition("-")[0]
+                caches.setdefault(kind, set()).add(step["with"]["path"])
+    assert caches["edition"] == {f"_build/html/{profile}"}
+    assert caches["run"] == {f"runs/{profile}/notebooks\nruns/{profile}/results\n"}
+    assert str(paths.pictures().relative_to(paths.root())) in caches["downloads"].pop().split()
+
+
+def test_a_light_run_that_fails_blocks_nothing():
+    """The light job may fail; publishing waits for it, but asks only for the pocket edition."""
+    found = workflow("pages")["jobs"]
+    assert found["light"]["continue-on-error"] == "true"
+    assert set(found["publish"]["needs"]) == {"pocket", "light"}
+    assert found["publish"]["if"] == "${{ !cancelled() && needs.pocket.result == 'success' }}"

@@ -1,0 +1,48 @@
+"""What a source knows about its pictures from the folders they lie in: seven ranks, a WordNet name, a class."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+import pandas as pd
+
+from vlm_sae_lib.taxonomy import RANKS, rank_names
+
+
+def of_inat2021(folders: Sequence[str]) -> pd.DataFrame:
+    """The seven ranks (``taxonomy.RANKS``), lower case, of pictures in these taxon folders; one row each."""
+    taxa = list(dict.fromkeys(folders))
+    known = pd.DataFrame([rank_names(taxon) for taxon in taxa], index=taxa, columns=list(RANKS))
+    return known.loc[list(folders)].reset_index(drop=True)
+
+
+def of_imagenet(folders: Sequence[str]) -> pd.DataFrame:
+    """``wnid`` and ``class`` (WordNet's first name for it, lower case) of pictures in these WordNet folders."""
+    words = cache(_wordnet_name)
+    return pd.DataFrame({"wnid": [folder[:9] for folder in folders], "class": [words(folder) for folder in folders]})
+
+
+def of_folder(names: Sequence[str]) -> pd.DataFrame | None:
+    """``class`` of pictures with these relative names, if all lie in class folders, of which there are two or more.
+
+    As torchvision's ImageFolder has it, the class is the folder right below the root, however deep a file lies.
+    """
+    if not all("/" in name for name in names):
+        return None
+    classes = [name.split("/", 1)[0] for name in names]
+    return pd.DataFrame({"class": classes}) if len(set(classes)) > 1 else None
+
+
+def _wordnet_name(folder: str) -> str:
+    """The first lemma of a folder ``n02002724`` or ``n02002724_black_stork``, else the folder's own words."""
+    wnid, _, own = folder.partition("_")
+    lemma = _lemmas().get(wnid, "").split(",")[0].strip() or re.sub("_+", " ", own).strip() or wnid
+    return lemma.lower()
+
+
+@cache
+def _lemmas() -> dict[str, str]:
+    """WordNet id to its lemmas, of all 21,841 synsets of ImageNet; the list travels with timm."""
+    from timm.data import ImageNetInfo
+
+    return ImageNetInfo("imagenet-22k").label_descriptions(as_dict=True)

@@ -1,0 +1,169 @@
+"""A public picture set of manageable size that fetches itself: a sample of iNaturalist 2021's validation pictures.
+
+The archive (10,000 species, 10 pictures of each, 8.4 GB) is read once, as a stream, and never stored. A species is kept
+if the SHA-256 of its folder's name, read as a fraction of 1, lies below ``species`` / 10,000: which are kept depends on
+no order and no other name, they spread over the whole tree, their number is about ``species`` (1000: give or take 30),
+and a larger sample contains the smaller. The pictures of a species, sorted by file name, go to train (six), choosing
+(two) and test (the rest), each at most 384 pixels on its short side.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import tarfile
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from vlm_sae_lib import paths
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import alone, whole_folder, write_json
+from vlm_sae_lib.loading import first_sentence
+from vlm_sae_lib.pictures.archive import MEGABYTE, PIECE, Archive
+from vlm_sae_lib.pictures.folders import TAXON_FOLDER, inat2021
+from vlm_sae_lib.pictures.reading import read
+from vlm_sae_lib.pictures.source import PictureSource
+
+SPECIES = 10_000
+SHORT_SIDE = 384
+QUALITY = 92
+SPLITS = {"train": slice(0, 6), "choosing": slice(6, 8), "test": slice(8, None)}
+ARCHIVE = "val.tar.gz"
+COMPLETE = "complete.json"
+MEMBER = re.compile(r"(?:\./)?val/([^/]+)/([^/]+)\.jpe?g", re.IGNORECASE)
+LICENCE = """\
+A sample of the validation pictures of iNaturalist 2021, made smaller.
+
+Each picture is under the licence that its photographer chose, mostly a Creative Commons one (some forbid commercial
+use or changes); photographer and licence of each stand in val.json.tar.gz beside the archive, under the name of the
+file. The data set is provided for non-commercial research and education only.
+
+Source: {url}
+Terms: https://github.com/visipedia/inat_comp/tree/master/2021
+Citation: G. Van Horn, E. Cole, S. Beery, K. Wilber, S. Belongie, O. Mac Aodha. Benchmarking Representation Learning for
+Natural World Image Collections. CVPR 2021.
+"""
+
+
+def inat2021_sample(spec: str, rest: str) -> PictureSource:
+    """The source ``inat2021-sample:<species>:<split>``, of which ``rest`` is what follows the first colon.
+
+    What has been fetched lies in ``paths.pictures()`` and is used from then on, without a network.
+
+    Raises:
+        UserError: another spelling; no network, a download that breaks off or has another checksum, a full disk.
+    """
+    species, _, split = rest.partition(":")
+    if not (species.isdecimal() and 1 <= int(species) <= SPECIES) or split not in SPLITS:
+        raise UserError(
+            f'{spec} is no such sample: write "inat2021-sample:<species>:<split>" with 1 to {SPECIES} species and the '
+            f"split {', '.join(SPLITS)}."
+        )
+    folder = paths.pictures() / f"inat2021-sample-{int(species)}"
+    if not (folder / COMPLETE).is_file():
+        _fetch(folder, int(species))
+    return inat2021(folder / split, name=f"inat2021-sample:{int(species)}:{split}")
+
+
+def is_kept(folder: str, species: int) -> bool:
+    """Whether a sample of about ``species`` species holds the one in this folder."""
+    return int.from_bytes(hashlib.sha256(folder.encode()).digest()) * SPECIES < species << 256
+
+
+def _fetch(folder: Path, species: int) -> None:
+    """Make the sample, or wait until another process that makes one has done so."""
+    from torchvision.datasets.inaturalist import DATASET_MD5, DATASET_URLS
+
+    url, md5 = DATASET_URLS["2021_valid"], DATASET_MD5["2021_valid"]
+    move = "let the variable VLM_SAE_RUNS name a folder"
+    try:
+        with alone(folder.parent):
+            if (folder / COMPLETE).is_file():
+                return
+            for left in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed, since none runs now
+                shutil.rmtree(left)
+            with whole_folder(folder) as made, _opened(url) as archive:
+                _fill(made, archive, species, md5)
+                (made / "LICENCE.txt").write_text(LICENCE.format(url=url), encoding="utf-8")
+                write_json(made / COMPLETE, {"source": url, "md5": md5, **_counts(made)})
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"The disk is full: {folder} takes about {species} MB, so free some space, or {move} on another disk."
+            ) from error
+        raise UserError(f"{folder} cannot be written ({error.strerror or error}): {move} that can be.") from error
+
+
+def _opened(url: str) -> Archive:
+    """The archive: from beside the samples if it lies there, else from its public address."""
+    from huggingface_hub import constants
+
+    beside = paths.pictures() / ARCHIVE
+    if constants.HF_HUB_OFFLINE and not beside.is_file():
+        raise UserError(
+            f"The pictures of iNaturalist 2021 are not here and HF_HUB_OFFLINE is set: unset it, or download {url} "
+            f"(8.4 GB) where there is a network and put it at {beside}."
+        )
+    return Archive(url, beside, "iNaturalist 2021")
+
+
+def _fill(made: Path, archive: Archive, species: int, md5: str) -> None:
+    """The kept pictures as ``<made>/<split>/<folder>/<file>.jpg``; UserError if the stream is not the archive."""
+    try:
+        _keep(made / "all", archive, species)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{archive.where} is damaged at {archive.seen / MEGABYTE:.0f} MB ({first_sentence(error)}): nothing of it "
+            "was kept, so fetch it again."
+        ) from error
+    archive.finish()
+    if (found := archive.md5.hexdigest()) != md5:
+        raise UserError(
+            f"{archive.where} has the MD5 checksum {found} and not {md5}: nothing of it was kept, so fetch it again, "
+            "or look whether the data set has moved."
+        )
+    folders = sorted((made / "all").iterdir())
+    if not folders:
+        raise UserError(f"A sample of {species} of {SPECIES} species holds none of those in the archive: ask for more.")
+    for folder in folders:
+        files = sorted(folder.iterdir())
+        for split, part in SPLITS.items():
+            target = made / split / folder.name
+            target.mkdir(parents=True)
+            for file in files[part]:
+                os.replace(file, target / file.name)
+    shutil.rmtree(made / "all")
+
+
+def _keep(pool: Path, archive: Archive, species: int) -> None:
+    """The kept species' pictures, made smaller, as ``<pool>/<folder>/<file>.jpg``."""
+    pool.mkdir()
+    with tarfile.open(fileobj=archive, mode="r|gz", bufsize=PIECE) as tar:
+        for member in tar:
+            match = MEMBER.fullmatch(member.name)
+            if not (match and member.isfile() and TAXON_FOLDER.fullmatch(match[1]) and is_kept(match[1], species)):
+                continue
+            (pool / match[1]).mkdir(exist_ok=True)
+            encoded = tar.extractfile(member).read()
+            smaller, reason = read(encoded, _smaller)
+            # one that cannot be read is kept as it is, so that the source names it among the unreadable ones
+            (pool / match[1] / f"{match[2]}.jpg").write_bytes(encoded if reason else smaller)
+
+
+def _smaller(picture: Image.Image) -> bytes:
+    """A picture as JPEG, without its metadata, at most ``SHORT_SIDE`` pixels on its short side."""
+    scale = min(1, SHORT_SIDE / min(picture.size))
+    size = [max(1, round(side * scale)) for side in picture.size]
+    file = BytesIO()
+    picture.resize(size, Image.Resampling.LANCZOS).save(file, format="JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def _counts(made: Path) -> dict[str, int]:
+    """How many species, and how many pictures in each split."""
+    pictures = {split: sum(1 for _ in (made / split).glob("*/*")) for split in SPLITS}
+    return {"species": sum(1 for _ in (made / "train").iterdir()), **pictures}
