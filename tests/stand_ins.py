@@ -15,7 +15,7 @@ import transformers as hf
 from hub_cache import put
 from tiny_vlm import tiny_processor
 
-from vlm_sae_lib import profiles
+from vlm_sae_lib import public_profiles as public
 from vlm_sae_lib.loading import split_revision
 from vlm_sae_lib.pocket import tree
 from vlm_sae_lib.pocket.world import paint, sample_factors
@@ -74,13 +74,13 @@ def llava(folder: Path) -> None:
 def fill_hub(cache: Path) -> None:
     """The checkpoints that the profiles ``light``, ``colab`` and ``paper`` name."""
     for spec, write in {
-        profiles.CLIP_L: clip(24),
-        profiles.CLIP_B32: clip(12),
-        profiles.CLIP_B16: clip(11),
-        profiles.DINO_B: dinov2,
-        profiles.DINO_S: dinov2,
-        profiles.LLAVA: llava,
-        profiles.SMALL_LLAVA: lambda folder: tiny_families.save("llava_onevision", folder),
+        public.CLIP_L: clip(24),
+        public.CLIP_B32: clip(12),
+        public.CLIP_B16: clip(11),
+        public.DINO_B: dinov2,
+        public.DINO_S: dinov2,
+        public.LLAVA: llava,
+        public.SMALL_LLAVA: lambda folder: tiny_families.save("llava_onevision", folder),
     }.items():
         name, revision = split_revision(spec.removeprefix("hf:"))
         put(cache, name, write, revision)

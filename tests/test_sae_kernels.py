@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from vlm_sae_lib.sae import SaeConfig, kernels
+from vlm_sae_lib.sae.active import batch_top_k_active, per_sample_top_k_active
 from vlm_sae_lib.sae.initialise import Weights, geometric_median, initial_weights
 from vlm_sae_lib.sae.losses import (
     auxiliary_loss,
@@ -45,7 +46,7 @@ def oracle_gradients(weights, x, config, groups, dead, k_aux):
 def kernel_gradients(weights, x, config, groups, dead, k_aux):
     with torch.no_grad():
         pre = weights.pre_activations(x)
-    choose = kernels.per_sample_top_k_active if config.kind == "top_k" else kernels.batch_top_k_active
+    choose = per_sample_top_k_active if config.kind == "top_k" else batch_top_k_active
     active = choose(pre, config.k)
     loss = kernels.write_gradients(weights, x, pre, active, groups, dead, k_aux, config.aux_coefficient)
     return loss, {name: parameter.grad.clone() for name, parameter in weights.named().items()}
@@ -53,7 +54,9 @@ def kernel_gradients(weights, x, config, groups, dead, k_aux):
 
 @pytest.mark.parametrize("kind", ["matryoshka_batch_top_k", "batch_top_k", "top_k"])
 @pytest.mark.parametrize("dead_share", [0.0, 0.2, 0.6])
-def test_gradients_agree_with_autograd(kind, dead_share):
+@pytest.mark.parametrize("few", [kernels.FEW_DEAD, 0])
+def test_gradients_agree_with_autograd(kind, dead_share, few, monkeypatch):
+    monkeypatch.setattr(kernels, "FEW_DEAD", few)  # both ways to revive the dead
     weights, x = random_weights(), batch()
     config = SaeConfig(kind=kind, k=4, aux_coefficient=0.5)
     groups = (2, 5, 0, 33) if kind == "matryoshka_batch_top_k" else (WIDTH,)
@@ -103,7 +106,7 @@ def test_the_fallback_without_sampled_products_gives_the_same(monkeypatch):
 @pytest.mark.parametrize("guess", [0.0, 0.05, 0.5, 1e9])
 def test_the_guess_never_changes_the_selection(guess):
     pre = batch(2) @ torch.randn(DIM, WIDTH, generator=torch.Generator().manual_seed(3))
-    active = kernels.batch_top_k_active(pre, 4, guess)
+    active = batch_top_k_active(pre, 4, guess)
     kept = batch_top_k(torch.relu(pre), 4)
     assert (active.flat == kept.flatten().nonzero().flatten().numpy()).all()
     torch.testing.assert_close(active.values, kept[kept > 0])
@@ -121,7 +124,7 @@ def test_batch_top_k_is_the_sorted_definition():
 def test_ties_at_the_cut_keep_exactly_k_per_sample_on_average():
     latents = torch.ones(4, 10)
     assert int((batch_top_k(latents, 3) > 0).sum()) == 12
-    active = kernels.batch_top_k_active(latents, 3)
+    active = batch_top_k_active(latents, 3)
     assert active.flat.tolist() == list(range(12))
 
 
@@ -129,7 +132,7 @@ def test_k_equal_to_the_width_is_relu():
     positive = torch.relu(batch())
     assert torch.equal(batch_top_k(positive, DIM), positive)
     assert torch.equal(per_sample_top_k(positive, DIM), positive)
-    assert kernels.batch_top_k_active(batch(), DIM).flat.tolist() == positive.flatten().nonzero().flatten().tolist()
+    assert batch_top_k_active(batch(), DIM).flat.tolist() == positive.flatten().nonzero().flatten().tolist()
 
 
 def test_per_sample_top_k_keeps_k_of_each_sample():
@@ -235,7 +238,7 @@ def test_the_largest_of_each_sample_are_those_of_a_plain_sort(width, k, values):
         pre = -np.abs(pre)
     elif values == "one huge group":
         pre[:, : max(1, width // 8)] += 100
-    active = kernels.per_sample_top_k_active(torch.from_numpy(pre), k)
+    active = per_sample_top_k_active(torch.from_numpy(pre), k)
     expected = []
     for sample, row in enumerate(pre):
         largest = sorted(range(width), key=lambda latent: (-row[latent], latent))[:k]

@@ -9,6 +9,7 @@ import torch
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import KINDS, SaeConfig, SparseAutoencoder, kernels, train_sae, train_saes
+from vlm_sae_lib.sae.active import batch_top_k_active, per_sample_top_k_active
 from vlm_sae_lib.sae.initialise import initial_weights
 from vlm_sae_lib.sae.learner import Learner
 from vlm_sae_lib.sae.losses import monosemanticity_loss, training_latents, training_loss
@@ -91,7 +92,7 @@ def test_the_kernel_agrees_with_autograd(kind, rows, case):
     loss = training_loss(x, pre, training_latents(pre, config), weights, config, groups, dead, 5)
     loss.total.backward()
     expected = {name: parameter.grad.clone() for name, parameter in weights.named().items()}
-    choose = kernels.per_sample_top_k_active if kind == "top_k" else kernels.batch_top_k_active
+    choose = per_sample_top_k_active if kind == "top_k" else batch_top_k_active
     active = choose(pre.detach(), config.k)
     found = kernels.write_gradients(weights, x, pre.detach(), active, groups, dead, 5, config.aux_coefficient, 0.8)
     assert found.monosemanticity == pytest.approx(float(loss.monosemanticity.detach()), rel=1e-4, abs=1e-6)

@@ -19,9 +19,9 @@ INPUTS = ("code", "models", "settings")
 FOR_OTHERS = tuple(
     f"vlm_sae_lib.{name}"
     for name in (
-        "precision", "sae.formats", "sae.released", "steering.choice", "towers.vlm_towers", "pictures.archive",
-        "pictures.decoding", "pictures.facts", "pictures.folders", "pictures.hf_datasets", "pictures.reading",
-        "pictures.sample",
+        "precision", "public_profiles", "sae.formats", "sae.released", "steering.choice", "towers.vlm_towers",
+        "pictures.archive", "pictures.decoding", "pictures.facts", "pictures.folders", "pictures.hf_datasets",
+        "pictures.reading", "pictures.sample",
     )
 )  # fmt: skip
 """What only pictures, models and files from elsewhere need: no experiment comes there in the published profile."""

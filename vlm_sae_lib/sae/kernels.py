@@ -16,92 +16,9 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
 
+from vlm_sae_lib.sae.active import Active, per_sample_top_k_active
 from vlm_sae_lib.sae.initialise import Weights
 from vlm_sae_lib.sae.losses import PAIRS_AT_LEAST
-
-
-@dataclass
-class Active:
-    """The active pairs of a batch, in order of sample and then latent."""
-
-    flat: np.ndarray
-    """sample · F + latent, ascending (pairs,) int64"""
-    values: Float[Tensor, "pairs"]
-    shape: tuple[int, int]
-    """(batch, latents)"""
-
-    @property
-    def latents(self) -> np.ndarray:
-        return self.flat % self.shape[1]
-
-    @property
-    def samples(self) -> np.ndarray:
-        return self.flat // self.shape[1]
-
-    def fired(self) -> Tensor:
-        """Which latents fired at all, bool (latents,)."""
-        return torch.from_numpy(np.bincount(self.latents, minlength=self.shape[1]) > 0)
-
-
-def batch_top_k_active(pre: Float[Tensor, "batch latents"], k: int, guess: float = 0.0) -> Active:
-    """The k·batch largest positive pre-activations, as ``selection.batch_top_k`` keeps them.
-
-    ``guess`` is a value the cut is thought to exceed: only what lies above it is looked at, and where that was too
-    hopeful everything positive is. The guess never changes the result.
-    """
-    flat, count = pre.numpy().ravel(), k * pre.shape[0]
-    found = np.flatnonzero(flat > guess)
-    if guess > 0 and len(found) < count:
-        found = np.flatnonzero(flat > 0)
-    values = flat[found]
-    if len(found) > count:
-        cut = np.partition(values, len(found) - count)[len(found) - count]
-        keep = values > cut
-        keep[np.flatnonzero(values == cut)[: count - int(keep.sum())]] = True
-        found, values = found[keep], values[keep]
-    return Active(found, torch.from_numpy(values), tuple(pre.shape))
-
-
-def per_sample_top_k_active(pre: Float[Tensor, "batch latents"], k: int) -> Active:
-    """The k largest positive pre-activations of each sample; of equal ones at the cut the first latents stay."""
-    batch, width = pre.shape
-    flat = np.flatnonzero((pre > 0 if k >= width else pre >= _below_the_cut(pre, k)).numpy())
-    kept = pre.numpy().ravel()[flat]
-    samples = flat // width
-    starts = np.searchsorted(samples, np.arange(batch + 1))
-    counts = np.diff(starts)
-    if (most := int(counts.max(initial=0))) > k:
-        few = np.full((batch, most), -np.inf, dtype=np.float32)
-        few[samples, np.arange(len(flat)) - starts[samples]] = kept
-        cut = np.partition(few, most - k, axis=1)[:, most - k]
-        order = np.flatnonzero(kept >= cut[samples])
-        flat, kept, samples = flat[order], kept[order], samples[order]
-        if len(flat) > np.minimum(counts, k).sum():
-            order = np.lexsort((flat, -kept, samples))
-            rank = np.arange(len(flat)) - np.searchsorted(samples, samples)
-            keep = np.zeros(len(flat), dtype=bool)
-            keep[order] = rank < k
-            flat, kept = flat[keep], kept[keep]
-    return Active(flat, torch.from_numpy(kept), (batch, width))
-
-
-def _below_the_cut(pre: Float[Tensor, "batch latents"], k: int) -> Float[Tensor, "batch 1"]:
-    """For each sample a positive bound that its k largest positive values reach and few others do.
-
-    Of latents in groups of eight, the k-th largest group maximum: k latents, one in each of k groups, reach it.
-    """
-    batch, width = pre.shape
-    groups = width // GROUP
-    maxima = pre
-    if groups > k:
-        maxima = pre[:, : groups * GROUP].view(batch, GROUP, groups).amax(dim=1)
-    found = maxima.numpy()
-    bound = np.partition(found, found.shape[1] - k, axis=1)[:, found.shape[1] - k, None]
-    return torch.from_numpy(np.maximum(bound, np.finfo(np.float32).tiny))
-
-
-GROUP = 8
-"""Latents whose maximum stands for them all where the k largest are looked for."""
 
 
 @dataclass
@@ -175,16 +92,45 @@ _PARAMETERS = ("encoder", "encoder_bias", "decoder", "decoder_bias")
 
 def _add_auxiliary(gradients, pre, centred, residual, decoder, dead, k_aux, coefficient) -> float:
     """Add the aux-k loss's gradients (``losses.auxiliary_loss``) for encoder, encoder bias and decoder in place."""
-    encoder_grad, bias_grad, decoder_grad = gradients
     spread = float((residual - residual.mean(dim=0)).pow(2).mean())
     if spread == 0:
         return 0.0
-    among_dead = pre.masked_fill(~dead, -1.0)
-    revived = per_sample_top_k_active(among_dead, min(k_aux, int(dead.sum())))
+    revive = _revive_few if int(dead.sum()) <= FEW_DEAD * k_aux else _revive_many
+    scale = 2 * coefficient / (residual.numel() * spread)
+    error = revive(gradients, pre, centred, residual, decoder, dead, k_aux, scale)
+    return float(error.pow(2).mean()) / spread
+
+
+FEW_DEAD = 8
+"""Up to so many times k_aux dead latents, dense products over them are quicker than bags of active pairs."""
+
+
+def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) -> Tensor:
+    """The error ê − e of the dead latents' reconstruction of the residual; its gradients are added, times ``scale``."""
+    encoder_grad, bias_grad, decoder_grad = gradients
+    where = dead.nonzero().flatten()
+    revived = torch.relu(pre[:, where])
+    if len(where) > k_aux:
+        values = revived.numpy()
+        cut = np.partition(values, len(where) - k_aux, axis=1)[:, len(where) - k_aux, None]
+        revived = revived * torch.from_numpy(values >= cut)
+    error = revived @ decoder[where] - residual
+    slopes = error * scale
+    decoder_grad[where] += revived.T @ slopes
+    latent_slopes = (slopes @ decoder[where].T) * (revived > 0)
+    encoder_grad[where] += latent_slopes.T @ centred
+    bias_grad[where] += latent_slopes.sum(dim=0)
+    return error
+
+
+def _revive_many(gradients, pre, centred, residual, decoder, dead, k_aux, scale) -> Tensor:
+    """As ``_revive_few``, over the active pairs alone."""
+    encoder_grad, bias_grad, decoder_grad = gradients
+    revived = per_sample_top_k_active(pre.masked_fill(~dead, -1.0), k_aux)
     rows = np.searchsorted(revived.flat, np.arange(len(pre) + 1) * pre.shape[1])
     latents = torch.from_numpy(revived.latents)
     error = _weighted_bags(decoder, latents, rows, revived.values) - residual
-    slopes = error * (2 * coefficient / (error.numel() * spread))
+    slopes = error * scale
     latent_slopes = _products_at(rows, latents, slopes, decoder)
     order, columns = _by_latent(revived)
     samples = torch.from_numpy(revived.samples[order])
@@ -192,7 +138,7 @@ def _add_auxiliary(gradients, pre, centred, residual, decoder, dead, k_aux, coef
     more_of_encoder, more_of_bias = _encoder_gradients(revived, latent_slopes, centred, order, columns)
     encoder_grad += more_of_encoder
     bias_grad += more_of_bias
-    return float(error.pow(2).mean()) / spread
+    return error
 
 
 def _encoder_gradients(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import kernels
+from vlm_sae_lib.sae.active import batch_top_k_active, per_sample_top_k_active
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, SaeConfig
 from vlm_sae_lib.sae.initialise import initial_weights
@@ -65,9 +66,9 @@ class Learner:
         with torch.no_grad():
             pre = self.weights.pre_activations(x)
         if config.kind == "top_k":
-            active = kernels.per_sample_top_k_active(pre, config.k)
+            active = per_sample_top_k_active(pre, config.k)
         else:
-            active = kernels.batch_top_k_active(pre, config.k, self.guess)
+            active = batch_top_k_active(pre, config.k, self.guess)
             smallest = float(active.values.min()) if len(active.values) else 0.0
             # The cut drifts slowly: a tenth below it is nearly always low enough for the next batch.
             self.guess = 0.9 * smallest if len(active.values) == config.k * len(x) else 0.0

@@ -1,0 +1,103 @@
+"""What a profile is: every number of a run in one frozen dataclass."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SteeringSize:
+    """How much of the steering study is run: a single answer costs what the language model costs."""
+
+    concepts: int = 4
+    """Concepts to insert, per kind."""
+    candidates: int = 3
+    """Latents tried for a concept."""
+    multiples: tuple[float, ...] = (1, 2, 4)
+    """Strengths tried, in multiples of a latent's maximum."""
+    choosing: int = 5
+    """Pictures on which a setting is chosen."""
+    test: int = 16
+    """Pictures on which it is scored."""
+    repetitions: int = 7
+    """New draws of each random control."""
+    trial: int = 6
+    """Pictures on which the latents of the first look are tried."""
+    doses: tuple[float, ...] = (0.25, 0.5, 1, 2, 4, 8)
+    dose_test: int = 12
+    dose_repetitions: int = 3
+    suppressed: int = 3
+    """Concepts to suppress, per kind."""
+    suppress_choosing: int = 3
+    suppress_test: int = 6
+    shown: int = 8
+    """Neurons that the page lets the reader steer."""
+    shown_pictures: int = 4
+    """Pictures, beside a blank page, on which it does."""
+    shown_multiples: tuple[float, ...] = (-2, -1, 0, 0.5, 1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The settings of a run."""
+
+    name: str
+    """What ``runs/<name>`` is called."""
+    tower: str
+    """The explained vision tower, as ``load_tower`` spells it."""
+    scoring_towers: tuple[tuple[str, str], ...]
+    """(name, spec) of the encoders that score monosemanticity; the first is the main one (paper §4.1: DINOv2)."""
+    vlm: str
+    """The vision-language model to steer, as ``load_vlm`` spells it."""
+    train_pictures: str
+    """What the SAEs learn from (paper: ImageNet train), as ``load_pictures`` spells it; of ImageNet and iNaturalist a
+    path that is not absolute begins at ``paths.datasets()``."""
+    choosing_pictures: str
+    """Where latents, strengths and thresholds are chosen; never scored on."""
+    test_pictures: str
+    """What every score is reported on (paper: ImageNet validation)."""
+    hook_points: tuple[str, ...]
+    """The layers that the book compares (paper: blocks 11, 17, 22, 23 and the projection, "last")."""
+    main_hook_point: str
+    """The layer whose neurons the book looks at one by one."""
+    steering_hook_point: str | None
+    """The block of ``tower`` that the VLM's projector reads; None where the VLM brings a tower of its own."""
+    kinds: tuple[str, ...] = ("batch_top_k", "matryoshka_batch_top_k")
+    """The SAEs that the paper compares (§4.1)."""
+    expansions: tuple[float, ...] = (1, 4, 8)
+    """Expansion factors ε at the main hook point (paper: 1, 2, 4, 8, 16, 64)."""
+    k: int = 20
+    """Active latents per picture."""
+    steps: int = 100_000
+    batch_size: int = 4096
+    lr: float | None = None
+    """``None`` is the rate of the authors' code, 2e-4 / sqrt(F / 2^14)."""
+    lr_decay: float = 0.0
+    group_fractions: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5625)
+    """Matryoshka groups (paper §4.1)."""
+    taxonomy_train: str | None = None
+    """What the autoencoders of notebook 4 learn from (paper: iNaturalist 2021); None: ``train_pictures``."""
+    taxonomy_test: str | None = None
+    taxonomy_expansion: float = 2
+    taxonomy_k: int = 20
+    steering_tokens: str = "random:2"
+    """Tokens per training picture for the steering SAE (paper: two random ones)."""
+    steering_expansion: float = 64
+    steering_k: int = 20
+    steering_kind: str = "matryoshka_batch_top_k"
+    steering_choosing: int = 1000
+    """Pictures on which latents are matched with concepts and strengths chosen."""
+    steering_scored: int = 1000
+    """Other pictures on which steering is scored."""
+    steering: SteeringSize = SteeringSize()
+    vlm_bits: int | None = None
+    """Bits per weight that the VLM is loaded in, on a GPU; None: as its checkpoint is."""
+    vlm_gpu_gib: float = 0.0
+    """GPU memory that it needs; with less, ``smaller_vlm`` is taken."""
+    smaller_vlm: str | None = None
+    released_saes: str | None = None
+    """A release on the hub: if it holds an SAE for the very block that the VLM's projector reads, that one is taken."""
+    half_on_gpu: bool = False
+    """Whether towers compute in half precision where there is a GPU; activations are kept in full."""
+    seed: int = 0
+    collect_batch: int = 64
+    shipped: bool = False
+    """Whether the SAEs whose single latents the book shows travel with the repository (``data/pocket/sae``)."""
