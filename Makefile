@@ -67,7 +67,8 @@ $(PARITY)/.installed: requirements-parity.txt constraints.txt
 
 # Hook points on the oldest line of transformers that is supported; torch and the rest are those of $(VENV).
 OLDER := .venv-transformers4
-VERSIONED := tests/test_towers.py tests/test_real_towers.py tests/test_steering_vlm.py tests/test_vlm_families.py
+VERSIONED := tests/test_towers.py tests/test_real_towers.py tests/test_steering_vlm.py tests/test_vlm_families.py \
+	tests/test_vlm_precision.py
 
 test-versions: $(STAMP) $(OLDER)/.installed
 	$(UNIT) $(VERSIONED)

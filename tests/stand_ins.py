@@ -13,6 +13,8 @@ import tiny_families
 import torch
 import transformers as hf
 from hub_cache import put
+from test_sae_artefact import make_sae
+from test_sae_formats import matrix_state
 from tiny_vlm import tiny_processor
 
 from vlm_sae_lib import public_profiles as public
@@ -71,8 +73,26 @@ def llava(folder: Path) -> None:
     tiny_processor().save_pretrained(folder)
 
 
+RELEASED = "matroyshka_batch_top_k_20_x64"
+
+
+def release(folder: Path) -> None:
+    """The authors' Matryoshka SAE of block 22, trained on two random tokens a picture, named as their scripts do."""
+    torch.manual_seed(0)
+    state = matrix_state(sae := make_sae("matryoshka_batch_top_k", dim=64, width=64 * 64))
+    state |= {
+        "k": torch.tensor(sae.k, dtype=torch.int32), "threshold": sae.threshold,
+        "group_sizes": torch.tensor(sae.group_sizes),
+    }  # fmt: skip
+    run = f"imagenet_train_activations_clip-vit-large-patch14-336_22_post_mlp_residual_{RELEASED}"
+    file = folder / RELEASED / "random_k_2" / run / "trainer_0" / "checkpoints" / "ae_100000.pt"
+    file.parent.mkdir(parents=True)
+    torch.save(state, file)
+
+
 def fill_hub(cache: Path) -> None:
     """The checkpoints that the profiles ``light``, ``colab`` and ``paper`` name."""
+    put(cache, public.AUTHORS, release)
     for spec, write in {
         public.CLIP_L: clip(24),
         public.CLIP_B32: clip(12),
@@ -95,7 +115,8 @@ def folder_name(species: tree.Species) -> str:
 
 def paint_species(counts: dict[str, int], root: Path, species: int = SPECIES) -> None:
     """``<root>/<split>/<folder>/<n>.jpg``: so many pictures of each of the first species, spread over the tree."""
-    chosen = tree.all_species()[:: max(1, len(tree.all_species()) // species)][:species]
+    everything = tree.all_species()
+    chosen = [everything[i * len(everything) // species] for i in range(species)]
     wanted = {one.index: one for one in chosen}
     have = {index: [] for index in wanted}
     number = 0

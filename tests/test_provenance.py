@@ -72,3 +72,13 @@ def test_the_real_closure_holds_what_an_experiment_computes_with_and_not_what_dr
 
 def test_another_setting_has_another_hash():
     assert provenance.settings_hash(load_profile("pocket")) != provenance.settings_hash(load_profile("pocket", k=11))
+
+
+def test_what_no_experiment_needs_is_there_and_is_left_out():
+    from vlm_sae_lib.experiments import running
+    from vlm_sae_lib.experiments.registry import NAMES, module
+
+    everything = set().union(*(provenance.reachable(module(name)) for name in NAMES))
+    assert set(running.FOR_OTHERS) <= everything, "a name that nothing reaches hides nothing"
+    for name in NAMES:
+        assert not set(running.FOR_OTHERS) & set(provenance.reachable(module(name), running.FOR_OTHERS))

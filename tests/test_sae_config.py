@@ -165,3 +165,10 @@ def test_a_batch_depends_on_its_step_alone():
     assert [jumping[step].tolist() for step in (8, 2, 5)] == [straight[8], straight[2], straight[5]]
     assert straight != [Batches(10, 4, 2)[step].tolist() for step in range(9)]
     assert sorted(Batches(3, 1000, 0)[5].tolist()) == [0, 1, 2]
+
+
+def test_the_papers_text_has_five_times_the_rate_of_its_code():
+    code, text = (SaeConfig(expansion=1, k=2, lr=lr).schedule(768).lr for lr in (None, "text"))
+    assert text == pytest.approx(16 / (125 * 768**0.5)) and code == pytest.approx(16 / (625 * 768**0.5))
+    with pytest.raises(UserError, match="lr='code'"):
+        SaeConfig(lr="code")

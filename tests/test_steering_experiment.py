@@ -209,3 +209,10 @@ def test_wilson_covers_and_is_known_at_the_edges():
     np.testing.assert_allclose(low, [0, 0.7225, 0.4038], atol=1e-3)
     np.testing.assert_allclose(high, [0.2775, 1, 0.5962], atol=1e-3)
     assert np.isnan(rates.wilson(np.array([0.5]), np.array([0]))[0]).all()
+
+
+def test_where_nothing_has_a_rate_there_is_no_ratio():
+    red = {"about": "colour", "concept": "red", "success": 1.0, "both": np.nan}
+    found = rates.times_best_control(pd.DataFrame([{"method": m} | red for m in experiment.METHODS]), "both")
+    assert np.isnan([found["value"], found["low"], found["high"]]).all()
+    assert found["concepts"] == 0 and found["best_control"] == "none"

@@ -127,5 +127,5 @@ def _with_profile(source: str, profile: str) -> str:
 
 
 def _short(spec: str) -> str:
-    """A model's name without the library and the owner: ``clip-vit-base-patch32``."""
-    return spec.rpartition("/")[2] or spec
+    """A model's name without the library, the owner and the commit: ``clip-vit-base-patch32``."""
+    return (spec.rpartition("/")[2] or spec).partition("@")[0]

@@ -61,4 +61,5 @@ def _replaced(settings: Any, changes: Mapping[str, Any], who: str) -> Any:
     unknown = [key for key in changes if key not in known]
     if unknown:
         raise ValueError(f"{who} has no setting {unknown[0]!r}; the settings are {', '.join(known)}.")
-    return replace(settings, **changes)
+    # papermill hands on no tuples
+    return replace(settings, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})

@@ -68,8 +68,8 @@ class Profile:
     """Active latents per picture."""
     steps: int = 100_000
     batch_size: int = 4096
-    lr: float | None = None
-    """``None`` is the rate of the authors' code, 2e-4 / sqrt(F / 2^14)."""
+    lr: float | str | None = None
+    """``None`` is the rate of the authors' code, 2e-4 / sqrt(F / 2^14); ``"text"`` is the paper's, five times that."""
     lr_decay: float = 0.0
     group_fractions: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5625)
     """Matryoshka groups (paper §4.1)."""

@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-error", action="store_true", help="add back what the SAE fails to reconstruct (the paper does not)"
     )
     parser.add_argument("--max-new-tokens", type=int, default=32, help="length limit of an answer (default: 32)")
+    parser.add_argument(
+        "--bits", type=int, default=None, help="4 or 8: quantise the language model by bitsandbytes, on a GPU"
+    )
     parser.add_argument("--device", default=None, help="cpu, cuda, … (default: the first GPU, or else the CPU)")
 
 
@@ -39,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     if not pictures:
         _, name, reason = source.unreadable[0]
         raise UserError(f"the picture {name} cannot be read ({reason}): give another file.")
-    vlm = load_vlm(args.vlm, device=args.device)
+    vlm = load_vlm(args.vlm, device=args.device, bits=args.bits)
     sae = SparseAutoencoder.load(args.sae, device=vlm.device)
 
     (_, image), ask = pictures[0], {"max_new_tokens": args.max_new_tokens}

@@ -9,6 +9,7 @@ from vlm_sae_lib.errors import UserError
 
 KINDS = ("matryoshka_batch_top_k", "batch_top_k", "top_k", "relu", "jump_relu")
 BATCH_TOP_K_KINDS = ("matryoshka_batch_top_k", "batch_top_k")
+LR_OF_TEXT = "text"
 PAPER_GROUPS = (0.0625, 0.125, 0.25, 0.5625)
 
 
@@ -34,8 +35,9 @@ class SaeConfig:
     """Optimiser steps (paper: 100,000)."""
     batch_size: int = 1024
     """Samples per step (paper: 4,096); never more than there are rows."""
-    lr: float | None = None
-    """Adam's learning rate; ``None``: the authors' code, 2e-4 / sqrt(F / 2^14)."""
+    lr: float | str | None = None
+    """Adam's learning rate; ``None``: the authors' code, 2e-4 / sqrt(F / 2^14) = 16 / (625 sqrt(F)); ``"text"``: what
+    the paper prints (v3 §4.1), 16 / (125 sqrt(F)), five times as much."""
     lr_decay: float = 0.0
     """The fraction of the run, at its end, over which the rate falls linearly to zero (paper: none)."""
     warmup: int | None = None
@@ -80,6 +82,8 @@ class SaeConfig:
         weights = ("aux_coefficient", "l1_coefficient", "l0_coefficient", "mono_coefficient")
         for name in (*positive, "threshold_start", *weights):
             value = getattr(self, name)
+            if name == "lr" and value == LR_OF_TEXT:
+                continue
             number = value is None or (isinstance(value, Real) and math.isfinite(value))
             if not number or (value is not None and (value <= 0 if name in positive else value < 0)):
                 raise UserError(f"SaeConfig {name}={value!r} must be {'positive' if name in positive else '>= 0'}.")
@@ -123,6 +127,7 @@ class SaeConfig:
                 f"SaeConfig k={self.k} exceeds the {width} latents of this SAE: lower k or raise expansion."
             )
         memory = min(1000, max(1, self.steps // 50))
+        of_code = 2e-4 / math.sqrt(width / 2**14)
 
         def chosen(value: Any, rule: Any) -> Any:
             return rule if value is None else value
@@ -130,7 +135,7 @@ class SaeConfig:
         return Schedule(
             n_latents=width,
             group_sizes=self.group_sizes(dim),
-            lr=chosen(self.lr, 2e-4 / math.sqrt(width / 2**14)),
+            lr=5 * of_code if self.lr == LR_OF_TEXT else chosen(self.lr, of_code),
             warmup=chosen(self.warmup, min(1000, max(1, self.steps // 20))),
             decay_start=self.steps - round(self.lr_decay * self.steps),
             threshold_start=chosen(self.threshold_start, min(1000, self.steps // 10)),

@@ -46,10 +46,13 @@ def times_best_control(
     """Mean steered rate over that of the best control, with an interval over concepts (resampled together).
 
     In every resample the best control is found anew, so the interval knows of that choice. Infinite where no control
-    ever succeeds; NaN where steering does not succeed either.
+    ever succeeds; NaN where steering does not succeed either, or where no concept has a rate of every method.
     """
     wide = concepts.pivot(index=["about", "concept"], columns="method", values=outcome).dropna()
     controls = [name for name in wide.columns if name != STEERED]
+    if wide.empty:
+        nothing = float("nan")
+        return {"value": nothing, "low": nothing, "high": nothing, "best_control": "none", "concepts": 0}
 
     def ratio(means: pd.Series | np.ndarray, best: float) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -1,0 +1,86 @@
+"""What the notebooks stand on, with pictures and models that are not the pocket world's."""
+
+import numpy as np
+import pytest
+import stand_ins
+from hub_cache import offline
+
+from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.steering import steered
+from vlm_sae_lib.workbench import Workbench
+
+QUICK = {"steps": 20, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("world")
+    stand_ins.fill_hub(root / "hub")
+    stand_ins.inat_sample(root / "runs")
+    return root
+
+
+@pytest.fixture
+def at(world, monkeypatch):
+    """A workbench of a profile, in that world."""
+    offline(monkeypatch, world / "hub")
+    monkeypatch.setenv("VLM_SAE_RUNS", str(world / "runs"))
+    return lambda name, **changes: Workbench(load_profile(name, **QUICK, **changes))
+
+
+def test_some_pictures_of_sorted_folders_are_drawn_from_all_of_them(at):
+    bench = at("colab")
+    some = bench.some("choosing", 20)
+    assert len(some) == 20 and len({some.folders[i] for i in some.ids}) > 10
+    assert np.array_equal(some.ids, bench.some("choosing", 20).ids)
+    assert len(bench.some("choosing", 10**6)) == len(bench.pictures("choosing"))
+    assert np.array_equal(at("pocket").some("test", 5).ids, range(5))  # drawn pictures lie in no order
+
+
+def test_what_is_known_of_photographs_are_their_ranks_in_words(at):
+    bench = at("colab")
+    truth = bench.truth("test")
+    assert not bench.drawn and bench.asking.trial == "group"
+    assert {"insect", "bird", "fish"} <= set(truth["group"]) and set(truth["realm"]) == {"animal", "plant", "fungus"}
+    assert list(truth.index) == list(bench.pictures("test").ids)
+    assert "photographs" in bench.introduction() and "photographs" not in at("pocket").introduction()
+
+
+def test_a_gallery_holds_pictures_with_their_truth_and_the_models_own_answers(at):
+    bench = at("colab")
+    gallery = bench.gallery("test", 6)
+    ids = list(gallery.factors.index)
+    assert ids == sorted(ids) and len(gallery.images) == 6
+    assert gallery.factors["group"].tolist() == bench.truth("test")["group"].loc[ids].tolist()
+    prompts = bench.asking.questions
+    for about in bench.asking.own:
+        assert gallery.factors[about].tolist() == bench.vlm().answers(gallery.images, prompts[about], max_new_tokens=5)
+
+
+def test_the_smaller_model_brings_its_own_tower_and_its_sae_is_trained_on_it(at):
+    bench = at("colab")
+    tower, hook_point = bench.steering_tower
+    assert tower.spec.startswith("vlm:") and hook_point == bench.vlm().hook_point
+    assert "onevision" in bench.vlm_sentence() and "trained here" in bench.steering_sentence()
+    sae = bench.shown("steering")
+    assert sae.dim == bench.vlm().dim and sae.n_latents == 4 * sae.dim
+    assert bench.shown("steering").hash == sae.hash
+    with steered(bench.vlm(), sae, {0: 1.0}):
+        bench.vlm().answer(bench.gallery("test", 1).images[0], "?", max_new_tokens=1)
+
+
+def test_a_released_sae_of_the_very_block_is_taken(at):
+    bench = at("colab", vlm_bits=None, vlm_gpu_gib=0.0)
+    assert "llava-1.5" in bench.vlm_sentence() and stand_ins.RELEASED in bench.steering_sentence()
+    sae = bench.shown("steering")
+    assert sae.n_latents == 64 * sae.dim and sae.metadata["source"]["file"].startswith(stand_ins.RELEASED)
+    assert bench.steering_tower[1] == "block_22"
+
+
+def test_notebook_4_has_pictures_of_its_own_only_where_the_profile_says_so(at):
+    bench = at("colab")
+    assert bench.pictures("taxonomy_train") is bench.pictures("train")
+    other = at("colab", taxonomy_test=bench.profile.choosing_pictures)
+    assert other.pictures("taxonomy_test") is other.pictures("choosing")
+    with pytest.raises(ValueError, match="taxonomy_train"):
+        bench.pictures("validation")
