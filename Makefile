@@ -4,6 +4,7 @@
 # make test-long    the tests that take minutes
 # make test-parity  against SAELens and dictionary_learning, in an environment of their own (.venv-parity)
 # make test-versions  the towers and VLMs under transformers 4.57 too, in an environment of its own (.venv-transformers4)
+# make bench        ratios against peers, each from one run (about a quarter of an hour): benchmarks/README.md
 # make lint         ruff
 # make pocket       trains the pocket models anew
 # make clean        removes the site and the tools' caches; what runs have made (runs/) stays, as it may be dear
@@ -20,7 +21,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book light test test-long test-parity test-versions lint pocket clean
+.PHONY: help setup book light test test-long test-parity test-versions bench lint pocket clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -81,6 +82,9 @@ $(OLDER)/.installed: $(STAMP)
 		> "$$($(OLDER)/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth"
 	@$(OLDER)/bin/python -m pip install --quiet --disable-pip-version-check "transformers==4.57.*"
 	@touch $@
+
+bench: $(STAMP) $(PARITY)/.installed
+	@$(PY) -m benchmarks
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .

@@ -93,3 +93,11 @@ def test_ratio_is_told_with_its_interval(concepts):
     )
     endless = {"value": np.inf, "low": 2.0, "high": np.inf, "best_control": "unsteered"}
     assert steering.ratio_words(endless).startswith("∞ [2.0, ∞]")
+
+
+def test_a_dose_curve_without_any_rate_is_an_empty_panel(by_about):
+    doses = pd.concat([by_about.assign(multiple=multiple) for multiple in (0.5, 2)])
+    doses.loc[doses["outcome"] == "rest", "rate"] = np.nan
+    figure = steering.dose_curves(doses)
+    figure.canvas.draw()
+    assert figure.axes[1].get_xlim() == (0.25, 4)

@@ -71,6 +71,8 @@ def dose_curves(doses: pd.DataFrame, outcomes: Sequence[str] = ("success", "rest
             colour = METHOD_COLOURS.get(method, "black")
             axis.plot(line["multiple"], 100 * line["rate"], marker="o", ms=4, lw=2, color=colour, label=method)
             axis.fill_between(line["multiple"], 100 * line["low"], 100 * line["high"], color=colour, alpha=0.15, lw=0)
+        if not np.isfinite(doses.loc[doses["outcome"] == outcome, "rate"]).any():  # a log axis needs something to show
+            axis.set_xlim(doses["multiple"].min() / 2, doses["multiple"].max() * 2)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set(title=titles.get(outcome, outcome), xlabel="strength (× maximum)", ylim=(-2, 102))

@@ -1,0 +1,53 @@
+"""``python -m benchmarks``: the table on the screen, and ``benchmarks/results/<date>.json``."""
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from benchmarks.timing import Row
+from vlm_sae_lib.allocator import keep_freed_memory
+from vlm_sae_lib.files import write_json
+
+HERE = Path(__file__).parent
+SUITES = ("scoring", "training", "collection", "steering", "similarity", "growth")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=SUITES, help="a suite; may be given several times")
+    parser.add_argument("--parity", default=".venv-parity/bin/python", help="the Python that has dictionary_learning")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    started, rows = time.perf_counter(), []
+    for suite in arguments.only or SUITES:
+        print(f"\n{suite}", flush=True)
+        for row in _rows(suite, arguments.parity):
+            rows.append(row)
+            print(f"  {row}", flush=True)
+    path = HERE / "results" / f"{date.today().isoformat()}.json"
+    machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads(),
+               "capability": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__,
+               "python": platform.python_version()}  # fmt: skip
+    write_json(path, {"schema": 1, "machine": machine, "rows": [row.as_dict() for row in rows]})
+    print(f"\n{len(rows)} rows in {time.perf_counter() - started:.0f} s: {path}")
+    return 0
+
+
+def _rows(suite: str, parity: str) -> Iterator[Row]:
+    if suite != "training":
+        yield from import_module(f"benchmarks.{suite}").run()
+        return
+    done = subprocess.run([parity, "-m", "benchmarks.training"], cwd=HERE.parent, check=True, stdout=subprocess.PIPE)
+    yield from (Row(**found) for found in json.loads(done.stdout))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

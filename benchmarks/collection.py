@@ -1,0 +1,63 @@
+"""Collection: against the bare tower's forward on the same pixels, and against the whole forward."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import transformers as hf
+
+from benchmarks.timing import Row, side_by_side
+from vlm_sae_lib import collect_activations, load_tower, pocket_pictures
+from vlm_sae_lib.towers.hooks import run_until
+from vlm_sae_lib.towers.transformers_towers import transformers_tower
+
+PICTURES = 1024
+
+
+def run() -> Iterator[Row]:
+    tower, pictures = load_tower("pocket", device="cpu"), pocket_pictures(PICTURES, 9)
+    pixels = torch.stack([tower.preprocess(image) for image in pictures.images])
+
+    class Ready:
+        """The same pictures, painted and preprocessed before."""
+
+        name, fingerprint, folders, unreadable = pictures.name, pictures.fingerprint, pictures.folders, []
+
+        def __len__(self) -> int:
+            return PICTURES
+
+        def iterate(self, first: int, transform: object) -> Iterator:
+            return ((i, pixels[i]) for i in range(first, PICTURES))
+
+    def collect() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            collect_activations(tower, Ready(), "block_4", Path(folder) / "store")
+
+    @torch.no_grad()
+    def bare() -> None:
+        for batch in pixels.split(64):
+            run_until(tower._blocks[4], lambda b=batch: tower._project(b), lambda hidden: hidden)
+
+    times = side_by_side(collect, bare)
+    note = "theirs over ours is the share of the bare tower's speed that is left"
+    work = f"{PICTURES} pictures to block_4 of 6 into a store"
+    yield Row("collection", work, times[0], "bare tower", times[1], 0.95, note)
+    yield from early_stop()
+
+
+def early_stop() -> Iterator[Row]:
+    """A tower of 24 blocks, random and narrow: what block 11 costs of the whole."""
+    vision = hf.CLIPVisionConfig(hidden_size=256, intermediate_size=1024, num_hidden_layers=24, num_attention_heads=4,
+                                 image_size=112, patch_size=14)  # fmt: skip
+    square = {"height": 112, "width": 112}
+    tower = transformers_tower(hf.CLIPVisionModel(vision), hf.CLIPImageProcessor(size=square, crop_size=square),
+                               spec="random", name="random", device=torch.device("cpu"))  # fmt: skip
+    pixels = torch.randn(32, 3, 112, 112)
+
+    @torch.no_grad()
+    def whole() -> None:
+        tower.module(pixel_values=pixels)
+
+    times = side_by_side(lambda: tower.activations(pixels, "block_11"), whole)
+    yield Row("collection", "block 11 of 24, 32 pictures", times[0], "the whole forward", times[1], 1 / 0.55)

@@ -1,0 +1,29 @@
+"""Uniqueness: all pairs of neurons by their sixteen top pictures."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.timing import Row, side_by_side
+from vlm_sae_lib.scores.uniqueness import uniqueness
+
+PART = 400
+
+
+def by_sets(top: np.ndarray) -> int:
+    """How many pairs have a picture in common, one pair after another."""
+    sets = [frozenset(row.tolist()) for row in top]
+    return sum(not sets[i].isdisjoint(other) for i in range(len(sets)) for other in sets[i + 1 :])
+
+
+def run() -> Iterator[Row]:
+    for neurons, pictures, goal in ((12_288, 1_281_167, 1.0), (65_536, 1_281_167, 20.0)):
+        rng = np.random.default_rng(0)
+        # a few pictures excite many neurons, as in a trained dictionary
+        top = np.minimum(rng.zipf(1.3, size=(neurons, 16)) % pictures, rng.integers(pictures, size=(neurons, 16)))
+        pairs = neurons * (neurons - 1) // 2
+        scale = pairs / (PART * (PART - 1) / 2)
+        times = side_by_side(lambda t=top: uniqueness(t), lambda t=top: by_sets(t[:PART]), scale=scale)
+        note = f"sets of Python, {PART} neurons, scaled by {scale:.0f}"
+        facts = {"goal_seconds": goal}
+        yield Row("uniqueness", f"{neurons:,} neurons, {pairs:,} pairs", times[0], "sets", times[1], None, note, facts)

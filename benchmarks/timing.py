@@ -1,0 +1,84 @@
+"""Two ways to do the same, timed in turns; a slow one on a stated part of the work, and scaled."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+RUNS = 5
+
+
+@dataclass
+class Row:
+    """One line of the table.
+
+    Attributes:
+        suite, work: what is timed, and its size.
+        peer: whose time stands beside ours; empty where there is none.
+        ours, theirs: seconds of each run, in turns; scaled ones are already those of the whole work.
+        wanted: the ratio that was set as a goal, or None.
+        note: how the peer was scaled, and whatever else a reader must know.
+        facts: other numbers, such as bytes.
+    """
+
+    suite: str
+    work: str
+    ours: list[float]
+    peer: str = ""
+    theirs: list[float] = field(default_factory=list)
+    wanted: float | None = None
+    note: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ratios(self) -> list[float]:
+        """Theirs over ours, run by run."""
+        return [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+
+    def as_dict(self) -> dict[str, Any]:
+        found = asdict(self) | {"ours_median": statistics.median(self.ours)}
+        if self.theirs:
+            ratios = sorted(self.ratios)
+            found |= {"theirs_median": statistics.median(self.theirs), "ratio": statistics.median(ratios),
+                      "ratio_low": ratios[0], "ratio_high": ratios[-1]}  # fmt: skip
+        return found
+
+    def __str__(self) -> str:
+        ours = f"{self.work:<58} {seconds(statistics.median(self.ours)):>9}"
+        if not self.theirs:
+            return ours
+        ratios = sorted(self.ratios)
+        goal = "" if self.wanted is None else f"   wanted {self.wanted:g}"
+        return (
+            f"{ours}   {self.peer} {seconds(statistics.median(self.theirs))}: × {statistics.median(ratios):.1f} "
+            f"[{ratios[0]:.1f}, {ratios[-1]:.1f}]{goal}"
+        )
+
+
+def seconds(value: float) -> str:
+    """``0.28 s``, ``4.1 ms``."""
+    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+
+
+def timed(work: Callable[[], Any]) -> float:
+    gc.collect()
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def side_by_side(
+    ours: Callable[[], Any], theirs: Callable[[], Any] | None = None, *, runs: int = RUNS, scale: float = 1.0
+) -> tuple[list[float], list[float]]:
+    """Seconds of both in turns, after one run of each that does not count; theirs times ``scale``."""
+    ours()
+    if theirs is not None:
+        theirs()
+    mine, other = [], []
+    for _ in range(runs):
+        mine.append(timed(ours))
+        if theirs is not None:
+            other.append(scale * timed(theirs))
+    return mine, other
