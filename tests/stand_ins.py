@@ -25,7 +25,7 @@ from vlm_sae_lib.pocket.world import paint, sample_factors
 SQUARE = {"height": 32, "width": 32}
 VISION = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
 TEXT = VISION | {"num_hidden_layers": 2, "vocab_size": 64, "max_position_embeddings": 16}
-SAMPLE = "inat2021-sample-1000"
+SAMPLES = ("inat2021-sample-1000", "inat2021-sample-400")
 PER_SPECIES = {"train": 9, "choosing": 4, "test": 4}
 SPECIES = 40
 LATIN = {
@@ -101,6 +101,7 @@ def fill_hub(cache: Path) -> None:
         public.DINO_S: dinov2,
         public.LLAVA: llava,
         public.SMALL_LLAVA: lambda folder: tiny_families.save("llava_onevision", folder),
+        public.SMOLVLM: lambda folder: tiny_families.save("idefics3", folder),
     }.items():
         name, revision = split_revision(spec.removeprefix("hf:"))
         put(cache, name, write, revision)
@@ -135,10 +136,12 @@ def paint_species(counts: dict[str, int], root: Path, species: int = SPECIES) ->
 
 
 def inat_sample(runs: Path) -> None:
-    """The sample as its download leaves it."""
-    root = runs / "pictures" / SAMPLE
-    paint_species(PER_SPECIES, root)
-    (root / "complete.json").write_text(json.dumps({"md5": "0" * 32, "species": SPECIES}))
+    """The samples as their download leaves them."""
+    first, *others = (runs / "pictures" / name for name in SAMPLES)
+    paint_species(PER_SPECIES, first)
+    (first / "complete.json").write_text(json.dumps({"md5": "0" * 32, "species": SPECIES}))
+    for other in others:
+        shutil.copytree(first, other)
 
 
 def imagenet_and_inat(root: Path, photos: Path) -> None:

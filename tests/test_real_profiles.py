@@ -17,6 +17,7 @@ NOTEBOOKS = sorted(path.stem for path in paths.notebooks().glob("[0-9]*.ipynb"))
 QUICK = {"steps": 60, "batch_size": 64, "steering_choosing": 40, "steering_scored": 40}
 CHANGES = {
     "colab": QUICK,
+    "light": QUICK,
     "paper": QUICK | {
         "expansions": [1, 4],
         "steering": {"concepts": 2, "multiples": [1, 2], "choosing": 2, "test": 4, "repetitions": 1, "trial": 2,
@@ -50,7 +51,7 @@ def outputs(world, profile: str, name: str) -> str:
     return "\n".join(str(o.get("text", o.get("data", {}).get("text/markdown", ""))) for o in said)
 
 
-@pytest.fixture(scope="session", params=list(CHANGES))
+@pytest.fixture(scope="session", params=["colab", "paper", pytest.param("light", marks=pytest.mark.long)])
 def ran(world, request):
     """The five notebooks under a profile."""
     before = {path: path.read_bytes() for path in paths.notebooks().glob("*.ipynb")}
@@ -75,6 +76,8 @@ def test_the_steering_notebook_says_aloud_what_it_steers_and_by_what(world, ran)
     said = outputs(world, ran, "05_llava_steering")
     if ran == "colab":  # no GPU here: the smaller model, whose own tower nobody has released an SAE for
         assert "No GPU: llava-onevision" in said and "So it is trained here" in said
+    elif ran == "light":
+        assert "SmolVLM-500M-Instruct" in said and "It is trained here" in said
     else:  # the tower of LLaVA-1.5 is the explained one, and the release has an SAE of its block
         assert "llava-1.5-7b-hf" in said and stand_ins.RELEASED in said and "`block_22`" in said
 

@@ -13,6 +13,7 @@ DINO_B = "hf:facebook/dinov2-base@f9e44c814b77203eaa57a6bdbbd535f21ede1415"
 DINO_S = "hf:facebook/dinov2-small@ed25f3a31f01632728cabb09d1542f84ab7b0056"
 LLAVA = "hf:llava-hf/llava-1.5-7b-hf@b234b804b114d9e37bb655e11cbbb5f5e971b7a9"
 SMALL_LLAVA = "hf:llava-hf/llava-onevision-qwen2-0.5b-ov-hf@74dd0bf867a4cda7950c17663794267c60cf4b40"
+SMOLVLM = "hf:HuggingFaceTB/SmolVLM-500M-Instruct@a7da5b986cb59b408707209984f360a5f4ad7e47"
 AUTHORS = "mateuszpach/sae-for-vlm"
 
 PUBLIC = {
@@ -20,10 +21,10 @@ PUBLIC = {
         name="light",
         tower=CLIP_B32,
         scoring_towers=(("DINOv2", DINO_S), ("CLIP-B/16", CLIP_B16)),
-        vlm=SMALL_LLAVA,
-        train_pictures="inat2021-sample:1000:train",
-        choosing_pictures="inat2021-sample:1000:choosing",
-        test_pictures="inat2021-sample:1000:test",
+        vlm=SMOLVLM,
+        train_pictures="inat2021-sample:400:train",
+        choosing_pictures="inat2021-sample:400:choosing",
+        test_pictures="inat2021-sample:400:test",
         hook_points=("block_5", "block_9", "block_11", "projection"),
         main_hook_point="block_11",
         steering_hook_point=None,
@@ -33,9 +34,10 @@ PUBLIC = {
         lr=1e-3,
         lr_decay=0.3,
         taxonomy_k=16,
+        steering_tokens="random:8",
         steering_expansion=4,
-        steering_choosing=120,
-        steering_scored=120,
+        steering_choosing=60,
+        steering_scored=60,
         steering=SteeringSize(
             concepts=2, candidates=2, multiples=(1, 3), choosing=3, test=6, repetitions=2, trial=3, doses=(0.5, 1, 3),
             dose_test=4, dose_repetitions=1, suppressed=2, suppress_choosing=2, suppress_test=4, shown=3,
