@@ -22,6 +22,9 @@ from vlm_sae_lib.profiles import PROFILES, Profile
 from vlm_sae_lib.sae import foreign
 from vlm_sae_lib.steering.families import FAMILIES
 
+COMMIT = re.compile(r"(@[0-9a-f]{7})[0-9a-f]{33}$")
+"""A pinned commit, of which a table shows the beginning."""
+
 
 class Markdown(SphinxDirective):
     def markdown(self, lines: list[str]) -> list[nodes.Node]:
@@ -90,7 +93,9 @@ def shown(value: Any) -> str:
         return (", " if numbers else "<br>").join(parts)
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:g}" if isinstance(value, float) else html.escape(str(value)).replace("_", "\\_")
+    if isinstance(value, float):
+        return f"{value:g}"
+    return html.escape(COMMIT.sub(r"\1", str(value))).replace("_", "\\_")
 
 
 class Known(Markdown):
