@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.timing import Row
 from vlm_sae_lib.allocator import keep_freed_memory
-from vlm_sae_lib.files import write_json
+from vlm_sae_lib.files import read_json, write_json
 
 HERE = Path(__file__).parent
 SUITES = ("scoring", "training", "collection", "steering", "similarity", "growth")
@@ -26,18 +26,22 @@ def main() -> int:
     parser.add_argument("--parity", default=".venv-parity/bin/python", help="the Python that has dictionary_learning")
     arguments = parser.parse_args()
     keep_freed_memory()
-    started, rows = time.perf_counter(), []
-    for suite in arguments.only or SUITES:
-        print(f"\n{suite}", flush=True)
-        for row in _rows(suite, arguments.parity):
-            rows.append(row)
-            print(f"  {row}", flush=True)
+    started = time.perf_counter()
     path = HERE / "results" / f"{date.today().isoformat()}.json"
+    rows = {suite: [] for suite in SUITES}
+    if path.exists():  # today's other suites stay
+        rows |= read_json(path)["rows"]
     machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads(),
                "capability": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__,
                "python": platform.python_version()}  # fmt: skip
-    write_json(path, {"schema": 1, "machine": machine, "rows": [row.as_dict() for row in rows]})
-    print(f"\n{len(rows)} rows in {time.perf_counter() - started:.0f} s: {path}")
+    for suite in arguments.only or SUITES:
+        print(f"\n{suite}", flush=True)
+        rows[suite] = []
+        for row in _rows(suite, arguments.parity):
+            rows[suite].append(row.as_dict())
+            print(f"  {row}", flush=True)
+        write_json(path, {"schema": 1, "machine": machine, "rows": rows})
+    print(f"\n{time.perf_counter() - started:.0f} s: {path}")
     return 0
 
 

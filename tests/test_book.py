@@ -124,3 +124,14 @@ def test_only_published_numbers_stand_in_the_introduction():
     """Figures in prose come from the role; what looks like a measured number was typed."""
     prose = (paths.root() / "book" / "intro.md").read_text()
     assert re.findall(r"(?<![\w.`])\d*\.\d+|\d+(\.\d+)? ?%", prose) == []
+
+
+def test_a_line_of_the_benchmarks_is_what_was_measured():
+    page = extension("benchmark_page")
+    row = {"work": "w", "ours_median": 0.25, "peer": "p", "theirs_median": 2.5, "theirs": [2.5], "ratio": 10.0,
+           "ratio_low": 9.0, "ratio_high": 12.5, "wanted": 8, "facts": {}}  # fmt: skip
+    assert page.cells(row) == ["w", "250 ms", "p", "2.5 s", "10 [9, 12.5]", "8 ×"]
+    assert page.goal_is_met(row) is True and page.goal_is_met(row | {"wanted": 11}) is False
+    assert page.goal_is_met(row | {"wanted": None}) is None
+    alone = row | {"theirs": [], "wanted": None, "facts": {"goal_seconds": 2}}
+    assert page.cells(alone) == ["w", "250 ms", "–", "–", "–", "2 s"] and page.goal_is_met(alone) is True

@@ -267,7 +267,7 @@ def test_two_editions_are_built_side_by_side(checkout, capfd):
     (checkout / "book" / "vendor_root" / "vendor" / "html-manager" / "embed.js").write_text("")
     shutil.copyfile(CHECKOUT / "book" / "references.bib", checkout / "book" / "references.bib")
     configuration = yaml.safe_load((CHECKOUT / "_config.yml").read_text())
-    for name in ("experiments", "inventory"):  # slow to import, and of no use here
+    for name in ("experiments", "inventory", "benchmark_page"):  # slow to import, and of no use here
         configuration["sphinx"]["config"]["extensions"].remove(name)
         del configuration["sphinx"]["local_extensions"][name]
     (checkout / "_config.yml").write_text(yaml.safe_dump(configuration))

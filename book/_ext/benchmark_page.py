@@ -35,9 +35,12 @@ class Machine(FromBenchmarks):
     def run(self) -> list[nodes.Node]:
         date, found = self.newest()
         machine = found["machine"]
+        goals = [goal_is_met(row) for rows in found["rows"].values() for row in rows]
+        set_ones = [met for met in goals if met is not None]
         return self.markdown([
             f"Taken on {date}: {machine['threads']} threads of a {machine['processor']} processor with "
-            f"{machine['capability']}, torch {machine['torch'].partition('+')[0]}, Python {machine['python']}."
+            f"{machine['capability']}, torch {machine['torch'].partition('+')[0]}, Python {machine['python']}. Of "
+            f"{len(set_ones)} goals that were set before, in the last column, {sum(set_ones)} are reached."
         ])  # fmt: skip
 
 
@@ -47,13 +50,21 @@ class Table(FromBenchmarks):
 
     def run(self) -> list[nodes.Node]:
         suites = self.arguments[0].split()
-        rows = [row for row in self.newest()[1]["rows"] if row["suite"] in suites]
+        rows = [row for suite in suites for row in self.newest()[1]["rows"].get(suite, ())]
         if not rows:
             raise self.error(f"The newest benchmarks have no suite {' or '.join(suites)}.")
         lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
         lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
         notes = [f"- {row['work']}: {row['note']}." for row in rows if row["note"]]
         return self.markdown([*lines, "", *dict.fromkeys(notes)])
+
+
+def goal_is_met(row: dict) -> bool | None:
+    """Whether a row reaches the ratio or the time that was wanted; None where nothing was."""
+    if row["wanted"]:
+        return row["ratio"] >= row["wanted"]
+    goal = row["facts"].get("goal_seconds")
+    return None if goal is None else row["ours_median"] <= goal
 
 
 def cells(row: dict) -> list[str]:
@@ -75,7 +86,7 @@ class Growth(FromBenchmarks):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        rows = [row for row in self.newest()[1]["rows"] if row["suite"] == "growth"]
+        rows = self.newest()[1]["rows"]["growth"]
         draw(rows, Path(self.env.srcdir) / FIGURE)
         figure = nodes.figure("", nodes.image(uri=f"/{FIGURE}", alt=self.options["alt"]), align="center")
         if self.content:
