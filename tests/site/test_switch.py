@@ -21,7 +21,7 @@ LABEL = "Edition of this book"
 def both(site: Path, tmp_path_factory) -> Path:
     """A copy of the built site with a `light` edition built beside it."""
     root = tmp_path_factory.mktemp("both")
-    for name in ("_config.yml", "_toc.yml", "book", "notebooks", "data"):
+    for name in ("_config.yml", "_toc.yml", "book", "notebooks", "data", "benchmarks"):
         (root / name).symlink_to(paths.root() / name)
     others = set(edition_switch.editions(site).values()) - {site}
     shutil.copytree(site, root / "_build" / "html",
