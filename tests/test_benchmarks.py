@@ -1,11 +1,14 @@
 """What the benchmarks time on the other side computes the same, or its time would say nothing."""
 
+import mmap
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import scoring, similarity
-from benchmarks.timing import Row, side_by_side
+from benchmarks.timing import Row, peak_gib, side_by_side
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.uniqueness import uniqueness
 
@@ -39,3 +42,12 @@ def test_both_sides_run_in_turns_and_a_part_is_scaled():
     found = row.as_dict()
     assert (found["ratio"], found["ratio_low"], found["ratio_high"]) == pytest.approx((5, 2.5, 10))
     assert "× 5.0 [2.5, 10.0]" in str(row) and "ratio" not in Row("s", "w", [1.0]).as_dict()
+
+
+def test_the_peak_is_seen_while_it_lasts():
+    def work():
+        held = mmap.mmap(-1, 2**28)  # the allocator may have as much left from other tests
+        np.frombuffer(held, dtype=np.uint8)[:] = 1
+        time.sleep(0.05)
+
+    assert 0.2 < peak_gib(work) < 0.4  # 0.25 GiB
