@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -74,6 +75,7 @@ def test_a_notebook_runs_to_its_results_on_photographs(world, ran, name):
 @pytest.mark.timeout(1500)
 def test_the_steering_notebook_says_aloud_what_it_steers_and_by_what(world, ran):
     said = outputs(world, ran, "05_llava_steering")
+    assert re.search(r"took \d+\.\d minutes", said)
     if ran == "colab":  # no GPU here: the smaller model, whose own tower nobody has released an SAE for
         assert "No GPU: llava-onevision" in said and "So it is trained here" in said
     elif ran == "light":
