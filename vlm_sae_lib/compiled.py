@@ -1,0 +1,46 @@
+"""Loops that numba compiles, and how they share the cores.
+
+What touches a few active pairs among millions of zeros is a loop that no array library has: it gathers a row, adds it
+and forgets it. Such loops live beside what they serve, in modules named ``loops``; each has its definition in plain
+array operations in the tests.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import Any
+
+import numba
+import torch
+
+compiled = partial(numba.njit, nogil=True, cache=True, fastmath={"reassoc", "contract"})
+"""Compile a loop at its first call and keep it on disk. Sums may be reordered (never NaN or infinity assumed away)."""
+
+PARTS_PER_THREAD = 4
+"""Parts that a loop is cut into for each thread, so that an uneven one does not keep the others waiting."""
+
+
+def in_threads(loop: Callable[..., None], count: int, *arguments: Any, at_least: int = 64) -> None:
+    """Call ``loop(start, stop, *arguments)`` on parts of ``range(count)``, as many at once as torch uses threads.
+
+    A loop must write only what belongs to its own part, so that no result depends on the number of threads; parts are
+    never shorter than ``at_least``, below which handing over costs more than the work.
+    """
+    threads = torch.get_num_threads()
+    parts = min(threads * PARTS_PER_THREAD, count // at_least)
+    if threads == 1 or parts < 2:
+        loop(0, count, *arguments)
+        return
+    edges = [count * part // parts for part in range(parts + 1)]
+    waiting = [_pool(threads).submit(loop, *edge, *arguments) for edge in zip(edges, edges[1:], strict=False)]
+    for part in waiting:
+        part.result()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="loops")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a child process has none of its parent's threads
