@@ -7,7 +7,9 @@ import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
 
+from vlm_sae_lib.compiled import in_threads
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.scores import loops
 
 
 def activation_matrix(activations: Any) -> np.ndarray | sp.csr_matrix:
@@ -58,15 +60,7 @@ def unit_embeddings(embeddings: Any, n_images: int) -> Float[np.ndarray, "n_imag
     Raises:
         UserError: wrong shape, not all finite, or a row of length zero, which has no direction.
     """
-    if isinstance(embeddings, torch.Tensor):
-        embeddings = embeddings.detach().cpu()
-        embeddings = (embeddings.float() if embeddings.dtype == torch.bfloat16 else embeddings).numpy()
-    embeddings = np.asarray(embeddings)
-    if embeddings.ndim != 2 or embeddings.dtype.kind not in "fiub":
-        raise UserError(f"The embeddings have shape {embeddings.shape}; give (n_images, dim) real numbers.")
-    if len(embeddings) != n_images:
-        raise UserError(f"{n_images} rows of activations but {len(embeddings)} embeddings; give both for each image.")
-    unit = embeddings.astype(np.float64)
+    unit = _embedding_array(embeddings, n_images).astype(np.float64)
     if unit.size and not (np.isfinite(unit.min()) and np.isfinite(unit.max())):
         raise UserError("The embeddings hold NaN or infinite values; leave those images out.")
     norms = np.sqrt(np.einsum("nd,nd->n", unit, unit))
@@ -80,6 +74,33 @@ def unit_embeddings(embeddings: Any, n_images: int) -> Float[np.ndarray, "n_imag
         norms[extreme] = np.linalg.norm(unit[extreme], axis=1)
     unit /= norms[:, None]
     return unit
+
+
+def checked_embeddings(embeddings: Any, n_images: int) -> loops.Embeddings:
+    """Embeddings as they are, in single precision too, and the inverse of their lengths; as `unit_embeddings` refuses.
+
+    The array may be the caller's own: it is only read.
+    """
+    array = _embedding_array(embeddings, n_images)
+    exact = np.float32 if np.result_type(array, np.float32) == np.float32 else np.float64  # what holds all values
+    array = np.ascontiguousarray(array, dtype=exact)
+    squares = np.empty(n_images)
+    in_threads(loops.square_lengths, n_images, array, squares)
+    if n_images and not (squares.min() > 1e-200 and squares.max() < 1e200):  # too long, too short, or NaN
+        return loops.Embeddings(unit_embeddings(array, n_images), np.ones(n_images))
+    return loops.Embeddings(array, 1 / np.sqrt(squares))
+
+
+def _embedding_array(embeddings: Any, n_images: int) -> np.ndarray:
+    if isinstance(embeddings, torch.Tensor):
+        embeddings = embeddings.detach().cpu()
+        embeddings = (embeddings.float() if embeddings.dtype == torch.bfloat16 else embeddings).numpy()
+    embeddings = np.asarray(embeddings)
+    if embeddings.ndim != 2 or embeddings.dtype.kind not in "fiub":
+        raise UserError(f"The embeddings have shape {embeddings.shape}; give (n_images, dim) real numbers.")
+    if len(embeddings) != n_images:
+        raise UserError(f"{n_images} rows of activations but {len(embeddings)} embeddings; give both for each image.")
+    return embeddings
 
 
 def image_id_array(image_ids: Any, n_images: int) -> Int[np.ndarray, "n_images"]:

@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.scores.inputs import activation_matrix, unit_embeddings
-from vlm_sae_lib.scores.pairs import weight_blocks, weighted_cosine
+from vlm_sae_lib.scores.inputs import activation_matrix, checked_embeddings, unit_embeddings
+from vlm_sae_lib.scores.pairs import mean_cosines, weight_blocks, weighted_cosine
 
 
 def monosemanticity_score(activations: Any, embeddings: Any) -> Float[np.ndarray, "n_neurons"]:
@@ -29,11 +29,7 @@ def monosemanticity_score(activations: Any, embeddings: Any) -> Float[np.ndarray
         UserError: shapes that do not fit, NaN, or an embedding of length zero.
     """
     matrix = activation_matrix(activations)
-    unit = unit_embeddings(embeddings, matrix.shape[0])
-    scores = np.full(matrix.shape[1], np.nan)
-    for neurons, weights in weight_blocks(matrix, unit.shape[1]):
-        scores[neurons] = weighted_cosine(weights, unit)
-    return scores
+    return mean_cosines(matrix, checked_embeddings(embeddings, matrix.shape[0]))
 
 
 def ms_bootstrap(

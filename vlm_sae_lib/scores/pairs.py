@@ -19,6 +19,9 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
+from vlm_sae_lib.compiled import in_threads
+from vlm_sae_lib.scores import loops
+
 DENSE_BLOCK = 1 << 22  # entries of a dense block of weights: 32 MiB
 SUM_BLOCK = 1 << 18  # entries of a block of weighted embedding sums: 2 MiB, which stays in the cache
 SPARSE_BELOW = 0.1  # a dense input with fewer non-zeros than this is worth converting
@@ -42,6 +45,46 @@ def ratio(
     return np.clip((2 * t * dot + square - v) / (2 * t * u + u * u - v), -1.0, 1.0)
 
 
+def mean_cosines(
+    activations: np.ndarray | sp.csr_matrix, embeddings: loops.Embeddings
+) -> Float[np.ndarray, "n_neurons"]:
+    """MS of each neuron from activations ``(n_images, n_neurons)``; NaN with fewer than two above the minimum."""
+    n_images, n_neurons = activations.shape
+    scores = np.full(n_neurons, np.nan)
+    if n_images == 0:
+        return scores
+    activations, dense = _sparser(activations), np.arange(n_neurons)
+    if sp.issparse(activations):
+        pairs = pairs_by_neuron(activations)
+        edges = loops.even_pieces(pairs.ends)
+        low, above, sums = np.empty(n_neurons), np.zeros(n_neurons, dtype=np.int64), np.zeros((4, n_neurons))
+        pieces = len(edges) - 1
+        in_threads(loops.lowest, pieces, edges, pairs, low, at_least=1)
+        in_threads(loops.score_sums, pieces, edges, pairs, low, embeddings, above, sums, at_least=1)
+        defined = np.flatnonzero(above >= 2)
+        scores[defined] = ratio(np.ones(len(defined)), *sums[:, defined])
+        dense = np.flatnonzero(low)
+        if len(dense):
+            activations = activations[:, dense]
+    if len(dense):
+        unit = embeddings.rows * embeddings.inverse[:, None]
+        for columns, weights in _dense_blocks(activations):
+            scores[dense[columns]] = weighted_cosine(weights, unit)
+    return scores
+
+
+def pairs_by_neuron(activations: sp.csr_matrix) -> loops.Pairs:
+    """The stored activations by neuron, pictures ascending, as a copy in float64."""
+    by_neuron = activations.tocsc()
+    return loops.Pairs(by_neuron.indptr, by_neuron.indices, by_neuron.data.astype(np.float64), by_neuron.shape[0])
+
+
+def _sparser(activations: np.ndarray | sp.csr_matrix) -> np.ndarray | sp.csr_matrix:
+    if not sp.issparse(activations) and np.count_nonzero(activations) < SPARSE_BELOW * activations.size:
+        return sp.csr_matrix(activations)
+    return activations
+
+
 def weight_blocks(
     activations: np.ndarray | sp.csr_matrix, dim: int
 ) -> Iterator[tuple[Int[np.ndarray, "f"], np.ndarray | sp.csr_matrix]]:
@@ -53,8 +96,7 @@ def weight_blocks(
     n_images, n_neurons = activations.shape
     if n_images == 0:
         return
-    if not sp.issparse(activations) and np.count_nonzero(activations) < SPARSE_BELOW * activations.size:
-        activations = sp.csr_matrix(activations)
+    activations = _sparser(activations)
     dense_columns = np.arange(n_neurons)
     if sp.issparse(activations):
         by_neuron = activations.T.tocsr().astype(np.float64)
@@ -71,16 +113,25 @@ def weight_blocks(
             _, high = extremes(block)
             data = block.data / np.repeat(high, np.diff(block.indptr))
             yield neurons, sp.csr_matrix((data, block.indices, block.indptr), shape=block.shape)
+    if len(dense_columns) < n_neurons:
+        activations = activations[:, dense_columns]
+    for columns, weights in _dense_blocks(activations):
+        yield dense_columns[columns], weights
+
+
+def _dense_blocks(
+    activations: np.ndarray | sp.csr_matrix,
+) -> Iterator[tuple[slice, Float[np.ndarray, "f n_images"]]]:
+    n_images, n_neurons = activations.shape
     step = max(1, DENSE_BLOCK // n_images)
-    for start in range(0, len(dense_columns), step):
-        neurons = dense_columns[start : start + step]
-        if sp.issparse(activations):
-            block = by_neuron[neurons].toarray()
-        else:
-            block = np.ascontiguousarray(activations[:, start : start + step].T, dtype=np.float64)
+    for start in range(0, n_neurons, step):
+        columns = slice(start, start + step)
+        block = activations[:, columns]
+        block = block.T.toarray() if sp.issparse(block) else block.T
+        block = np.ascontiguousarray(block, dtype=np.float64)
         low, high = block.min(axis=1, keepdims=True), block.max(axis=1, keepdims=True)
         span = high - low
-        yield neurons, (block - low) / np.where(span > 0, span, 1.0)
+        yield columns, (block - low) / np.where(span > 0, span, 1.0)
 
 
 def extremes(by_neuron: sp.csr_matrix) -> tuple[Float[np.ndarray, "f"], Float[np.ndarray, "f"]]:
