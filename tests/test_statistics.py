@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores import statistics
+from vlm_sae_lib.scores import sums, tally, waiting
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.statistics import NeuronStatistics
 
@@ -58,7 +58,15 @@ def check(gathered, activations, embeddings, ids):
     np.testing.assert_array_equal(gathered.maximum, activations.max(axis=0))
     np.testing.assert_allclose(gathered.mean, activations.mean(axis=0), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(gathered.monosemanticity(), monosemanticity_score(activations, embeddings), atol=1e-12)
+    np.testing.assert_array_equal(gathered.histogram(), [histogram(column) for column in activations.T])
     assert gathered.n_images == len(ids)
+
+
+def histogram(column):
+    """One comparison for each edge of a bin: at most 0, below 2^-16, half-octaves up to 2^16, and beyond."""
+    edges = [2.0**e * m for e in range(-16, 16) for m in (1, 1.5)] + [2.0**16]
+    place = [0 if a <= 0 else 1 + sum(a >= edge for edge in edges) for a in column]
+    return np.bincount(place, minlength=len(edges) + 2)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse", "mixed"])
@@ -123,8 +131,8 @@ def test_two_runs_give_the_same_bytes():
 
 
 def test_small_blocks_give_the_same(monkeypatch):
-    monkeypatch.setattr(statistics, "SUM_BLOCK", 10)
-    monkeypatch.setattr(statistics, "DENSE_BLOCK", 40)
+    monkeypatch.setattr(sums, "SUM_BLOCK", 10)
+    monkeypatch.setattr(tally, "DENSE_BLOCK", 40)
     activations, embeddings, ids = pictures(4)
     for kind in ("dense", "sparse"):
         check(gather(activations, embeddings, ids, [11], kind), activations, embeddings, ids)
@@ -190,3 +198,79 @@ def test_parts_of_different_shape_do_not_merge():
         NeuronStatistics(3, 2).merge(NeuronStatistics(3, 2, top_k=8))
     with pytest.raises(UserError, match="at least 1"):
         NeuronStatistics(0, 2)
+
+
+def edge_cases():
+    """Activations on and beside the edges of bins, smaller and larger than all of them, and none at all."""
+    edges = NeuronStatistics(1, 1).histogram_edges[1:-1]
+    return np.concatenate([edges, np.nextafter(edges, np.inf), -edges, [0.0, -0.0, 1e-300, 1e300, 3.0, 3.0]])
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_histogram_counts_what_lies_between_its_edges(sparse, signed):
+    values = edge_cases()
+    values = values if signed else np.maximum(values, 0)
+    gathered = NeuronStatistics(2, 1)
+    batch = np.stack([values, np.zeros_like(values)], axis=1)
+    gathered.update(sp.csr_matrix(batch) if sparse else batch, np.ones((len(values), 1)), np.arange(len(values)))
+    edges, counts = gathered.histogram_edges, gathered.histogram()
+    between = [(values >= low) & (values < high) for low, high in zip(edges, edges[1:], strict=False)]
+    np.testing.assert_array_equal(counts[0], np.sum(between, axis=1))
+    np.testing.assert_array_equal(counts[0], histogram(values))
+    assert counts[1, 0] == len(values) and (counts.sum(axis=1) == len(values)).all()
+    assert counts.shape == (2, len(edges) - 1) and counts.dtype == np.int64
+
+
+@pytest.mark.parametrize("at_least", [0, 1500, 1 << 24])
+@pytest.mark.parametrize("cuts", [[1], [3, 7, 8, 30], list(range(1, 40))])
+def test_however_many_batches_may_wait_the_whole_is_the_same(monkeypatch, at_least, cuts):
+    monkeypatch.setattr(waiting, "AT_LEAST", at_least)
+    activations, embeddings, ids = pictures(7)
+    for kind in ("sparse", "mixed"):
+        check(gather(activations, embeddings, ids, cuts, kind), activations, embeddings, ids)
+    parts = [gather(activations[r], embeddings[r], ids[r], [4], "sparse") for r in (slice(0, 9), slice(9, 40))]
+    check(parts[1].merge(parts[0]), activations, embeddings, ids)
+    assert gather(activations, embeddings, ids, cuts, "sparse")._waiting._bytes <= max(at_least, 2 * 26 * 5)
+
+
+def test_batches_in_single_and_double_precision_mix():
+    activations, embeddings, ids = pictures(8)
+    single = embeddings.astype(np.float32)
+    for kinds in ((single, embeddings), (embeddings, single)):
+        gathered = NeuronStatistics(activations.shape[1], 5, 4)
+        for rows, half in zip((slice(0, 20), slice(20, 40)), kinds, strict=True):
+            gathered.update(sp.csr_matrix(activations[rows]), half[rows], ids[rows])
+        both = np.concatenate([kinds[0][:20], kinds[1][20:]])
+        check(gathered, activations, both, ids)
+        fresh = NeuronStatistics(activations.shape[1], 5, 4).merge(gathered)
+        assert fresh.monosemanticity().tobytes() == gathered.monosemanticity().tobytes()
+
+
+def test_what_the_caller_changes_after_an_update_changes_nothing():
+    activations, embeddings, ids = pictures(9)
+    batch, rows, numbers = sp.csr_matrix(activations), embeddings.copy(), ids.copy()
+    gathered = NeuronStatistics(activations.shape[1], 5, 4)
+    gathered.update(batch, rows, numbers)
+    batch.data[:], rows[:], numbers[:] = 1, 7, 0
+    check(gathered, activations, embeddings, ids)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_the_number_of_threads_changes_no_bit(kind):
+    rng = np.random.default_rng(0)
+    activations = np.maximum(rng.normal(size=(300, 700)) - 1.5, 0).round(2) - (np.arange(700) % 50 == 0)
+    embeddings, threads, found = rng.normal(size=(300, 9)), torch.get_num_threads(), []
+    try:
+        for number in (1, 2, 3, 8):
+            torch.set_num_threads(number)
+            left = gather(activations[:130], embeddings[:130], np.arange(130), [60], kind)
+            left.merge(gather(activations[130:], embeddings[130:], np.arange(130, 300), [90], kind))
+            found.append([left.top_images(), left.histogram(), left.above_minimum(), left.mean])
+            found[-1] += [left.top_activations(), left.maximum]
+            if kind == "sparse":
+                sparse = sp.csr_matrix(activations)
+                found[-1] += [left.monosemanticity(), monosemanticity_score(sparse, embeddings)]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(a.tobytes() == b.tobytes() for other in found[1:] for a, b in zip(found[0], other, strict=True))

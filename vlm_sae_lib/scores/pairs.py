@@ -65,7 +65,7 @@ def mean_cosines(
         scores[defined] = ratio(np.ones(len(defined)), *sums[:, defined])
         dense = np.flatnonzero(low)
         if len(dense):
-            activations = activations[:, dense]
+            activations = columns_of(pairs, dense)
     if len(dense):
         unit = embeddings.rows * embeddings.inverse[:, None]
         for columns, weights in _dense_blocks(activations):
@@ -77,6 +77,12 @@ def pairs_by_neuron(activations: sp.csr_matrix) -> loops.Pairs:
     """The stored activations by neuron, pictures ascending, as a copy in float64."""
     by_neuron = activations.tocsc()
     return loops.Pairs(by_neuron.indptr, by_neuron.indices, by_neuron.data.astype(np.float64), by_neuron.shape[0])
+
+
+def columns_of(pairs: loops.Pairs, neurons: Int[np.ndarray, "f"]) -> sp.csc_matrix:
+    """Activations ``(n_images, f)`` of some neurons."""
+    shape = (pairs.n_images, len(pairs.ends) - 1)
+    return sp.csc_matrix((pairs.values, pairs.pictures, pairs.ends), shape=shape)[:, neurons]
 
 
 def _sparser(activations: np.ndarray | sp.csr_matrix) -> np.ndarray | sp.csr_matrix:
@@ -113,14 +119,14 @@ def weight_blocks(
             _, high = extremes(block)
             data = block.data / np.repeat(high, np.diff(block.indptr))
             yield neurons, sp.csr_matrix((data, block.indices, block.indptr), shape=block.shape)
-    if len(dense_columns) < n_neurons:
-        activations = activations[:, dense_columns]
+    if sp.issparse(activations):
+        activations = by_neuron.T[:, dense_columns]
     for columns, weights in _dense_blocks(activations):
         yield dense_columns[columns], weights
 
 
 def _dense_blocks(
-    activations: np.ndarray | sp.csr_matrix,
+    activations: np.ndarray | sp.csc_matrix,
 ) -> Iterator[tuple[slice, Float[np.ndarray, "f n_images"]]]:
     n_images, n_neurons = activations.shape
     step = max(1, DENSE_BLOCK // n_images)

@@ -1,16 +1,17 @@
 """The images that each neuron answers to most, kept in one pass."""
 
 import numpy as np
-import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
+
+from vlm_sae_lib.compiled import compiled, in_threads
+from vlm_sae_lib.scores.loops import Pairs
 
 
 class TopImages:
     """Per neuron the ``k`` largest activations met so far and the images they come from, largest first.
 
     Equal activations rank by the smaller image id, whatever the order in which the images come. Empty places hold the
-    activation ``-inf`` and the id -1. Every ``add`` expects its images in ascending id, so that "the first" among
-    equals is also the smallest id.
+    activation ``-inf`` and the id -1.
     """
 
     def __init__(self, n_neurons: int, k: int) -> None:
@@ -21,50 +22,28 @@ class TopImages:
     def add_dense(
         self, neurons: Int[np.ndarray, "f"], activations: Float[np.ndarray, "f n"], image_ids: Int[np.ndarray, "n"]
     ) -> None:
-        """Offer every image of a batch; activations ``(f, n)`` are in ascending image id."""
-        places = min(self.k, activations.shape[1])
-        rows = np.arange(len(neurons))
-        rest = activations.copy()
-        values = np.empty((len(neurons), places))
-        ids = np.empty((len(neurons), places), dtype=np.int64)
-        for place in range(places):  # argmax takes the first among equals, which no partial sort promises
-            best = rest.argmax(axis=1)
-            values[:, place] = rest[rows, best]
-            ids[:, place] = image_ids[best]
-            rest[rows, best] = -np.inf
-        self.offer(neurons, values, ids)
+        """Offer every image of a batch to some neurons."""
+        in_threads(_rank_dense, len(neurons), neurons, activations, image_ids, *self._kept, at_least=1)
 
     def add_sparse(
-        self, neurons: Int[np.ndarray, "f"], by_neuron: sp.csr_matrix, image_ids: Int[np.ndarray, "n"]
+        self,
+        edges: Int[np.ndarray, "p+1"],
+        pairs: Pairs,
+        plain: Bool[np.ndarray, "n_neurons"],
+        image_ids: Int[np.ndarray, "n"],
     ) -> None:
-        """Offer the stored entries of ``(f, n)`` rows, whose column indices are sorted (ascending image id)."""
-        stored = np.diff(by_neuron.indptr)
-        row_of = np.repeat(np.arange(len(stored)), stored)
-        order = np.lexsort((-by_neuron.data, row_of))  # stable: equals stay in ascending image id
-        place = np.arange(len(order)) - np.repeat(by_neuron.indptr[:-1], stored)
-        kept = place < self.k
-        order, place, row = order[kept], place[kept], row_of[kept]
-        width = int(min(self.k, stored.max(initial=0)))
-        values = np.full((len(stored), width), -np.inf)
-        ids = np.full((len(stored), width), -1, dtype=np.int64)
-        values[row, place] = by_neuron.data[order]
-        ids[row, place] = image_ids[by_neuron.indices[order]]
-        self.offer(neurons, values, ids)
+        """Offer the positive activations of a sparse batch to the ``plain`` neurons."""
+        in_threads(_rank_sparse, len(edges) - 1, edges, pairs, plain, image_ids, *self._kept, at_least=1)
 
     def offer(
         self, neurons: Int[np.ndarray, "f"], values: Float[np.ndarray, "f m"], image_ids: Int[np.ndarray, "f m"]
     ) -> None:
-        """Merge ranked candidates of ``neurons`` into what is kept."""
-        if values.shape[1] == 0:
-            return
-        # a neuron whose best candidate lies below all that it keeps has nothing to gain
-        gains = (values[:, 0] >= self.activations[neurons, -1]) & (values[:, 0] > -np.inf)
-        neurons, values, image_ids = neurons[gains], values[gains], image_ids[gains]
-        values = np.concatenate([self.activations[neurons], values], axis=1)
-        image_ids = np.concatenate([self.image_ids[neurons], image_ids], axis=1)
-        order = np.lexsort((image_ids, -values), axis=1)[:, : self.k]
-        self.activations[neurons] = np.take_along_axis(values, order, axis=1)
-        self.image_ids[neurons] = np.take_along_axis(image_ids, order, axis=1)
+        """Merge candidates of ``neurons`` into what is kept; an activation of -inf is none."""
+        in_threads(_rank_offered, len(neurons), neurons, values, image_ids, *self._kept)
+
+    @property
+    def _kept(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.activations, self.image_ids
 
     def fill_zeros(self, neurons: Int[np.ndarray, "f"], zero_ids: Int[np.ndarray, "m"]) -> None:
         """Offer an activation of zero on ``zero_ids`` (ascending), but not on images that the neuron already keeps.
@@ -85,3 +64,45 @@ class TopImages:
         """Ids (-1 where none), activations (0 where none) and where there are any: only those above ``low``."""
         there = self.activations > low[:, None]
         return np.where(there, self.image_ids, -1), np.where(there, self.activations, 0.0), there
+
+
+@compiled
+def _rank(activations, image_ids, value, image_id):
+    """Put a candidate where it belongs among those that one neuron keeps, largest first; the last one falls out."""
+    place = len(activations)
+    while place > 0 and (
+        value > activations[place - 1] or (value == activations[place - 1] and image_id < image_ids[place - 1])
+    ):
+        place -= 1
+    for behind in range(len(activations) - 1, place, -1):
+        activations[behind], image_ids[behind] = activations[behind - 1], image_ids[behind - 1]
+    if place < len(activations):
+        activations[place], image_ids[place] = value, image_id
+
+
+@compiled
+def _rank_dense(start, stop, neurons, values, image_ids, activations, kept_ids):
+    for row in range(start, stop):
+        neuron = neurons[row]
+        for n in range(values.shape[1]):
+            if values[row, n] >= activations[neuron, -1]:
+                _rank(activations[neuron], kept_ids[neuron], values[row, n], image_ids[n])
+
+
+@compiled
+def _rank_sparse(start, stop, edges, pairs, plain, image_ids, activations, kept_ids):
+    for neuron in range(edges[start], edges[stop]):
+        if plain[neuron]:
+            for e in range(pairs.ends[neuron], pairs.ends[neuron + 1]):
+                value = pairs.values[e]
+                if value > 0 and value >= activations[neuron, -1]:
+                    _rank(activations[neuron], kept_ids[neuron], value, image_ids[pairs.pictures[e]])
+
+
+@compiled
+def _rank_offered(start, stop, neurons, values, image_ids, activations, kept_ids):
+    for row in range(start, stop):
+        neuron = neurons[row]
+        for m in range(values.shape[1]):
+            if values[row, m] >= activations[neuron, -1] and values[row, m] > -np.inf:
+                _rank(activations[neuron], kept_ids[neuron], values[row, m], image_ids[row, m])
