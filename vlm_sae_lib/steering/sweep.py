@@ -3,12 +3,14 @@
 What an intervention cannot change is computed once: the tower's states at the hook point, and their latents. What it
 does change is an affine function of them (see ``intervention.py``), so an edited picture is one scaled vector per
 token away. And the questions about one edited picture share its tokens in one pass of the language model: each
-question sees the picture and itself, none of the others, and counts its positions from the picture's end.
+question sees the picture and itself, none of the others, and counts its positions from the picture's end. A small
+language model is read where the questions end and nowhere else (``ends.py``).
 The answers are those of :func:`~vlm_sae_lib.steering.intervention.steered`; the tests compare them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
+from vlm_sae_lib.steering.ends import Ends, can_read_ends
 from vlm_sae_lib.steering.intervention import (
     ENCODED_BYTES,
     Sae,
@@ -217,6 +220,7 @@ class _QuestionBoard:
         self.positions: Int[Tensor, "1 length"] = place[None]
         self.ends = torch.tensor([len(b) for b in blocks], device=vlm.device).cumsum(0) + shared - 1
         self.is_picture = ids == image_token
+        self.begun = int(self.is_picture.nonzero()[0])
         self.text = vlm.model.get_input_embeddings()(ids)
         order = torch.arange(len(ids), device=vlm.device)
         seen = (order[:, None] >= order) & ((block[:, None] == block) | (block == 0))
@@ -230,14 +234,26 @@ class _QuestionBoard:
 
     @torch.no_grad()
     def ask(self, states: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch questions vocabulary"]:
-        n = len(states)
+        embeddings, reader = self.embed(states), self._reader
+        hidden = self._read_whole(embeddings) if reader is None else reader.read(embeddings[:, self.begun :])
+        return self.vlm.model.lm_head(hidden).float()
+
+    @cached_property
+    def _reader(self) -> Ends | None:
+        model = self.vlm.family.language_model
+        if not can_read_ends(model):
+            return None
+        return Ends(model, self.text[: self.begun], self.mask, self.positions[0], self.ends)
+
+    def _read_whole(self, embeddings: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch questions width"]:
+        n = len(embeddings)
         hidden = self.vlm.family.language_model(
-            inputs_embeds=self.embed(states),
+            inputs_embeds=embeddings,
             attention_mask=self.mask.expand(n, 1, -1, -1),
             position_ids=self.positions.expand(n, -1),
             use_cache=False,
         ).last_hidden_state
-        return self.vlm.model.lm_head(hidden[:, self.ends]).float()
+        return hidden[:, self.ends]
 
 
 def _common_prefix(rows: list[list[int]]) -> int:
