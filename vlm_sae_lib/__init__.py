@@ -21,6 +21,7 @@ _HOMES = {
     "scores.hierarchy": ("level_depth", "neuron_depth"),
     "steering": ("Vlm", "load_vlm", "pushed", "steered"),
     "results": ("Results", "published"),
+    "stopwatch": ("Stopwatch",),
     "workbench": ("Workbench",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
