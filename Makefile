@@ -5,6 +5,7 @@
 # make test-parity  against SAELens and dictionary_learning, in an environment of their own (.venv-parity)
 # make test-versions  the towers and VLMs under transformers 4.57 too, in an environment of its own (.venv-transformers4)
 # make bench        ratios against peers, each from one run (about a quarter of an hour): benchmarks/README.md
+# make bench-quality  whether training learns as well as dictionary_learning's (about twenty minutes)
 # make lint         ruff
 # make pocket       trains the pocket models anew
 # make clean        removes the site and the tools' caches; what runs have made (runs/) stays, as it may be dear
@@ -21,7 +22,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book light test test-long test-parity test-versions bench lint pocket clean
+.PHONY: help setup book light test test-long test-parity test-versions bench bench-quality lint pocket clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -85,6 +86,9 @@ $(OLDER)/.installed: $(STAMP)
 
 bench: $(STAMP) $(PARITY)/.installed
 	@$(PY) -m benchmarks
+
+bench-quality: $(PARITY)/.installed
+	@$(PARITY)/bin/python -m benchmarks.quality
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .

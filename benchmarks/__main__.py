@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.ceilings import measure
+from benchmarks.floors import with_floor
 from benchmarks.timing import Row
 from vlm_sae_lib.allocator import keep_freed_memory
 from vlm_sae_lib.files import read_json, write_json
@@ -34,13 +36,16 @@ def main() -> int:
     machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads(),
                "capability": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__,
                "python": platform.python_version()}  # fmt: skip
+    ceilings = measure()
+    print(ceilings, flush=True)
     for suite in arguments.only or SUITES:
         print(f"\n{suite}", flush=True)
         rows[suite] = []
         for row in _rows(suite, arguments.parity):
+            row.facts = with_floor(row.facts, ceilings)
             rows[suite].append(row.as_dict())
             print(f"  {row}", flush=True)
-        write_json(path, {"schema": 1, "machine": machine, "rows": rows})
+        write_json(path, {"schema": 1, "machine": machine, "ceilings": ceilings.as_dict(), "rows": rows})
     print(f"\n{time.perf_counter() - started:.0f} s: {path}")
     return 0
 

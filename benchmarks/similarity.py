@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from benchmarks import floors
 from benchmarks.timing import Row, side_by_side
 from vlm_sae_lib.scores.uniqueness import uniqueness
 
@@ -35,5 +36,6 @@ def run() -> Iterator[Row]:
         scale = pairs / (PART * (PART - 1) / 2)
         times = side_by_side(lambda t=top: uniqueness(t), lambda t=top: by_sets(t[:PART]), scale=scale)
         note = f"sets of Python, {PART} neurons, scaled by {scale:.0f}"
-        facts = {"goal_seconds": goal}
+        sharing = uniqueness(top).pairs_above(0)
+        facts = {"goal_seconds": goal} | floors.facts(floors.uniqueness(neurons, top.shape[1], sharing))
         yield Row("uniqueness", f"{neurons:,} neurons, {pairs:,} pairs", times[0], "sets", times[1], None, note, facts)

@@ -23,7 +23,8 @@ class Row:
         ours, theirs: seconds of each run, in turns; scaled ones are already those of the whole work.
         wanted: the ratio that was set as a goal, or None.
         note: how the peer was scaled, and whatever else a reader must know.
-        facts: other numbers, such as bytes.
+        facts: other numbers, such as bytes, and what its floor is worked out from (``floors.facts``).
+        unit: of ours and theirs: s, or GiB.
     """
 
     suite: str
@@ -34,6 +35,7 @@ class Row:
     wanted: float | None = None
     note: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    unit: str = "s"
 
     @property
     def ratios(self) -> list[float]:
@@ -49,15 +51,23 @@ class Row:
         return found
 
     def __str__(self) -> str:
-        ours = f"{self.work:<58} {seconds(statistics.median(self.ours)):>9}"
+        median = statistics.median(self.ours)
+        ours = f"{self.work:<58} {amount(median, self.unit):>9}"
+        if floor := self.facts.get("floor_seconds"):
+            ours += f" (floor {seconds(floor)}, {median / floor:.1f} ×)"
         if not self.theirs:
             return ours
         ratios = sorted(self.ratios)
         goal = "" if self.wanted is None else f"   wanted {self.wanted:g}"
+        theirs = amount(statistics.median(self.theirs), self.unit)
         return (
-            f"{ours}   {self.peer} {seconds(statistics.median(self.theirs))}: × {statistics.median(ratios):.1f} "
+            f"{ours}   {self.peer} {theirs}: × {statistics.median(ratios):.1f} "
             f"[{ratios[0]:.1f}, {ratios[-1]:.1f}]{goal}"
         )
+
+
+def amount(value: float, unit: str) -> str:
+    return seconds(value) if unit == "s" else f"{value:.3g} {unit}"
 
 
 def seconds(value: float) -> str:

@@ -1,5 +1,6 @@
 """What the benchmarks time on the other side computes the same, or its time would say nothing."""
 
+import importlib.util
 import mmap
 import time
 
@@ -7,8 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import scoring, similarity
+from benchmarks import floors, growth, quality, scoring, similarity
+from benchmarks.ceilings import Ceilings
+from benchmarks.quality_data import World, activations
+from benchmarks.quality_verdict import lines, verdicts
 from benchmarks.timing import Row, peak_gib, side_by_side
+from vlm_sae_lib import paths
+from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.uniqueness import uniqueness
 
@@ -51,3 +57,118 @@ def test_the_peak_is_seen_while_it_lasts():
         time.sleep(0.05)
 
     assert 0.2 < peak_gib(work) < 0.4  # 0.25 GiB
+
+
+CEILINGS = Ceilings(fp32=1e11, bf16=4e11, read=2e10, copy=3e10, cache=1e11, cache_bytes=2**25)
+
+
+def test_a_floor_is_the_longer_of_products_and_bytes_phase_by_phase():
+    products, bytes_ = floors.Phase("a", fp32=1e11, streamed=3e9), floors.Phase("b", bf16=4e10, streamed=3e10)
+    assert floors.seconds([products, bytes_], CEILINGS) == pytest.approx(1 + 1)
+    as_written = floors.facts([products, bytes_])
+    assert floors.with_floor(as_written, CEILINGS)["floor_seconds"] == pytest.approx(2)
+    assert floors.with_floor({"goal_seconds": 2}, CEILINGS) == {"goal_seconds": 2}
+
+
+def test_what_the_cache_holds_is_gathered_at_its_rate_and_the_rest_at_memory_s():
+    assert floors.gathering(2**20, CEILINGS) == pytest.approx(1e11)
+    assert floors.gathering(2**26, CEILINGS) == pytest.approx(1 / (0.5 / 1e11 + 0.5 / 3e10))
+    assert 3e10 < floors.gathering(2**40, CEILINGS) < 3.01e10
+
+
+def test_a_step_has_the_floor_of_its_formula_and_dead_latents_add_to_it():
+    phases = {phase.name: phase for phase in floors.training_step(4096, 1024, 8192, 20)}
+    assert phases["encode"].bf16 == 2 * 4096 * 8192 * 1024
+    assert sum(phase.gathered for phase in phases.values()) == 4 * 4096 * 20 * 1024 * 4
+    assert phases["Adam"].streamed == 7 * 2 * 8192 * 1024 * 4
+    alive, dead = (floors.seconds(floors.training_step(4096, 1024, 8192, 20, k_aux=k), CEILINGS) for k in (0, 512))
+    assert 0 < alive < dead
+
+
+def test_growth_goes_over_two_decades_with_a_floor_at_each_size():
+    for sizes in (growth.SIZES, growth.SIZES_OF_STEP):
+        assert set(sizes) == {"pictures", "latents", "k", "dim"}
+        assert all(of[-1] >= 100 * of[0] for of in sizes.values())
+    small = {"pictures": 40, "latents": 30, "k": 3, "dim": 8}
+    row = growth.line("statistics", "k", (1, 3), small, growth._statistics, growth._floor_of_statistics)
+    found = floors.with_floor(row.facts, CEILINGS)
+    assert len(found["seconds"]) == len(found["floors"]) == 2 and all(floor > 0 for floor in found["floors"])
+    step = growth._training(2 * growth.BATCH, 32, 3, 8)
+    step()
+
+
+def page():
+    path = paths.root() / "book" / "_ext" / "benchmark_page.py"
+    spec = importlib.util.spec_from_file_location("benchmark_page", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run_of(library: str, seed: int, r2: float, dead: float) -> dict:
+    return {"library": library, "seed": seed, "r2": r2, "dead": dead, "l0": 20.0, "silent_in_test": 0.1, "seconds": 1.0}
+
+
+@pytest.fixture
+def runs() -> list[dict]:
+    theirs = [run_of("theirs", seed, 0.9, dead) for seed, dead in enumerate((0.10, 0.12, 0.11))]
+    return theirs + [run_of("ours", seed, 0.902, 0.115) for seed in (2, 0, 1)]
+
+
+def test_the_verdict_on_quality_holds_each_goal_against_its_bound(runs):
+    found = verdicts(runs)
+    assert [check["passed"] for check in found["checks"]] == [True, True, True]
+    assert found["differences"]["r2"] == pytest.approx(0.002) and found["dead_spread"] == pytest.approx(0.02)
+    for change in ({"dead": 0.04}, {"r2": 0.88}, {"dead": 0.5}):
+        worse = [run | change if run["library"] == "ours" else run for run in runs]
+        failed = [line for line in lines("batch_top_k", verdicts(worse)) if "FAILED" in line]
+        assert failed, change
+    with pytest.raises(ValueError, match="same seeds"):
+        verdicts(runs[:-1])
+
+
+def test_the_page_shows_the_newest_quality_and_does_without(tmp_path, runs):
+    drawn = page()
+    for name in ("2026-01-01", "2026-01-02", "quality-2026-01-03"):
+        (tmp_path / f"{name}.json").write_text("{}")
+    assert drawn.newest_file(tmp_path).stem == "2026-01-02"
+    assert drawn.newest_file(tmp_path, "quality-").stem == "quality-2026-01-03"
+    assert drawn.newest_file(tmp_path / "nowhere", "quality-") is None
+    data = {"dim": 256, "features": 6144, "train": 1000, "test": 100}
+    found = {"recipe": quality.RECIPE, "data": data, "kinds": {"batch_top_k": verdicts(runs)}}
+    text = "\n".join(drawn.quality_lines("2026-01-03", found))
+    assert "0.9020 (0.9020, 0.9020, 0.9020)" in text and "+0.0020" in text and text.count("reached") == 3
+    assert "missed" not in text
+
+
+def test_a_row_is_drawn_with_its_floor_and_unit_and_old_rows_without():
+    drawn = page()
+    row = Row("s", "w", [0.5], "peer", [2.0], facts={"floor_seconds": 0.1}, unit="GiB").as_dict()
+    assert drawn.cells(row)[1:4] == ["0.5 GiB", "peer", "2 GiB"] and drawn.floor_cell(row) == "100 ms (5 ×)"
+    old = {name: value for name, value in row.items() if name != "unit"} | {"facts": {}}
+    assert drawn.cells(old)[1] == "500 ms" and drawn.floor_cell(old) == "–"
+    assert "131" not in drawn.ceilings_sentence(None) and "100 Gflop/s" in drawn.ceilings_sentence(CEILINGS.as_dict())
+
+
+def test_growth_is_drawn_with_and_without_floors(tmp_path):
+    facts = {"sizes": [1, 10], "seconds": [0.1, 0.2], "exponent": 0.3}
+    rows = [{"work": "a against b, 1 to 10", "facts": facts | more} for more in ({}, {"floors": [0.01, 0.02]})]
+    page().draw(rows, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 1000
+
+
+def test_data_of_the_quality_run_are_one_world_seen_through_other_samples():
+    world = World(dim=16, features=100, active=4)
+    train, test = activations(world, 2000, 0), activations(world, 2000, 1)
+    assert torch.equal(train, activations(world, 2000, 0)) and not torch.equal(train, test)
+    assert float((train.mean(0) - test.mean(0)).norm() / train.mean(0).norm()) < 0.1
+
+
+def test_a_quality_run_is_trained_and_tested_by_the_inference_rule():
+    world = World(dim=16, features=100, active=4)
+    train, test = activations(world, 1000, 0), activations(world, 300, 1)
+    config = SaeConfig(kind="batch_top_k", expansion=4, k=4, steps=30, batch_size=100, lr=1e-2, dead_window=500, seed=1)
+    order = quality.batches(len(train), config)
+    assert order.shape == (30, 100) and torch.equal(order[:10].flatten().sort().values, torch.arange(1000))
+    found = quality.one(config, "ours", train, test)
+    assert 0 < found["r2"] < 1 and 0 < found["l0"] <= 64 and 0 <= found["dead"] <= 1 and found["threshold"] > 0

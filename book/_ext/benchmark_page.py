@@ -1,9 +1,12 @@
-"""Directives that show the newest file of ``benchmarks/results``: no figure of the page is typed.
+"""Directives that show the newest files of ``benchmarks/results``: no figure of the page is typed.
 
 ``{benchmark-table} scoring training`` lists the rows of some suites; ``{benchmark-growth}`` (``:alt:``) draws how cost
-grows; ``{benchmark-machine}`` says when and on what the numbers were taken.
+grows; ``{benchmark-machine}`` says when and on what the numbers were taken; ``{benchmark-floors}`` shows how floors are
+worked out, in the words of ``benchmarks/floors.py``; ``{benchmark-quality}`` says whether training learns as well as
+the peer's.
 """
 
+import ast
 import json
 from pathlib import Path
 
@@ -14,18 +17,22 @@ from sphinx.util.docutils import SphinxDirective
 
 from vlm_sae_lib import paths
 
-COLUMNS = ("what", "ours", "beside it", "theirs", "ratio [smallest, largest]", "wanted")
+COLUMNS = ("what", "ours", "beside it", "theirs", "ratio [smallest, largest]", "wanted", "floor (ours over it)")
+NO_QUALITY = "This comparison has not been run here: `make bench-quality` takes about twenty minutes."
 FIGURE = "_build/benchmark_figures/growth.png"
 
 
 class FromBenchmarks(SphinxDirective):
     def newest(self) -> tuple[str, dict]:
         """(date, content) of the newest results."""
-        files = sorted((paths.root() / "benchmarks" / "results").glob("*.json"))
-        if not files:
+        path = newest_file(paths.root() / "benchmarks" / "results")
+        if path is None:
             raise self.error("There are no results of benchmarks: make them by `make bench`.")
-        self.env.note_dependency(str(files[-1]))
-        return files[-1].stem, json.loads(files[-1].read_text(encoding="utf-8"))
+        return path.stem, self.content_of(path)
+
+    def content_of(self, path: Path) -> dict:
+        self.env.note_dependency(str(path))
+        return json.loads(path.read_text(encoding="utf-8"))
 
     def markdown(self, lines: list[str]) -> list[nodes.Node]:
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=False)
@@ -40,7 +47,8 @@ class Machine(FromBenchmarks):
         return self.markdown([
             f"Taken on {date}: {machine['threads']} threads of a {machine['processor']} processor with "
             f"{machine['capability']}, torch {machine['torch'].partition('+')[0]}, Python {machine['python']}. Of "
-            f"{len(set_ones)} goals that were set before, in the last column, {sum(set_ones)} are reached."
+            f"{len(set_ones)} goals that were set before, in the column *wanted*, {sum(set_ones)} are reached."
+            + ceilings_sentence(found.get("ceilings"))
         ])  # fmt: skip
 
 
@@ -54,7 +62,7 @@ class Table(FromBenchmarks):
         if not rows:
             raise self.error(f"The newest benchmarks have no suite {' or '.join(suites)}.")
         lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+        lines += ["| " + " | ".join([*cells(row), floor_cell(row)]) + " |" for row in rows]
         notes = [f"- {row['work']}: {row['note']}." for row in rows if row["note"]]
         return self.markdown([*lines, "", *dict.fromkeys(notes)])
 
@@ -68,13 +76,25 @@ def goal_is_met(row: dict) -> bool | None:
 
 
 def cells(row: dict) -> list[str]:
-    """A row of the table as text."""
+    """A row of the table as text, but for its floor."""
     goal = row["facts"].get("goal_seconds")
     wanted = f"{row['wanted']:.3g} ×" if row["wanted"] else f"{goal:g} s" if goal else "–"
+    ours = amount(row["ours_median"], row)
     if not row["theirs"]:
-        return [row["work"], seconds(row["ours_median"]), "–", "–", "–", wanted]
+        return [row["work"], ours, "–", "–", "–", wanted]
     ratio = f"{row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}]"
-    return [row["work"], seconds(row["ours_median"]), row["peer"], seconds(row["theirs_median"]), ratio, wanted]
+    return [row["work"], ours, row["peer"], amount(row["theirs_median"], row), ratio, wanted]
+
+
+def floor_cell(row: dict) -> str:
+    """A row's floor, and how many times as long ours took."""
+    floor = row["facts"].get("floor_seconds")
+    return f"{seconds(floor)} ({row['ours_median'] / floor:.2g} ×)" if floor else "–"
+
+
+def amount(value: float, row: dict) -> str:
+    unit = row.get("unit", "s")
+    return seconds(value) if unit == "s" else f"{value:.3g} {unit}"
 
 
 def seconds(value: float) -> str:
@@ -95,7 +115,7 @@ class Growth(FromBenchmarks):
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """One panel per line of growth, times against size on logarithmic scales, with the exponent in the title."""
+    """One panel per line of growth, times and floors against size on logarithmic scales, the exponent in the title."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -110,7 +130,11 @@ def draw(rows: list[dict], path: Path) -> None:
         axis.set_axis_off()
     for axis, row in zip(axes.flat, rows, strict=False):
         facts = row["facts"]
-        axis.loglog(facts["sizes"], facts["seconds"], marker="o", color="#0072B2")
+        axis.loglog(facts["sizes"], facts["seconds"], marker="o", color="#0072B2", label="measured")
+        if "floors" in facts:
+            axis.loglog(facts["sizes"], facts["floors"], linestyle="--", color="#D55E00", label="floor")
+        if axis is axes.flat[0]:
+            axis.legend(fontsize=8, frameon=False)
         axis.set_title(f"{row['work'].partition(',')[0]}\nexponent {facts['exponent']:.2f}", fontsize=10)
         axis.set_ylabel("s")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,9 +142,72 @@ def draw(rows: list[dict], path: Path) -> None:
     plt.close(figure)
 
 
+class Floors(FromBenchmarks):
+    def run(self) -> list[nodes.Node]:
+        path = paths.root() / "benchmarks" / "floors.py"
+        self.env.note_dependency(str(path))
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        return self.markdown(text.replace("``", "`").splitlines()[2:])
+
+
+class Quality(FromBenchmarks):
+    def run(self) -> list[nodes.Node]:
+        path = newest_file(paths.root() / "benchmarks" / "results", "quality-")
+        if path is None:
+            return self.markdown([NO_QUALITY])
+        date = path.stem.removeprefix("quality-")
+        return self.markdown(quality_lines(date, self.content_of(path)))
+
+
+def newest_file(folder: Path, prefix: str = "") -> Path | None:
+    """The file ``<prefix><date>.json`` with the latest date; None where there is none."""
+    files = sorted(folder.glob(f"{prefix}[0-9]*.json"))
+    return files[-1] if files else None
+
+
+def ceilings_sentence(ceilings: dict | None) -> str:
+    """What the machine can do at most; nothing for results that were taken without."""
+    if not ceilings:
+        return ""
+    giga = {name: value / 1e9 for name, value in ceilings.items()}
+    return (
+        f" In the same run the machine reached {giga['fp32']:.0f} Gflop/s in single precision and {giga['bf16']:.0f} "
+        f"in bf16, read {giga['read']:.0f} GB/s from memory and {giga['cache']:.0f} GB/s from its last cache of "
+        f"{ceilings['cache_bytes'] / 2**20:.0f} MiB."
+    )
+
+
+def quality_lines(date: str, found: dict) -> list[str]:
+    """Markdown: the setting, a table of both libraries by kind, and each goal with its outcome."""
+    recipe, data = found["recipe"], found["data"]
+    lines = [
+        f"Taken on {date}: {recipe['expansion'] * data['dim']:,} latents on {data['dim']} numbers, K {recipe['k']}, "
+        f"{recipe['steps']:,} steps of {recipe['batch_size']:,}, learning rate {recipe['lr']:g}, dead after "
+        f"{recipe['dead_window']:,} silent samples; {data['train']:,} activations from {data['features']:,} true "
+        f"features, and {data['test']:,} others to test on. A mean over seeds, each seed in brackets.",
+        "",
+        "| kind | | ours | dictionary_learning | difference |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, of in found["kinds"].items():
+        for name, label, form in (("r2", "test R²", ".4f"), ("dead", "dead share", ".3f"), ("l0", "L0", ".2f")):
+            both = [
+                f"{of[name][library]['mean']:{form}} ({', '.join(f'{v:{form}}' for v in of[name][library]['by_seed'])})"
+                for library in ("ours", "theirs")
+            ]
+            lines.append(f"| {kind} | {label} | {both[0]} | {both[1]} | {of['differences'][name]:+{form}} |")
+    lines.append("")
+    for kind, of in found["kinds"].items():
+        outcome = {True: "reached", False: "**missed**"}
+        lines += [f"- {kind}: {check['sentence']}: {outcome[check['passed']]}." for check in of["checks"]]
+    return lines
+
+
 def setup(app: Sphinx) -> dict:
     for name, directive in (
         ("benchmark-machine", Machine),
+        ("benchmark-floors", Floors),
+        ("benchmark-quality", Quality),
         ("benchmark-table", Table),
         ("benchmark-growth", Growth),
     ):

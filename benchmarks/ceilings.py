@@ -1,0 +1,87 @@
+"""What this machine can do at most: products in two precisions, memory, and the last cache. Measured, never looked up.
+
+A floor (``floors.py``) divides counted work by these. Each is the best of some tries with all threads of torch, in the
+same run as what is held against it.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.timing import timed
+
+PRODUCT = (4096, 1024, 8192)
+"""Rows, depth and columns of the product: the encoder's in a training step."""
+LARGE, SMALL = 2**29, 2**23
+"""Bytes of an array far larger than the last cache, and of one that lies within it and outside the inner ones."""
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Attributes:
+    fp32, bf16: flop a second of a matrix product.
+    read, copy: bytes a second from and to memory; a copy counts both the bytes read and the bytes written.
+    cache: bytes a second read from the last cache.
+    cache_bytes: what the last cache holds.
+    """
+
+    fp32: float
+    bf16: float
+    read: float
+    copy: float
+    cache: float
+    cache_bytes: int
+
+    @property
+    def memory(self) -> float:
+        """The quicker of reading and copying, so that a floor stays one."""
+        return max(self.read, self.copy)
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        fp32, bf16, read = self.fp32 / 1e9, self.bf16 / 1e9, self.read / 1e9
+        return (
+            f"fp32 {fp32:.0f} Gflop/s, bf16 {bf16:.0f} Gflop/s; memory {read:.1f} GB/s "
+            f"read, {self.copy / 1e9:.1f} GB/s copied; last cache of {self.cache_bytes / 2**20:.0f} MiB "
+            f"{self.cache / 1e9:.0f} GB/s"
+        )
+
+
+@torch.no_grad()
+def measure() -> Ceilings:
+    """A few seconds of products, sums and copies."""
+    rows, depth, columns = PRODUCT
+    flop = 2.0 * rows * depth * columns
+    fp32 = torch.randn(rows, depth), torch.randn(depth, columns), torch.empty(rows, columns)
+    half = [part.bfloat16() for part in fp32]
+    products = [flop / _best(lambda t=three: torch.mm(t[0], t[1], out=t[2]), TRIES) for three in (fp32, half)]
+    del fp32, half
+    large = torch.ones(LARGE // 4)
+    other = torch.zeros(LARGE // 4)
+    small = torch.ones(SMALL // 4)
+    return Ceilings(
+        *products,
+        read=LARGE / _best(large.sum, TRIES),
+        copy=2 * LARGE / _best(lambda: other.copy_(large), TRIES),
+        cache=100 * SMALL / _best(lambda: [small.sum() for _ in range(100)], TRIES),
+        cache_bytes=last_cache(),
+    )
+
+
+def _best(work: Callable[[], object], tries: int) -> float:
+    work()
+    return min(timed(work) for _ in range(tries))
+
+
+def last_cache() -> int:
+    """Bytes of the last cache as the system tells it; 0 where it does not."""
+    sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
+    units = {"K": 2**10, "M": 2**20}
+    found = [size.read_text().strip() for size in sizes]
+    known = [int(size[:-1]) * units[size[-1]] for size in found if size[-1:] in units]
+    return max(known, default=0)
