@@ -20,7 +20,8 @@ class NeuronStatistics:
     come out the same, scores to 1e-12. One row stands for one image.
 
     Memory: 12 bytes times n_neurons times embedding_dim, a sixth of it more (or 16 MiB) while sparse batches wait to be
-    added, and 16 bytes for 12 once embeddings came in double precision; beside it only the ids grow with the images.
+    added, and 16 bytes for 12 once embeddings came in double precision; 268 bytes per neuron for the histogram. Of all
+    this only the ids grow with the images.
 
     Args:
         n_neurons, embedding_dim: columns of the activations and of the embeddings.
