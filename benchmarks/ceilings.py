@@ -1,7 +1,7 @@
 """What this machine can do at most: products in two precisions, memory, and the last cache. Measured, never looked up.
 
 A floor (``floors.py``) divides counted work by these. Each is the best of some tries with all threads of torch, in the
-same run as what is held against it.
+same run as what is held against it: before and after, as a machine's neighbours come and go.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.timing import timed
 
-PRODUCT = (4096, 1024, 8192)
-"""Rows, depth and columns of the product: the encoder's in a training step."""
+PRODUCTS = ((4096, 1024, 8192), (1024, 2048, 4096))
+"""Rows, depth and columns of the products, as encoders have them in a training step; the quicker one counts."""
 LARGE, SMALL = 2**29, 2**23
 """Bytes of an array far larger than the last cache, and of one that lies within it and outside the inner ones."""
 TRIES = 5
@@ -35,6 +35,11 @@ class Ceilings:
     cache: float
     cache_bytes: int
 
+    def or_better(self, other: "Ceilings") -> "Ceilings":
+        """The greater of two measurements, ceiling by ceiling."""
+        mine, theirs = asdict(self), asdict(other)
+        return Ceilings(**{name: max(value, theirs[name]) for name, value in mine.items()})
+
     @property
     def memory(self) -> float:
         """The quicker of reading and copying, so that a floor stays one."""
@@ -55,12 +60,7 @@ class Ceilings:
 @torch.no_grad()
 def measure() -> Ceilings:
     """A few seconds of products, sums and copies."""
-    rows, depth, columns = PRODUCT
-    flop = 2.0 * rows * depth * columns
-    fp32 = torch.randn(rows, depth), torch.randn(depth, columns), torch.empty(rows, columns)
-    half = [part.bfloat16() for part in fp32]
-    products = [flop / _best(lambda t=three: torch.mm(t[0], t[1], out=t[2]), TRIES) for three in (fp32, half)]
-    del fp32, half
+    products = [max(_product(shape, dtype) for shape in PRODUCTS) for dtype in (torch.float32, torch.bfloat16)]
     large = torch.ones(LARGE // 4)
     other = torch.zeros(LARGE // 4)
     small = torch.ones(SMALL // 4)
@@ -71,6 +71,14 @@ def measure() -> Ceilings:
         cache=100 * SMALL / _best(lambda: [small.sum() for _ in range(100)], TRIES),
         cache_bytes=last_cache(),
     )
+
+
+def _product(shape: tuple[int, int, int], dtype: torch.dtype) -> float:
+    """Flop a second of x Wᵀ, the encoder's rows being latents."""
+    rows, depth, columns = shape
+    x, encoder = torch.randn(rows, depth).to(dtype), torch.randn(columns, depth).to(dtype)
+    out = torch.empty(rows, columns, dtype=dtype)
+    return 2.0 * rows * depth * columns / _best(lambda: torch.mm(x, encoder.T, out=out), TRIES)
 
 
 def _best(work: Callable[[], object], tries: int) -> float:

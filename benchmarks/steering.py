@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from benchmarks import floors
 from benchmarks.timing import Row, side_by_side
 from vlm_sae_lib import SparseAutoencoder, load_vlm, paths, pocket_pictures
 from vlm_sae_lib.pocket.language import QUESTIONS
@@ -29,4 +30,5 @@ def run() -> Iterator[Row]:
     times = side_by_side(sweep, loop, scale=scale)
     work = f"{NEURONS} neurons × {len(STRENGTHS)} strengths × {PICTURES} pictures"
     note = f"loop on {PART} of {len(everything):,} answers, scaled by {scale:.0f}"
-    yield Row("steering", work, times[0], "loop of the paper's code", times[1], 8, note)
+    facts = floors.facts(floors.counted(sweep))
+    yield Row("steering", work, times[0], "loop of the paper's code", times[1], 8, note, facts)
