@@ -106,9 +106,9 @@ class Ends:
             places = wanted if is_last else places
             queries = torch.empty(n, heads[0], len(places), self._head)
             self._rotate(query, places, queries)
-            rows.addmm_(self._seen(queries, keys, values, places), layer.out_of_heads)
+            _add_product(rows, self._seen(queries, keys, values, places), layer.out_of_heads)
             gate, up = (_normed(rows, layer.epsilons[1]) @ layer.into_mlp).chunk(2, -1)
-            rows.addmm_(layer.activation(gate).mul_(up), layer.out_of_mlp)
+            _add_product(rows, layer.activation(gate).mul_(up), layer.out_of_mlp)
         return rows.view(n, -1, self._width)
 
     def _heads(self, rows: Float[Tensor, "rows width"], into: Affine, n: int) -> Float[Tensor, "n length heads head"]:
@@ -181,6 +181,10 @@ def _layer(layer: Any, head: int) -> _Layer:
         activation=mlp.act_fn,
         epsilons=(norm.variance_epsilon, layer.post_attention_layernorm.variance_epsilon),
     )
+
+
+def _add_product(to: Float[Tensor, "n out"], rows: Float[Tensor, "n into"], matrix: Float[Tensor, "into out"]) -> None:
+    torch.addmm(to, rows, matrix, out=to)  # as addmm_, which torch's counter of operations overlooks
 
 
 def _normed(x: Float[Tensor, "n width"], epsilon: float) -> Float[Tensor, "n width"]:
