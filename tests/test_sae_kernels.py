@@ -93,16 +93,6 @@ def test_gradients_without_any_active_pair():
     assert found["decoder_bias"].abs().max() > 0
 
 
-def test_the_fallback_without_sampled_products_gives_the_same(monkeypatch):
-    weights, x, config = random_weights(), batch(), SaeConfig(k=4)
-    arguments = (weights, x, config, (10, 30), torch.zeros(WIDTH, dtype=torch.bool), 6)
-    _, expected = kernel_gradients(*arguments)
-    monkeypatch.setattr(kernels, "_sampled_products_work", lambda: False)
-    _, found = kernel_gradients(*arguments)
-    for name, gradient in expected.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-6, msg=name)
-
-
 @pytest.mark.parametrize("guess", [0.0, 0.05, 0.5, 1e9])
 def test_the_guess_never_changes_the_selection(guess):
     pre = batch(2) @ torch.randn(DIM, WIDTH, generator=torch.Generator().manual_seed(3))

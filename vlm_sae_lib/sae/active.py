@@ -10,6 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_sae_lib.compiled import in_threads
+from vlm_sae_lib.sae import loops
+from vlm_sae_lib.sae.coarse import Coarse
+
+MOST_OF_ALL = 32
+"""One pair in so many may be a candidate; with more, the plain product is the quicker way."""
+
 
 @dataclass
 class Active:
@@ -44,52 +51,50 @@ def batch_top_k_active(pre: Float[Tensor, "batch latents"], k: int, guess: float
     found = np.flatnonzero(flat > guess)
     if guess > 0 and len(found) < count:
         found = np.flatnonzero(flat > 0)
-    values = flat[found]
-    if len(found) > count:
-        cut = np.partition(values, len(found) - count)[len(found) - count]
+    return _largest(found, flat[found], count, tuple(pre.shape))
+
+
+def batch_top_k_of_coarse(coarse: Coarse, k: int, guess: float) -> Active | None:
+    """The same of single-precision pre-activations known coarsely.
+
+    ``None`` where fewer than k·batch of them reach the guess, which must be positive, or so many might that the plain
+    product is the quicker way.
+    """
+    count = k * coarse.shape[0]
+    candidates = coarse.at_least(guess, max(2 * count, coarse.shape[0] * coarse.shape[1] // MOST_OF_ALL))
+    if candidates is None:
+        return None
+    flat, exact = candidates
+    reached = np.flatnonzero(exact >= guess)
+    return _largest(flat[reached], exact[reached], count, coarse.shape) if len(reached) >= count else None
+
+
+def above_of_coarse(coarse: Coarse, threshold: float) -> Active | None:
+    """What lies above a threshold of at least zero, as ``selection.above`` keeps it; ``None`` as above."""
+    candidates = coarse.at_least(threshold, coarse.shape[0] * coarse.shape[1] // MOST_OF_ALL)
+    if candidates is None:
+        return None
+    flat, exact = candidates
+    reached = np.flatnonzero(exact > threshold)
+    return Active(flat[reached], torch.from_numpy(exact[reached]), coarse.shape)
+
+
+def _largest(flat: np.ndarray, values: np.ndarray, count: int, shape: tuple[int, int]) -> Active:
+    """The ``count`` largest; of equal ones at the cut the first stay."""
+    if len(flat) > count:
+        cut = np.partition(values, len(flat) - count)[len(flat) - count]
         keep = values > cut
         keep[np.flatnonzero(values == cut)[: count - int(keep.sum())]] = True
-        found, values = found[keep], values[keep]
-    return Active(found, torch.from_numpy(values), tuple(pre.shape))
+        flat, values = flat[keep], values[keep]
+    return Active(flat, torch.from_numpy(values), shape)
 
 
 def per_sample_top_k_active(pre: Float[Tensor, "batch latents"], k: int) -> Active:
     """The k largest positive pre-activations of each sample; of equal ones at the cut the first latents stay."""
     batch, width = pre.shape
-    flat = np.flatnonzero((pre > 0 if k >= width else pre >= _below_the_cut(pre, k)).numpy())
-    kept = pre.numpy().ravel()[flat]
-    samples = flat // width
-    starts = np.searchsorted(samples, np.arange(batch + 1))
-    counts = np.diff(starts)
-    if (most := int(counts.max(initial=0))) > k:
-        few = np.full((batch, most), -np.inf, dtype=np.float32)
-        few[samples, np.arange(len(flat)) - starts[samples]] = kept
-        cut = np.partition(few, most - k, axis=1)[:, most - k]
-        order = np.flatnonzero(kept >= cut[samples])
-        flat, kept, samples = flat[order], kept[order], samples[order]
-        if len(flat) > np.minimum(counts, k).sum():
-            order = np.lexsort((flat, -kept, samples))
-            rank = np.arange(len(flat)) - np.searchsorted(samples, samples)
-            keep = np.zeros(len(flat), dtype=bool)
-            keep[order] = rank < k
-            flat, kept = flat[keep], kept[keep]
-    return Active(flat, torch.from_numpy(kept), (batch, width))
-
-
-def _below_the_cut(pre: Float[Tensor, "batch latents"], k: int) -> Float[Tensor, "batch 1"]:
-    """For each sample a positive bound that its k largest positive values reach and few others do.
-
-    Of latents in groups of eight, the k-th largest group maximum: k latents, one in each of k groups, reach it.
-    """
-    batch, width = pre.shape
-    groups = width // GROUP
-    maxima = pre
-    if groups > k:
-        maxima = pre[:, : groups * GROUP].view(batch, GROUP, groups).amax(dim=1)
-    found = maxima.numpy()
-    bound = np.partition(found, found.shape[1] - k, axis=1)[:, found.shape[1] - k, None]
-    return torch.from_numpy(np.maximum(bound, np.finfo(np.float32).tiny))
-
-
-GROUP = 8
-"""Latents whose maximum stands for them all where the k largest are looked for."""
+    latents, kept = np.empty((batch, min(k, width)), dtype=np.int64), np.empty((batch, min(k, width)), np.float32)
+    counts = np.empty(batch, dtype=np.int64)
+    in_threads(loops.largest_of_rows, batch, pre.numpy(), k, latents, kept, counts)
+    taken = np.arange(latents.shape[1]) < counts[:, None]
+    flat = latents[taken] + np.repeat(np.arange(batch) * width, counts)
+    return Active(flat, torch.from_numpy(kept[taken]), (batch, width))

@@ -14,6 +14,8 @@ from scipy import sparse
 from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.sae.active import above_of_coarse
+from vlm_sae_lib.sae.coarse import CoarseEncoder, pays
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, KINDS
 from vlm_sae_lib.sae.rows import Rows
 from vlm_sae_lib.sae.selection import above, per_sample_top_k
@@ -138,14 +140,25 @@ class SparseAutoencoder:
 
     @torch.inference_mode()
     def encode_sparse(self, x: Any, batch_size: int = 1024) -> sparse.csr_matrix:
-        """Latents of many rows as a float32 CSR matrix ``(n, n_latents)``; ``x`` is a store, an array or a tensor."""
+        """Latents of many rows as a float32 CSR matrix ``(n, n_latents)``; ``x`` is a store, an array or a tensor.
+
+        A dense matrix of them is never made where a CPU can find the active ones coarsely (``coarse.py``).
+        """
         rows = Rows(x)
         if rows.dim != self.dim:
             raise UserError(self._wrong_width("activations", self.dim, rows.dim))
-        parts = []
+        parts, coarse = [], None
         for start in range(0, rows.n, batch_size):
             batch = rows.take(np.arange(start, min(start + batch_size, rows.n)))
-            parts.append(_compressed(self.encode(batch).cpu().numpy()))
+            if self.kind in BATCH_TOP_K_KINDS and pays(len(batch), self.w_enc):
+                coarse = coarse or CoarseEncoder(self.w_enc.T.contiguous(), self.b_enc, like=batch - self.b_dec)
+                found = above_of_coarse(coarse(batch - self.b_dec), float(self.threshold))
+                if found is not None:
+                    parts.append(_rows(found.flat, found.values.numpy(), found.shape))
+                    continue
+            latents = self.encode(batch).cpu().numpy()
+            flat = np.flatnonzero(latents)
+            parts.append(_rows(flat, latents.ravel()[flat], latents.shape))
         return sparse.vstack(parts, format="csr")
 
     def save(self, path: str | Path) -> Path:
@@ -185,9 +198,7 @@ class SparseAutoencoder:
         return f"this SAE reads {width}-wide {what} and was given {given}-wide ones: use the SAE of that hook point."
 
 
-def _compressed(latents: Float[np.ndarray, "batch latents"]) -> sparse.csr_matrix:
-    """CSR of a dense batch; faster than scipy's own conversion, which counts twice."""
-    batch, width = latents.shape
-    flat = np.flatnonzero(latents)
-    bounds = np.searchsorted(flat, np.arange(batch + 1) * width)
-    return sparse.csr_matrix((latents.ravel()[flat], flat % width, bounds), shape=latents.shape)
+def _rows(flat: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:
+    """CSR from ascending sample · F + latent; scipy, converting a dense batch, would count twice."""
+    bounds = np.searchsorted(flat, np.arange(shape[0] + 1) * shape[1])
+    return sparse.csr_matrix((values, flat % shape[1], bounds), shape=shape)

@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_sae_lib.compiled import in_threads
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import kernels
-from vlm_sae_lib.sae.active import batch_top_k_active, per_sample_top_k_active
+from vlm_sae_lib.sae import kernels, loops
+from vlm_sae_lib.sae.active import Active, batch_top_k_active, batch_top_k_of_coarse, per_sample_top_k_active
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
+from vlm_sae_lib.sae.coarse import Coarse, CoarseEncoder, pays
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, SaeConfig
 from vlm_sae_lib.sae.initialise import initial_weights
 from vlm_sae_lib.sae.log import TrainingLog, is_logged
@@ -18,6 +20,12 @@ from vlm_sae_lib.sae.selection import above, per_sample_top_k
 
 NEVER_LEARNED = -1.0
 """The inference threshold before its first update, as in the authors' code."""
+
+CUT_DRIFT = 1.6
+"""Over the square root of the batch: the share by which the next batch's cut may be lower, four standard deviations of
+what was seen in training; where it is lower still, that step takes longer."""
+SHORTEST = 1e-12
+"""Length that a decoder row is divided by at least."""
 
 
 class Learner:
@@ -63,15 +71,11 @@ class Learner:
 
     def _sparse_gradients(self, x: Tensor) -> dict[str, float]:
         config = self.config
-        with torch.no_grad():
-            pre = self.weights.pre_activations(x)
-        if config.kind == "top_k":
-            active = per_sample_top_k_active(pre, config.k)
-        else:
-            active = batch_top_k_active(pre, config.k, self.guess)
+        pre, active = self._active(x)
+        if config.kind in BATCH_TOP_K_KINDS:
             smallest = float(active.values.min()) if len(active.values) else 0.0
-            # The cut drifts slowly: a tenth below it is nearly always low enough for the next batch.
-            self.guess = 0.9 * smallest if len(active.values) == config.k * len(x) else 0.0
+            full = len(active.values) == config.k * len(x)
+            self.guess = max(0.5, 1 - CUT_DRIFT / len(x) ** 0.5) * smallest if full else 0.0
             self._learn_threshold(smallest)
         dead = self._count(active.fired(), len(x))
         coefficients = config.aux_coefficient, config.mono_coefficient
@@ -82,6 +86,21 @@ class Learner:
         if config.mono_coefficient > 0:
             total += config.mono_coefficient * loss.monosemanticity
         return {"loss": total, "auxiliary": loss.auxiliary}
+
+    @torch.no_grad()
+    def _active(self, x: Tensor) -> tuple[Tensor | Coarse, Active]:
+        """Pre-activations, coarse ones where they show what is active, and the active pairs."""
+        weights, k = self.weights, self.config.k
+        if self.config.kind == "top_k":
+            pre = weights.pre_activations(x)
+            return pre, per_sample_top_k_active(pre, k)
+        if self.guess > 0 and pays(len(x), weights.encoder):
+            centred = x - weights.decoder_bias
+            coarse = CoarseEncoder(weights.encoder, weights.encoder_bias, like=centred)(centred)
+            if (active := batch_top_k_of_coarse(coarse, k, self.guess)) is not None:
+                return coarse, active
+        pre = weights.pre_activations(x)
+        return pre, batch_top_k_active(pre, k, self.guess)
 
     def _dense_gradients(self, x: Tensor) -> dict[str, float]:
         pre = self.weights.pre_activations(x)
@@ -115,10 +134,17 @@ class Learner:
     def _update(self) -> None:
         """Decoder rows stay on the unit sphere: remove the gradient along them, clip, step, and scale them back."""
         decoder = self.weights.decoder
-        decoder.grad -= (decoder.grad * decoder).sum(dim=1, keepdim=True) * decoder
+        if decoder.device.type == "cpu":
+            rows = decoder.detach().numpy()
+            in_threads(loops.remove_along, len(rows), rows, decoder.grad.numpy())
+        else:
+            decoder.grad -= (decoder.grad * decoder).sum(dim=1, keepdim=True) * decoder
         torch.nn.utils.clip_grad_norm_(self.weights.named().values(), 1.0)
         self.optimiser.step()
-        decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        if decoder.device.type == "cpu":
+            in_threads(loops.to_unit_length, len(rows), rows, SHORTEST)
+        else:
+            decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(SHORTEST)
 
     @torch.no_grad()
     def _write_log(self, x: Tensor, losses: dict[str, float]) -> None:
