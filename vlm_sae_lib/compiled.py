@@ -33,9 +33,16 @@ def in_threads(loop: Callable[..., None], count: int, *arguments: Any, at_least:
         loop(0, count, *arguments)
         return
     edges = [count * part // parts for part in range(parts + 1)]
-    waiting = [_pool(threads).submit(loop, *edge, *arguments) for edge in zip(edges, edges[1:], strict=False)]
-    for part in waiting:
-        part.result()
+    left = iter(zip(edges, edges[1:], strict=False))
+
+    def work() -> None:
+        for start, stop in left:  # each part is handed out once: the interpreter's lock guards the iterator
+            loop(start, stop, *arguments)
+
+    others = [_pool(threads - 1).submit(work) for _ in range(min(threads, parts) - 1)]
+    work()
+    for other in others:
+        other.result()
 
 
 @cache

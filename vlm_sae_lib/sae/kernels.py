@@ -68,7 +68,7 @@ def write_gradients(
         slopes_of_mono, loss.monosemanticity = _monosemanticity(active, x, order, columns, bounds[::groups])
         by_value = by_value + mono_coefficient * slopes_of_mono
     bags = np.repeat(np.arange(batch * groups), np.diff(bounds))[order]
-    decoder_grad = _weighted_sums(columns, bags, active.values[order], slopes.view(batch * groups, dim))
+    decoder_grad = weighted_sums(columns, bags, active.values[order], slopes.view(batch * groups, dim))
     encoder_grad, bias_grad = _encoder_gradients(active, by_value, centred, order, columns)
     if revive:
         loss.auxiliary = _add_auxiliary(
@@ -104,7 +104,7 @@ def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) 
     encoder_grad, bias_grad, decoder_grad = gradients
     where = dead.nonzero().flatten()
     kind = torch.bfloat16 if isinstance(pre, Coarse) else torch.float32
-    revived = _columns(pre, where).relu_()
+    revived = _columns(pre, where)
     _run(loops.keep_largest, len(revived), revived, k_aux)
     revived, directions = revived.to(kind), decoder[where].to(kind)
     error = (revived @ directions).float() - residual
@@ -123,11 +123,11 @@ def _revive_many(gradients, pre, centred, residual, decoder, dead, k_aux, scale)
     among = per_sample_top_k_active(_columns(pre, where), k_aux)
     revived = Active(among.samples * width + where.numpy()[among.latents], among.values, (batch, width))
     rows = np.searchsorted(revived.flat, np.arange(batch + 1) * width)
-    error = _weighted_sums(rows, revived.latents, revived.values, decoder) - residual
+    error = weighted_sums(rows, revived.latents, revived.values, decoder) - residual
     slopes = error * scale
     by_value = _products_at(rows, revived.latents, slopes, decoder)
     order, columns = _by_latent(revived)
-    decoder_grad += _weighted_sums(columns, revived.samples[order], revived.values[order], slopes)
+    decoder_grad += weighted_sums(columns, revived.samples[order], revived.values[order], slopes)
     more_of_encoder, more_of_bias = _encoder_gradients(revived, by_value, centred, order, columns)
     encoder_grad += more_of_encoder
     bias_grad += more_of_bias
@@ -142,7 +142,7 @@ def _encoder_gradients(
     active: Active, by_value: Float[Tensor, "pairs"], centred: Tensor, order: np.ndarray, columns: np.ndarray
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the encoder (latents, d) and its bias, from the loss's derivative by each active pair."""
-    encoder_grad = _weighted_sums(columns, active.samples[order], by_value[order], centred)
+    encoder_grad = weighted_sums(columns, active.samples[order], by_value[order], centred)
     sums = np.bincount(active.latents, weights=by_value.numpy(), minlength=active.shape[1])
     return encoder_grad, torch.from_numpy(sums.astype(np.float32))
 
@@ -162,7 +162,7 @@ def _monosemanticity(
         above[pairs] -= above[pairs].min()
     unit = normalize(x, dim=1)
     weights = torch.from_numpy(above.astype(np.float32))
-    sums = _weighted_sums(columns, samples[order], weights[order], unit)
+    sums = weighted_sums(columns, samples[order], weights[order], unit)
     toward = _products_at(rows, latents, unit, sums).numpy()
     to_others = toward - above * unit.pow(2).sum(dim=1).numpy()[samples]
     total = np.bincount(latents, weights=above, minlength=width)
@@ -188,7 +188,7 @@ def _by_latent(active: Active) -> tuple[np.ndarray, np.ndarray]:
     return turned.data, turned.indptr.astype(np.int64)
 
 
-def _weighted_sums(bounds: np.ndarray, columns: np.ndarray, weights: Tensor, table: Tensor) -> Tensor:
+def weighted_sums(bounds: np.ndarray, columns: np.ndarray, weights: Tensor, table: Tensor) -> Tensor:
     """Σ weight · table[column] over the pairs of each row: a compressed sparse matrix times a dense one."""
     out = torch.empty(len(bounds) - 1, table.shape[1])
     _run(loops.weighted_sums, len(out), bounds, columns, weights, table, out)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,14 +10,20 @@ from torch import Tensor
 from vlm_sae_lib.compiled import in_threads
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import kernels, loops
-from vlm_sae_lib.sae.active import Active, batch_top_k_active, batch_top_k_of_coarse, per_sample_top_k_active
+from vlm_sae_lib.sae.active import (
+    Active,
+    above_of_coarse,
+    batch_top_k_active,
+    batch_top_k_of_coarse,
+    per_sample_top_k_active,
+)
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.coarse import Coarse, CoarseEncoder, pays
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, SaeConfig
 from vlm_sae_lib.sae.initialise import initial_weights
 from vlm_sae_lib.sae.log import TrainingLog, is_logged
 from vlm_sae_lib.sae.losses import training_latents, training_loss
-from vlm_sae_lib.sae.selection import above, per_sample_top_k
+from vlm_sae_lib.sae.selection import above, batch_top_k_cut, per_sample_top_k
 
 NEVER_LEARNED = -1.0
 """The inference threshold before its first update, as in the authors' code."""
@@ -24,6 +31,10 @@ NEVER_LEARNED = -1.0
 CUT_DRIFT = 1.6
 """Over the square root of the batch: the share by which the next batch's cut may be lower, four standard deviations of
 what was seen in training; where it is lower still, that step takes longer."""
+FIRST_GUESS = 0.8
+"""The same where there is no batch before: of the cut among a sixteenth of the samples."""
+LOGGED_AT_ONCE = 512
+"""Samples whose dense latents are held in memory for a line of the log."""
 SHORTEST = 1e-12
 """Length that a decoder row is divided by at least."""
 
@@ -58,18 +69,18 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr_at(self.step_number, self.config.steps)
         sparse = x.device.type == "cpu" and self.config.kind in (*BATCH_TOP_K_KINDS, "top_k")
-        losses = self._sparse_gradients(x) if sparse else self._dense_gradients(x)
+        losses, coarse = self._sparse_gradients(x) if sparse else (self._dense_gradients(x), None)
         if not all(map(torch.isfinite, map(torch.as_tensor, losses.values()))):
             raise UserError(
                 f"training of the {self.config.kind} SAE diverged at step {self.step_number}: lower lr "
                 f"(now {self.schedule.lr:.2g})."
             )
         if is_logged(self.step_number, self.config.steps):
-            self._write_log(x, losses)
+            self._write_log(x, losses, coarse)
         self._update()
         self.step_number += 1
 
-    def _sparse_gradients(self, x: Tensor) -> dict[str, float]:
+    def _sparse_gradients(self, x: Tensor) -> tuple[dict[str, float], Coarse | None]:
         config = self.config
         pre, active = self._active(x)
         if config.kind in BATCH_TOP_K_KINDS:
@@ -85,7 +96,7 @@ class Learner:
         total = loss.reconstruction + config.aux_coefficient * loss.auxiliary
         if config.mono_coefficient > 0:
             total += config.mono_coefficient * loss.monosemanticity
-        return {"loss": total, "auxiliary": loss.auxiliary}
+        return {"loss": total, "auxiliary": loss.auxiliary}, pre if isinstance(pre, Coarse) else None
 
     @torch.no_grad()
     def _active(self, x: Tensor) -> tuple[Tensor | Coarse, Active]:
@@ -94,6 +105,9 @@ class Learner:
         if self.config.kind == "top_k":
             pre = weights.pre_activations(x)
             return pre, per_sample_top_k_active(pre, k)
+        if self.guess == 0:
+            few = torch.relu(weights.pre_activations(x[: max(1, len(x) // 16)]))
+            self.guess = FIRST_GUESS * batch_top_k_cut(few, k)
         if self.guess > 0 and pays(len(x), weights.encoder):
             centred = x - weights.decoder_bias
             coarse = CoarseEncoder(weights.encoder, weights.encoder_bias, like=centred)(centred)
@@ -147,15 +161,13 @@ class Learner:
             decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(SHORTEST)
 
     @torch.no_grad()
-    def _write_log(self, x: Tensor, losses: dict[str, float]) -> None:
+    def _write_log(self, x: Tensor, losses: dict[str, float], coarse: Coarse | None) -> None:
         r2 = l0 = None
-        pre = torch.relu(self.weights.pre_activations(x))
         if self.config.kind not in BATCH_TOP_K_KINDS or self.threshold != NEVER_LEARNED:
-            latents = self._inference(pre)
-            error = (x - latents @ self.weights.decoder - self.weights.decoder_bias).pow(2).sum(dtype=torch.float64)
-            spread = (x - x.mean(dim=0)).pow(2).sum(dtype=torch.float64)
-            r2 = float(1 - error / spread) if spread > 0 else None
-            l0 = float((latents > 0).sum(dim=1).double().mean())
+            error, fired = self._inferred(x, coarse)
+            spread = float((x - x.mean(dim=0)).pow(2).sum(dtype=torch.float64))
+            r2 = 1 - error / spread if spread > 0 else None
+            l0 = fired / len(x)
         self.log.append(
             step=self.step_number,
             r2=r2,
@@ -165,6 +177,22 @@ class Learner:
             lr=self.optimiser.param_groups[0]["lr"],
             **losses,
         )
+
+    def _inferred(self, x: Tensor, coarse: Coarse | None) -> tuple[float, int]:
+        """Σ‖x − x̂‖² and how many pairs are active, under the inference rule."""
+        weights = self.weights
+        found = above_of_coarse(coarse, self.threshold) if coarse is not None else None
+        if found is not None:
+            bounds = np.searchsorted(found.flat, np.arange(len(x) + 1) * found.shape[1])
+            decoded = kernels.weighted_sums(bounds, found.latents, found.values, weights.decoder.detach())
+            return float((x - decoded - weights.decoder_bias).pow(2).sum(dtype=torch.float64)), len(found.flat)
+        error, fired = 0.0, 0
+        for part in x.split(LOGGED_AT_ONCE):
+            latents = self._inference(torch.relu(weights.pre_activations(part)))
+            decoded = latents @ weights.decoder + weights.decoder_bias
+            error += float((part - decoded).pow(2).sum(dtype=torch.float64))
+            fired += int((latents > 0).sum())
+        return error, fired
 
     def _inference(self, positive: Tensor) -> Tensor:
         if self.config.kind == "top_k":
