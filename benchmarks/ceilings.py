@@ -1,4 +1,4 @@
-"""What this machine can do at most: products in two precisions, memory, and the last cache. Measured, never looked up.
+"""What this machine can do at most: products in three precisions, memory, the last cache. Measured, never looked up.
 
 A floor (``floors.py``) divides counted work by these. Each is the best of some tries with all threads of torch, in the
 same run as what is held against it: before and after, as a machine's neighbours come and go.
@@ -14,6 +14,7 @@ from benchmarks.timing import timed
 
 PRODUCTS = ((4096, 1024, 8192), (1024, 2048, 4096))
 """Rows, depth and columns of the products, as encoders have them in a training step; the quicker one counts."""
+PRECISIONS = (torch.float32, torch.bfloat16, torch.int8)
 LARGE, SMALL = 2**29, 2**23
 """Bytes of an array far larger than the last cache, and of one that lies within it and outside the inner ones."""
 TRIES = 5
@@ -22,7 +23,7 @@ TRIES = 5
 @dataclass(frozen=True)
 class Ceilings:
     """Attributes:
-    fp32, bf16: flop a second of a matrix product.
+    fp32, bf16, int8: operations a second of a matrix product, a multiplication and an addition being two.
     read, copy: bytes a second from and to memory; a copy counts both the bytes read and the bytes written.
     cache: bytes a second read from the last cache.
     cache_bytes: what the last cache holds.
@@ -30,6 +31,7 @@ class Ceilings:
 
     fp32: float
     bf16: float
+    int8: float
     read: float
     copy: float
     cache: float
@@ -49,10 +51,10 @@ class Ceilings:
         return asdict(self)
 
     def __str__(self) -> str:
-        fp32, bf16, read = self.fp32 / 1e9, self.bf16 / 1e9, self.read / 1e9
+        fp32, bf16, int8, read = (value / 1e9 for value in (self.fp32, self.bf16, self.int8, self.read))
         return (
-            f"fp32 {fp32:.0f} Gflop/s, bf16 {bf16:.0f} Gflop/s; memory {read:.1f} GB/s "
-            f"read, {self.copy / 1e9:.1f} GB/s copied; last cache of {self.cache_bytes / 2**20:.0f} MiB "
+            f"fp32 {fp32:.0f} Gflop/s, bf16 {bf16:.0f}, int8 {int8:.0f} Gop/s; memory {read:.1f} GB/s read, "
+            f"{self.copy / 1e9:.1f} GB/s copied; last cache of {self.cache_bytes / 2**20:.0f} MiB "
             f"{self.cache / 1e9:.0f} GB/s"
         )
 
@@ -60,7 +62,7 @@ class Ceilings:
 @torch.no_grad()
 def measure() -> Ceilings:
     """A few seconds of products, sums and copies."""
-    products = [max(_product(shape, dtype) for shape in PRODUCTS) for dtype in (torch.float32, torch.bfloat16)]
+    products = [max(_product(shape, dtype) for shape in PRODUCTS) for dtype in PRECISIONS]
     large = torch.ones(LARGE // 4)
     other = torch.zeros(LARGE // 4)
     small = torch.ones(SMALL // 4)
@@ -76,9 +78,10 @@ def measure() -> Ceilings:
 def _product(shape: tuple[int, int, int], dtype: torch.dtype) -> float:
     """Flop a second of x Wᵀ, the encoder's rows being latents."""
     rows, depth, columns = shape
-    x, encoder = torch.randn(rows, depth).to(dtype), torch.randn(columns, depth).to(dtype)
-    out = torch.empty(rows, columns, dtype=dtype)
-    return 2.0 * rows * depth * columns / _best(lambda: torch.mm(x, encoder.T, out=out), TRIES)
+    x, encoder = (torch.randn(n, depth).mul_(20).to(dtype) for n in (rows, columns))
+    out = torch.empty(rows, columns, dtype=torch.int32 if dtype == torch.int8 else dtype)
+    product = torch._int_mm if dtype == torch.int8 else torch.mm
+    return 2.0 * rows * depth * columns / _best(lambda: product(x, encoder.T, out=out), TRIES)
 
 
 def _best(work: Callable[[], object], tries: int) -> float:

@@ -2,18 +2,18 @@
 
 Work is a list of phases that follow one another. A phase takes at least as long as its products and as its bytes, so
 
-    floor = Σ over phases of max(fp32 flop / fp32 ceiling + bf16 flop / bf16 ceiling,
+    floor = Σ over phases of max(fp32 flop / fp32 ceiling + the same for bf16 and int8,
                                  streamed bytes / memory + gathered bytes / gathering)
 
 ``gathering`` reads single rows of a table: at the last cache's rate for the part of the table that fits into it, at
 memory's for the rest. With N pictures or a batch of B, F latents, K active ones a sample (P = N·K or B·K pairs), d
 numbers a vector and 4 bytes a number:
 
-- a training step: one product with the encoder in bf16, 2·B·F·d flop; four passes over the active pairs of d numbers
-  each (the exact value; decoding with the latent's gradient; the decoder's gradient; the encoder's gradient); one
-  pass of Adam over both matrices, which reads parameter, gradient and two moments and writes all but the gradient,
-  7·2·F·d numbers; the encoder in bf16 anew, 6 bytes a number. With dead latents, the aux-k loss: four products over
-  the pairs of k_aux dead latents a sample, 4·2·B·k_aux·d flop in fp32.
+- a training step: one product with the encoder in int8, 2·B·F·d operations, whose B·F sums of 4 bytes are written and
+  read once; four passes over the active pairs of d numbers each (the exact value; decoding with the latent's gradient;
+  the decoder's gradient; the encoder's gradient); one pass of Adam over both matrices, which reads parameter, gradient
+  and two moments and writes all but the gradient, 7·2·F·d numbers; the encoder in int8 anew, 5 bytes a number. With
+  D dead latents, the aux-k loss: four products with them in bf16, 4·2·B·D·d flop.
 - the score and the statistics: the code (8 bytes a pair) and the embeddings (N·d numbers) are read once, and a row of
   embeddings is added to a latent's sum per pair: P·d numbers gathered, 2·P·d flop. One score per latent is written, or,
   for the statistics, which go on from batch to batch (``kept``), the sums themselves: 8·F·d bytes.
@@ -44,12 +44,13 @@ class Phase:
     name: str
     fp32: float = 0
     bf16: float = 0
+    int8: float = 0
     streamed: float = 0
     gathered: float = 0
     table: float = 0
 
     def seconds(self, ceilings: Ceilings) -> float:
-        products = self.fp32 / ceilings.fp32 + self.bf16 / ceilings.bf16
+        products = self.fp32 / ceilings.fp32 + self.bf16 / ceilings.bf16 + self.int8 / ceilings.int8
         return max(products, self.streamed / ceilings.memory + self.gathered / gathering(self.table, ceilings))
 
 
@@ -79,19 +80,20 @@ def with_floor(found: dict[str, Any], ceilings: Ceilings) -> dict[str, Any]:
     return found | more
 
 
-def training_step(batch: int, dim: int, latents: int, k: int, *, groups: int = 1, k_aux: int = 0) -> list[Phase]:
+def training_step(batch: int, dim: int, latents: int, k: int, *, groups: int = 1, dead: int = 0) -> list[Phase]:
     pairs, matrix = batch * k * dim * NUMBER, latents * dim * NUMBER
     rows = batch * dim * NUMBER
     phases = [
-        Phase("encode", bf16=2.0 * batch * latents * dim),
+        Phase("encode", int8=2.0 * batch * latents * dim),
+        Phase("candidates", streamed=2.0 * batch * latents * 4),
         Phase("exact values", fp32=2.0 * batch * k * dim, gathered=pairs, table=matrix),
         Phase("decode, latents' gradients", fp32=4.0 * batch * k * dim, gathered=pairs, table=matrix),
         Phase("decoder's gradient", fp32=2.0 * batch * k * dim, gathered=pairs, table=groups * rows),
         Phase("encoder's gradient", fp32=2.0 * batch * k * dim, gathered=pairs, table=rows),
         Phase("Adam", streamed=7.0 * 2 * matrix),
-        Phase("encoder in bf16", streamed=1.5 * matrix),
+        Phase("encoder in int8", streamed=1.25 * matrix),
     ]
-    return phases + ([Phase("aux-k", fp32=4 * 2.0 * batch * k_aux * dim)] if k_aux else [])
+    return phases + ([Phase("aux-k", bf16=4 * 2.0 * batch * dead * dim)] if dead else [])
 
 
 def score(pictures: int, latents: int, dim: int, k: int, *, kept: bool = False) -> list[Phase]:

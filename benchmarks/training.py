@@ -59,9 +59,8 @@ def step(kind: str, dead_share: float, parts: tuple[torch.Tensor, ...]) -> Row:
     mine, other = side_by_side(ours, theirs, runs=RUNS)
     settings = config(kind)
     latents = settings.n_latents(DIM)
-    k_aux = min(settings.schedule(DIM).k_aux, int(dead_share * latents / 2))  # half of the dead are positive
     groups = len(settings.group_sizes(DIM))
-    facts = floors.facts(floors.training_step(BATCH, DIM, latents, K, groups=groups, k_aux=k_aux))
+    facts = floors.facts(floors.training_step(BATCH, DIM, latents, K, groups=groups, dead=int(dead_share * latents)))
     at_work = f"{dead_share:.0%} of latents dead" if dead_share else "none dead"
     return Row("training", f"{_size(kind)}, {at_work}", mine, "dictionary_learning", other, 10, facts=facts)
 

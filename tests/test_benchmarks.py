@@ -59,7 +59,7 @@ def test_the_peak_is_seen_while_it_lasts():
     assert 0.2 < peak_gib(work) < 0.4  # 0.25 GiB
 
 
-CEILINGS = Ceilings(fp32=1e11, bf16=4e11, read=2e10, copy=3e10, cache=1e11, cache_bytes=2**25)
+CEILINGS = Ceilings(fp32=1e11, bf16=4e11, int8=8e11, read=2e10, copy=3e10, cache=1e11, cache_bytes=2**25)
 
 
 def test_a_floor_is_the_longer_of_products_and_bytes_phase_by_phase():
@@ -78,10 +78,10 @@ def test_what_the_cache_holds_is_gathered_at_its_rate_and_the_rest_at_memory_s()
 
 def test_a_step_has_the_floor_of_its_formula_and_dead_latents_add_to_it():
     phases = {phase.name: phase for phase in floors.training_step(4096, 1024, 8192, 20)}
-    assert phases["encode"].bf16 == 2 * 4096 * 8192 * 1024
+    assert phases["encode"].int8 == 2 * 4096 * 8192 * 1024
     assert sum(phase.gathered for phase in phases.values()) == 4 * 4096 * 20 * 1024 * 4
     assert phases["Adam"].streamed == 7 * 2 * 8192 * 1024 * 4
-    alive, dead = (floors.seconds(floors.training_step(4096, 1024, 8192, 20, k_aux=k), CEILINGS) for k in (0, 512))
+    alive, dead = (floors.seconds(floors.training_step(4096, 1024, 8192, 20, dead=n), CEILINGS) for n in (0, 819))
     assert 0 < alive < dead
 
 

@@ -1,7 +1,8 @@
 """What a published notebook is: read, stripped for a run, normalised after it, and checked.
 
 A notebook that was run twice on one machine must be the same file twice, so whatever a run leaves behind that is no
-result (timings, random ids, a patch version) is taken out or renumbered here.
+result (timings, random ids, a patch version) is taken out or renumbered here. The seconds that its last cell tells are
+the one exception: they are asked for, and differ.
 """
 
 import ast

@@ -171,9 +171,9 @@ def ceilings_sentence(ceilings: dict | None) -> str:
         return ""
     giga = {name: value / 1e9 for name, value in ceilings.items()}
     return (
-        f" In the same run the machine reached {giga['fp32']:.0f} Gflop/s in single precision and {giga['bf16']:.0f} "
-        f"in bf16, read {giga['read']:.0f} GB/s from memory and {giga['cache']:.0f} GB/s from its last cache of "
-        f"{ceilings['cache_bytes'] / 2**20:.0f} MiB."
+        f" In the same run the machine reached {giga['fp32']:.0f} Gflop/s in single precision, {giga['bf16']:.0f} "
+        f"in bf16 and {giga['int8']:.0f} Gop/s in int8, read {giga['read']:.0f} GB/s from memory and "
+        f"{giga['cache']:.0f} GB/s from its last cache of {ceilings['cache_bytes'] / 2**20:.0f} MiB."
     )
 
 
