@@ -1,19 +1,24 @@
 """Collection: against the bare tower's forward on the same pixels, and against the whole forward."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import transformers as hf
+from safetensors.numpy import save
 
 from benchmarks import floors
 from benchmarks.timing import Row, side_by_side
-from vlm_sae_lib import collect_activations, load_tower, pocket_pictures
+from vlm_sae_lib import collect_activations, load_tower, paths, pocket_pictures
+from vlm_sae_lib.activations.collect import _write_shard
+from vlm_sae_lib.activations.store import SHARDS
 from vlm_sae_lib.towers.hooks import run_until
 from vlm_sae_lib.towers.transformers_towers import transformers_tower
 
 PICTURES = 1024
+ROWS, DIM, SHARDS_WRITTEN = 2**14, 1024, 8
 
 
 def run() -> Iterator[Row]:
@@ -46,6 +51,7 @@ def run() -> Iterator[Row]:
     facts = floors.facts(floors.counted(bare, written=4 * tower.activations(pixels, "block_4").numel()))
     yield Row("collection", work, times[0], "bare tower", times[1], 0.95, note, facts)
     yield from early_stop()
+    yield writing()
 
 
 def early_stop() -> Iterator[Row]:
@@ -65,3 +71,34 @@ def early_stop() -> Iterator[Row]:
     times, facts = side_by_side(early, whole), floors.facts(floors.counted(early))
     yield Row("collection", "block 11 of 24, 32 pictures", times[0], "the whole forward", times[1], 1 / 0.55,
               facts=facts)  # fmt: skip
+
+
+def writing() -> Row:
+    """Finished shards on their way to the disk: turned into bytes, hashed, written, synced, renamed."""
+    tensors = {
+        "activations": torch.randn(ROWS, DIM).numpy(),
+        "image_id": torch.arange(ROWS).numpy(),
+        "token": torch.zeros(ROWS, dtype=torch.int64).numpy(),
+    }
+    data = save(tensors)
+
+    def store() -> None:
+        with tempfile.TemporaryDirectory(dir=paths.runs("benchmarks")) as folder:
+            (Path(folder) / SHARDS).mkdir()
+            metadata = {"shards": [], "rows": 0}
+            for _ in range(SHARDS_WRITTEN):
+                _write_shard(Path(folder), metadata, tensors)
+
+    def plain() -> None:
+        with tempfile.TemporaryDirectory(dir=paths.runs("benchmarks")) as folder:
+            for i in range(SHARDS_WRITTEN):
+                with open(Path(folder) / str(i), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+
+    paths.runs("benchmarks").mkdir(parents=True, exist_ok=True)
+    times = side_by_side(store, plain)
+    note = "theirs over ours is the share of the disk's speed that is left"
+    size = SHARDS_WRITTEN * len(data) / 2**20
+    return Row("collection", f"{size:.0f} MiB of finished shards", times[0], "the bytes alone", times[1], None, note)
