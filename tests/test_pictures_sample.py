@@ -73,10 +73,11 @@ class Server:
                 server.requests.append(self.headers.get("Range"))
                 asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
                 start = int(asked[1]) if asked and server.ranges else 0
+                # before anything is answered: the client may be gone, and the next test's breaks set, a moment later
+                end = server.break_at.pop(0) if server.break_at else len(server.data)
                 self.send_response(206 if asked and server.ranges else 200)
                 self.send_header("Content-Length", str(len(server.data) - start))
                 self.end_headers()
-                end = server.break_at.pop(0) if server.break_at else len(server.data)
                 for at in range(start, end, 4096):
                     piece = server.data[at : min(at + 4096, end)]
                     try:
