@@ -171,7 +171,6 @@ def test_training_and_encoding_come_out_the_same(kind, monkeypatch):
     np.testing.assert_allclose(latents.toarray()[~differ], dense[~differ], atol=1e-5)
 
 
-@needs_hardware
 def test_a_processor_without_such_products_takes_the_plain_one(monkeypatch):
     monkeypatch.setattr(coarse, "WORTH", 0)
     monkeypatch.setattr(coarse, "_in_hardware", lambda: False)

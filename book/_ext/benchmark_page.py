@@ -82,8 +82,13 @@ def cells(row: dict) -> list[str]:
     ours = amount(row["ours_median"], row)
     if not row["theirs"]:
         return [row["work"], ours, "–", "–", "–", wanted]
-    ratio = f"{row['ratio']:.3g} [{row['ratio_low']:.3g}, {row['ratio_high']:.3g}]"
+    ratio = "{} [{}, {}]".format(*(times(row[name]) for name in ("ratio", "ratio_low", "ratio_high")))
     return [row["work"], ours, row["peer"], amount(row["theirs_median"], row), ratio, wanted]
+
+
+def times(ratio: float) -> str:
+    """Three digits, and whole numbers from a hundred up: ``12.1``, ``1,479``."""
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
 def floor_cell(row: dict) -> str:
