@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from vlm_sae_lib import compiled
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, coarse, kernels, train_sae
-from vlm_sae_lib.sae.active import above_of_coarse, batch_top_k_active, batch_top_k_of_coarse
-from vlm_sae_lib.sae.coarse import CoarseEncoder, Rounded
+from vlm_sae_lib.sae.active import Active, above_of_coarse, batch_top_k_active, batch_top_k_of_coarse
+from vlm_sae_lib.sae.coarse import Coarse, CoarseEncoder, Rounded
 from vlm_sae_lib.sae.initialise import initial_weights
 from vlm_sae_lib.sae.losses import training_latents, training_loss
 
@@ -38,6 +39,16 @@ def factors(case: str, rows: int = 40, width: int = 300, dim: int = 64) -> tuple
     return x, encoder, bias
 
 
+def flat(active: Active) -> np.ndarray:
+    """sample · F + latent of each pair."""
+    return active.samples * active.width + active.latents
+
+
+def candidates(found: Coarse, cut: float, at_most: int) -> tuple[np.ndarray, np.ndarray]:
+    bounds, latents, values = found.at_least(cut, at_most)
+    return flat(Active(bounds, latents, torch.from_numpy(values), found.shape[1])), values
+
+
 def exact_product(x, encoder, bias) -> np.ndarray:
     return (x.double() @ encoder.double().T + bias.double()).numpy()
 
@@ -45,18 +56,21 @@ def exact_product(x, encoder, bias) -> np.ndarray:
 @needs_hardware
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dim", [1, 7, 64, 700])
-def test_nothing_that_reaches_a_cut_is_missed(case, dim):
+@pytest.mark.parametrize("tile", [coarse.TILE, 40 * 7, 1])
+def test_nothing_that_reaches_a_cut_is_missed(case, dim, tile, monkeypatch):
+    monkeypatch.setattr(coarse, "TILE", tile)  # all latents at once, seven, one
     x, encoder, bias = factors(case, dim=dim)
     exact = exact_product(x, encoder, bias)
     found = CoarseEncoder(encoder, bias, like=x)(x)
     for cut in (0.0, *np.quantile(exact, [0.5, 0.9, 0.99, 1])):
-        flat, values = found.at_least(float(np.float32(cut)), at_most=exact.size)
-        assert (np.diff(flat) > 0).all()
+        pairs, values = candidates(found, float(np.float32(cut)), exact.size)
+        assert (np.diff(pairs) > 0).all()
         slack = 1e-5 * max(1, np.abs(exact).max())
-        np.testing.assert_allclose(values, exact.ravel()[flat], rtol=0, atol=slack)
-        assert set(np.flatnonzero(exact.ravel() >= cut + slack)) <= set(flat)
+        np.testing.assert_allclose(values, exact.ravel()[pairs], rtol=0, atol=slack)
+        assert set(np.flatnonzero(exact.ravel() >= cut + slack)) <= set(pairs)
     assert found.at_least(-np.inf, at_most=exact.size - 1) is None
-    np.testing.assert_allclose(found.columns(torch.tensor([0, 5])), exact[:, [0, 5]], atol=0.03 * np.abs(exact).max())
+    some = [0, 5, 250]
+    np.testing.assert_allclose(found.columns(torch.tensor(some)), exact[:, some], atol=0.03 * np.abs(exact).max())
 
 
 @needs_hardware
@@ -64,11 +78,11 @@ def test_few_are_looked_at_in_vain():
     x, encoder, bias = factors("large dimensions", rows=200, width=2000, dim=256)
     exact = exact_product(x, encoder, bias)
     cut = float(np.quantile(exact, 0.99))
-    flat, _ = CoarseEncoder(encoder, bias, like=x)(x).at_least(cut, at_most=exact.size)
-    assert len(flat) < 2.5 * (exact >= cut).sum()
+    pairs, _ = candidates(CoarseEncoder(encoder, bias, like=x)(x), cut, exact.size)
+    assert len(pairs) < 2.5 * (exact >= cut).sum()
     # without a sample to balance the dimensions by, the three large ones leave the others no digits
-    unbalanced, _ = CoarseEncoder(encoder, bias, like=torch.ones_like(x))(x).at_least(cut, at_most=exact.size)
-    assert len(unbalanced) > len(flat)
+    unbalanced, _ = candidates(CoarseEncoder(encoder, bias, like=torch.ones_like(x))(x), cut, exact.size)
+    assert len(unbalanced) > len(pairs)
 
 
 @needs_hardware
@@ -84,8 +98,8 @@ def test_the_active_set_is_that_of_the_plain_product(case):
     if active is None:  # equal values everywhere: all are candidates
         assert case in ("duplicates", "one value", "large bias")
         return
-    assert len(active.flat) == len(expected.flat)
-    other = np.setxor1d(active.flat, expected.flat)
+    assert len(flat(active)) == len(flat(expected))
+    other = np.setxor1d(flat(active), flat(expected))
     assert np.allclose(
         pre.numpy().ravel()[other], cut, rtol=1e-5
     )  # only what single precision cannot tell from the cut
@@ -98,7 +112,7 @@ def test_a_threshold_keeps_what_lies_above_it():
     x, encoder, bias = factors("normal")
     exact = exact_product(x, encoder, bias)
     active = above_of_coarse(CoarseEncoder(encoder, bias, like=x)(x), 2.6)
-    assert active.flat.tolist() == np.flatnonzero(exact > 2.6).tolist()
+    assert flat(active).tolist() == np.flatnonzero(exact > 2.6).tolist()
     assert above_of_coarse(CoarseEncoder(encoder, bias, like=x)(x), 0.1) is None  # nearly half of all
 
 
@@ -182,15 +196,16 @@ def test_a_processor_without_such_products_takes_the_plain_one(monkeypatch):
 @needs_hardware
 def test_the_number_of_threads_changes_no_bit(monkeypatch):
     monkeypatch.setattr(coarse, "WORTH", 0)
+    monkeypatch.setattr(compiled, "WORTH_HANDING_OVER", 1)
     config = SaeConfig(expansion=8, k=4, steps=12, batch_size=256, dead_window=300)
     before, hashes = torch.get_num_threads(), set()
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             x, encoder, bias = factors("normal", rows=300)
-            flat, values = CoarseEncoder(encoder, bias, like=x)(x).at_least(2.0, at_most=10**6)
+            pairs, values = candidates(CoarseEncoder(encoder, bias, like=x)(x), 2.0, 10**6)
             weights = initial_weights(rows_of_features(300), 256, 0)
-            hashes.add((flat.tobytes(), values.tobytes(), kernel_bytes(weights, config)))
+            hashes.add((pairs.tobytes(), values.tobytes(), kernel_bytes(weights, config)))
     finally:
         torch.set_num_threads(before)
     assert len(hashes) == 1

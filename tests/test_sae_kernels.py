@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vlm_sae_lib.sae import SaeConfig, kernels
-from vlm_sae_lib.sae.active import batch_top_k_active, per_sample_top_k_active
+from vlm_sae_lib.sae.active import Active, above_active, batch_top_k_active, per_sample_top_k_active
 from vlm_sae_lib.sae.initialise import Weights, geometric_median, initial_weights
 from vlm_sae_lib.sae.losses import (
     auxiliary_loss,
@@ -32,6 +32,11 @@ def random_weights(seed: int = 0, width: int = WIDTH) -> Weights:
 
 def batch(seed: int = 1, rows: int = BATCH) -> torch.Tensor:
     return torch.randn(rows, DIM, generator=torch.Generator().manual_seed(seed))
+
+
+def flat(active: Active) -> np.ndarray:
+    """sample · F + latent of each pair."""
+    return active.samples * active.width + active.latents
 
 
 def oracle_gradients(weights, x, config, groups, dead, k_aux):
@@ -98,9 +103,35 @@ def test_the_guess_never_changes_the_selection(guess):
     pre = batch(2) @ torch.randn(DIM, WIDTH, generator=torch.Generator().manual_seed(3))
     active = batch_top_k_active(pre, 4, guess)
     kept = batch_top_k(torch.relu(pre), 4)
-    assert (active.flat == kept.flatten().nonzero().flatten().numpy()).all()
+    assert (flat(active) == kept.flatten().nonzero().flatten().numpy()).all()
     torch.testing.assert_close(active.values, kept[kept > 0])
     assert (active.fired() == (kept > 0).any(dim=0)).all()
+
+
+@pytest.mark.parametrize("cut", [-5.0, 0.0, 0.7, 5.0])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (30, 1), (30, 41)])
+def test_what_exceeds_a_cut_by_sample_and_by_latent(cut, shape):
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    latents[::3] = cut  # equal is not above, and such samples have no pair
+    found, exceeds = above_active(latents, cut), latents > np.float32(cut)
+    assert flat(found).tolist() == exceeds.flatten().nonzero().flatten().tolist()
+    assert torch.equal(found.values, latents[exceeds])
+    assert found.bounds.tolist() == [0, *exceeds.sum(dim=1).cumsum(dim=0).tolist()]
+    turned = found.by_latent()
+    assert turned.order.tolist() == np.argsort(found.latents, kind="stable").tolist()
+    assert turned.samples.tolist() == exceeds.T.nonzero()[:, 1].tolist()
+    assert turned.starts.tolist() == [0, *exceeds.sum(dim=0).cumsum(dim=0).tolist()]
+
+
+def test_gradients_are_written_over_those_of_the_step_before():
+    weights, config, dead = random_weights(), SaeConfig(k=3), torch.arange(WIDTH) < 10
+    kernel_gradients(weights, batch(8), config, (10, 30), dead, 6)
+    held = {name: parameter.grad for name, parameter in weights.named().items()}
+    _, found = kernel_gradients(weights, batch(), config, (10, 30), dead, 6)
+    assert all(parameter.grad is held[name] for name, parameter in weights.named().items())
+    _, expected = oracle_gradients(weights, batch(), config, (10, 30), dead, 6)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
 
 
 def test_batch_top_k_is_the_sorted_definition():
@@ -115,14 +146,14 @@ def test_ties_at_the_cut_keep_exactly_k_per_sample_on_average():
     latents = torch.ones(4, 10)
     assert int((batch_top_k(latents, 3) > 0).sum()) == 12
     active = batch_top_k_active(latents, 3)
-    assert active.flat.tolist() == list(range(12))
+    assert flat(active).tolist() == list(range(12))
 
 
 def test_k_equal_to_the_width_is_relu():
     positive = torch.relu(batch())
     assert torch.equal(batch_top_k(positive, DIM), positive)
     assert torch.equal(per_sample_top_k(positive, DIM), positive)
-    assert batch_top_k_active(batch(), DIM).flat.tolist() == positive.flatten().nonzero().flatten().tolist()
+    assert flat(batch_top_k_active(batch(), DIM)).tolist() == positive.flatten().nonzero().flatten().tolist()
 
 
 def test_per_sample_top_k_keeps_k_of_each_sample():
@@ -233,5 +264,5 @@ def test_the_largest_of_each_sample_are_those_of_a_plain_sort(width, k, values):
     for sample, row in enumerate(pre):
         largest = sorted(range(width), key=lambda latent: (-row[latent], latent))[:k]
         expected += [sample * width + latent for latent in sorted(largest) if row[latent] > 0]
-    assert active.flat.tolist() == expected
+    assert flat(active).tolist() == expected
     assert active.values.tolist() == pre.ravel()[expected].tolist()

@@ -19,16 +19,24 @@ compiled = partial(numba.njit, nogil=True, cache=True, fastmath={"reassoc", "con
 
 PARTS_PER_THREAD = 4
 """Parts that a loop is cut into for each thread, so that an uneven one does not keep the others waiting."""
+WORTH_HANDING_OVER = 2**21
+"""Numbers that a part must read to be worth another thread: after a product, torch's own threads wait on their cores,
+and keep them from others, for as long as it takes to read some millions."""
 
 
-def in_threads(loop: Callable[..., None], count: int, *arguments: Any, at_least: int = 64) -> None:
+def in_threads(
+    loop: Callable[..., None], count: int, *arguments: Any, at_least: int = 64, reads: int | None = None
+) -> None:
     """Call ``loop(start, stop, *arguments)`` on parts of ``range(count)``, as many at once as torch uses threads.
 
-    A loop must write only what belongs to its own part, so that no result depends on the number of threads; parts are
-    never shorter than ``at_least``, below which handing over costs more than the work.
+    A loop must write only what belongs to its own part, so that no result depends on the number of threads. Parts are
+    never shorter than ``at_least``, and where it is known how many numbers the whole loop ``reads``, never cheaper than
+    handing them over.
     """
     threads = torch.get_num_threads()
     parts = min(threads * PARTS_PER_THREAD, count // at_least)
+    if reads is not None:
+        parts = min(parts, reads // WORTH_HANDING_OVER)
     if threads == 1 or parts < 2:
         loop(0, count, *arguments)
         return

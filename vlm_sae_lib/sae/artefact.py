@@ -14,7 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae.active import above_of_coarse
+from vlm_sae_lib.sae.active import above_active, above_of_coarse
 from vlm_sae_lib.sae.coarse import CoarseEncoder, pays
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, KINDS
 from vlm_sae_lib.sae.rows import Rows
@@ -149,16 +149,13 @@ class SparseAutoencoder:
             raise UserError(self._wrong_width("activations", self.dim, rows.dim))
         parts, coarse = [], None
         for start in range(0, rows.n, batch_size):
-            batch = rows.take(np.arange(start, min(start + batch_size, rows.n)))
+            batch, found = rows.take(np.arange(start, min(start + batch_size, rows.n))), None
             if self.kind in BATCH_TOP_K_KINDS and pays(len(batch), self.w_enc):
                 coarse = coarse or CoarseEncoder(self.w_enc.T.contiguous(), self.b_enc, like=batch - self.b_dec)
                 found = above_of_coarse(coarse(batch - self.b_dec), float(self.threshold))
-                if found is not None:
-                    parts.append(_rows(found.flat, found.values.numpy(), found.shape))
-                    continue
-            latents = self.encode(batch).cpu().numpy()
-            flat = np.flatnonzero(latents)
-            parts.append(_rows(flat, latents.ravel()[flat], latents.shape))
+            found = found or above_active(self.encode(batch).cpu(), 0.0)
+            compressed = found.values.numpy(), found.latents, found.bounds
+            parts.append(sparse.csr_matrix(compressed, shape=(len(batch), self.n_latents)))
         return sparse.vstack(parts, format="csr")
 
     def save(self, path: str | Path) -> Path:
@@ -196,9 +193,3 @@ class SparseAutoencoder:
     @staticmethod
     def _wrong_width(what: str, width: int, given: int) -> str:
         return f"this SAE reads {width}-wide {what} and was given {given}-wide ones: use the SAE of that hook point."
-
-
-def _rows(flat: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:
-    """CSR from ascending sample · F + latent; scipy, converting a dense batch, would count twice."""
-    bounds = np.searchsorted(flat, np.arange(shape[0] + 1) * shape[1])
-    return sparse.csr_matrix((values, flat % shape[1], bounds), shape=shape)

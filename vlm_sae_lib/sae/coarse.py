@@ -23,6 +23,8 @@ WORTH = 2**28
 """Multiplications below which a product in single precision is over before its factors are rounded."""
 SIGMAS = 7
 """Standard deviations of a sum of rounding errors of independent sign that are never exceeded."""
+TILE = 2**22
+"""Pairs of sample and latent whose products are held at once: as much as stays in a cache until it is compared."""
 SINGLE = 2.0**-24
 """Largest relative error of one rounding to single precision."""
 
@@ -55,7 +57,7 @@ class Rounded:
         """Round rows · scale."""
         whole = np.empty(rows.shape, dtype=np.int8)
         step, norm, lost = np.empty((3, len(rows)), dtype=np.float32)
-        in_threads(loops.round_rows, len(rows), rows.numpy(), scale, whole, step, norm, lost)
+        in_threads(loops.round_rows, len(rows), rows.numpy(), scale, whole, step, norm, lost, reads=rows.numel())
         return cls(torch.from_numpy(whole), step, norm, lost)
 
 
@@ -78,15 +80,16 @@ class CoarseEncoder:
 
     def __call__(self, x: Float[Tensor, "batch d"]) -> "Coarse":
         """``x`` is what the encoder multiplies: activations less the decoder's bias."""
-        rounded = Rounded.of(x, self.inverse)
-        return Coarse(torch._int_mm(rounded.whole, self.rounded.whole.T), rounded, x, self)
+        return Coarse(Rounded.of(x, self.inverse), x, self)
 
 
 @dataclass
 class Coarse:
-    """Pre-activations, known but for an error that is bounded for each pair of sample and latent."""
+    """Pre-activations, known but for an error that is bounded for each pair of sample and latent.
 
-    whole: Int[Tensor, "batch latents"]
+    They are multiplied out when they are asked for, a tile of latents at a time, and never held together.
+    """
+
     rounded: Rounded
     x: Float[Tensor, "batch d"]
     encoder: CoarseEncoder
@@ -94,39 +97,66 @@ class Coarse:
     @property
     def shape(self) -> tuple[int, int]:
         """(batch, latents)"""
-        return tuple(self.whole.shape)
+        return len(self.x), len(self.encoder.weight)
 
-    def at_least(self, cut: float, at_most: int) -> tuple[np.ndarray, np.ndarray] | None:
+    def at_least(self, cut: float, at_most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """All pairs whose pre-activation may be ``cut`` or more, and few others, with their value in single precision.
 
-        sample · F + latent, ascending (pairs,), and (pairs,) float32; ``None`` if they are more than ``at_most``.
+        Where each sample's pairs begin (batch + 1,), their latents (pairs,), and (pairs,) float32; ``None`` if they
+        are more than ``at_most``.
         """
         batch, width = self.shape
-        counts = np.empty(batch, dtype=np.int64)
-        bound = *self._factors(), *self._errors(), np.float32(cut)
-        in_threads(loops.count_candidates, batch, self.whole.numpy(), *bound, counts)
-        bounds = np.concatenate([[0], np.cumsum(counts)])
-        if bounds[-1] > at_most:
-            return None
-        latents, exact = np.empty(bounds[-1], dtype=np.int64), np.empty(bounds[-1], dtype=np.float32)
-        in_threads(loops.find_candidates, batch, self.whole.numpy(), *bound, bounds, latents)
-        factors = self.x.numpy(), self.encoder.weight.numpy(), exact
-        in_threads(loops.products_at, batch, bounds, latents, *factors)
+        counts, found, left = [], [], at_most
+        for tile in self._tiles(width):
+            bound = self._product(tile), *self._factors(tile), *self._errors(tile), np.float32(cut)
+            counts.append(np.empty(batch, dtype=np.int64))
+            in_threads(loops.count_candidates, batch, *bound, counts[-1])
+            bounds = np.concatenate([[0], np.cumsum(counts[-1])])
+            left -= bounds[-1]
+            if left < 0:
+                return None
+            found.append(np.empty(bounds[-1], dtype=np.int64))
+            in_threads(loops.find_candidates, batch, *bound, bounds, found[-1])
+            found[-1] += tile.start
+        bounds, latents = _by_sample(np.stack(counts, axis=1), found)
+        exact = np.empty(len(latents), dtype=np.float32)
+        in_threads(loops.products_at, batch, bounds, latents, self.x.numpy(), self.encoder.weight.numpy(), exact)
         exact += self.encoder.bias.numpy()[latents]
-        return latents + np.repeat(np.arange(batch) * width, counts), exact
+        return bounds, latents, exact
 
     def columns(self, latents: Int[Tensor, "some"]) -> Float[Tensor, "batch some"]:
         """The pre-activations of some latents as they are known here."""
         out = torch.empty(len(self.x), len(latents))
-        in_threads(loops.columns_of, len(out), self.whole.numpy(), *self._factors(), latents.numpy(), out.numpy())
+        for tile in self._tiles(len(latents)):
+            some = latents[tile].numpy()
+            given = self._product(some), *self._factors(some), out.numpy()[:, tile]
+            in_threads(loops.scaled_back, len(out), *given)
         return out
 
-    def _factors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.rounded.step, self.encoder.rounded.step, self.encoder.bias.numpy()
+    def _tiles(self, latents: int) -> list[slice]:
+        wide = max(1, TILE // len(self.x))
+        return [slice(first, min(first + wide, latents)) for first in range(0, latents, wide)]
 
-    def _errors(self) -> tuple[np.ndarray, ...]:
+    def _product(self, latents: slice | np.ndarray) -> Int[np.ndarray, "batch some"]:
+        return torch._int_mm(self.rounded.whole, self.encoder.rounded.whole[latents].T).numpy()
+
+    def _factors(self, latents: slice | np.ndarray) -> tuple[np.ndarray, ...]:
+        return self.rounded.step, self.encoder.rounded.step[latents], self.encoder.bias.numpy()[latents]
+
+    def _errors(self, latents: slice) -> tuple[np.ndarray, ...]:
         """a, b, c, d with |error| ≤ a_i · b_l + c_i · d_l: x̃w̃ − xw = (x̃ − x) w + x̃ (w̃ − w), and single precision."""
         mine, its, dim = self.rounded, self.encoder.rounded, self.x.shape[1]
         share = np.float32(min(1, SIGMAS / dim**0.5))
-        single = np.float32(2 * dim * SINGLE) * mine.norm
-        return share * mine.lost + single, its.norm, share * (mine.norm + mine.lost), its.lost
+        single = np.float32((2 * dim + 8) * SINGLE) * mine.norm
+        return share * mine.lost + single, its.norm[latents], share * (mine.norm + mine.lost), its.lost[latents]
+
+
+def _by_sample(counts: Int[np.ndarray, "batch tiles"], found: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each sample's pairs begin (batch + 1,), and their latents, from the latents found in each tile."""
+    ends = np.cumsum(counts.ravel()).reshape(counts.shape)
+    latents = np.empty(int(ends[-1, -1]), dtype=np.int64)
+    for tile, some in enumerate(found):
+        of_tile = counts[:, tile]
+        moved = ends[:, tile] - np.cumsum(of_tile)
+        latents[np.repeat(moved, of_tile) + np.arange(len(some))] = some
+    return np.concatenate([[0], ends[:, -1]]), latents

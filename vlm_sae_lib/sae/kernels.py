@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlm_sae_lib.compiled import in_threads
 from vlm_sae_lib.sae import loops
-from vlm_sae_lib.sae.active import Active, per_sample_top_k_active
+from vlm_sae_lib.sae.active import Active, ByLatent, per_sample_top_k_active
 from vlm_sae_lib.sae.coarse import Coarse
 from vlm_sae_lib.sae.initialise import Weights
 from vlm_sae_lib.sae.losses import PAIRS_AT_LEAST
@@ -48,40 +47,44 @@ def write_gradients(
     ``pre`` serves the dead latents of L_aux alone. Where it is coarse, which of nearly equal ones is the k_aux-th is
     left to chance, and their products are taken in half precision.
     """
-    batch, groups = len(x), len(group_sizes)
-    width, dim = weights.decoder.shape
-    encoder, encoder_bias, decoder, decoder_bias = (weights.named()[n].detach() for n in _PARAMETERS)
+    (batch, dim), groups, pairs = x.shape, len(group_sizes), len(active.latents)
+    parameters = [weights.named()[name] for name in _PARAMETERS]
+    encoder_grad, bias_grad, decoder_grad, decoder_bias_grad = map(_gradient, parameters)
+    encoder, _, decoder, decoder_bias = (parameter.detach() for parameter in parameters)
     centred = x - decoder_bias
     revive = bool(dead.any()) and aux_coefficient > 0
 
-    edges = np.concatenate([[0], np.cumsum(group_sizes)])[:-1]
-    bounds = np.searchsorted(active.flat, np.append((np.arange(batch)[:, None] * width + edges).ravel(), batch * width))
-    slopes, by_value = torch.empty(batch, groups, dim), torch.empty(len(active.flat))
+    edges = np.concatenate([[0], np.cumsum(group_sizes)])
+    slopes, by_value, bags = torch.empty(batch, groups, dim), torch.empty(pairs), np.empty(pairs, dtype=np.int64)
     squares, last = torch.empty(batch), torch.empty(batch if revive else 0, dim)
     scale = np.float32(2 / (groups**2 * batch))
-    given = bounds, active.latents, active.values, decoder, centred, scale
-    _run(loops.residuals_and_slopes, batch, *given, slopes, by_value, squares, last)
+    given = active.bounds, active.latents, active.values, decoder, centred, edges, scale
+    _run(loops.residuals_and_slopes, batch, pairs * dim, *given, slopes, by_value, bags, squares, last)
     loss = StepLoss(float(squares.sum(dtype=torch.float64)) / (groups**2 * batch))
 
-    order, columns = _by_latent(active)
+    turned = active.by_latent()
     if mono_coefficient > 0:
-        slopes_of_mono, loss.monosemanticity = _monosemanticity(active, x, order, columns, bounds[::groups])
+        slopes_of_mono, loss.monosemanticity = _monosemanticity(active, turned, x)
         by_value = by_value + mono_coefficient * slopes_of_mono
-    bags = np.repeat(np.arange(batch * groups), np.diff(bounds))[order]
-    decoder_grad = weighted_sums(columns, bags, active.values[order], slopes.view(batch * groups, dim))
-    encoder_grad, bias_grad = _encoder_gradients(active, by_value, centred, order, columns)
+    values, rows = active.values[turned.order], slopes.view(batch * groups, dim)
+    weighted_sums(turned.starts, bags[turned.order], values, rows, out=decoder_grad)
+    _encoder_gradients(active, turned, by_value, centred, out=(encoder_grad, bias_grad))
     if revive:
         loss.auxiliary = _add_auxiliary(
             (encoder_grad, bias_grad, decoder_grad), pre, centred, last, decoder, dead, k_aux, aux_coefficient
         )
-    decoder_bias_grad = slopes[:, 0].sum(dim=0) - bias_grad @ encoder
-    gradients = (encoder_grad, bias_grad, decoder_grad, decoder_bias_grad)
-    for name, gradient in zip(_PARAMETERS, gradients, strict=True):
-        weights.named()[name].grad = gradient
+    torch.sub(slopes[:, 0].sum(dim=0), bias_grad @ encoder, out=decoder_bias_grad)
     return loss
 
 
 _PARAMETERS = ("encoder", "encoder_bias", "decoder", "decoder_bias")
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    """Where the parameter's gradient is to be written: over that of the step before."""
+    if parameter.grad is None:
+        parameter.grad = torch.empty_like(parameter)
+    return parameter.grad
 
 
 def _add_auxiliary(gradients, pre, centred, residual, decoder, dead, k_aux, coefficient) -> float:
@@ -105,7 +108,7 @@ def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) 
     where = dead.nonzero().flatten()
     kind = torch.bfloat16 if isinstance(pre, Coarse) else torch.float32
     revived = _columns(pre, where)
-    _run(loops.keep_largest, len(revived), revived, k_aux)
+    _run(loops.keep_largest, len(revived), loops.COUNTS * revived.numel(), revived, k_aux)
     revived, directions = revived.to(kind), decoder[where].to(kind)
     error = (revived @ directions).float() - residual
     slopes = (error * scale).to(kind)
@@ -119,18 +122,18 @@ def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) 
 def _revive_many(gradients, pre, centred, residual, decoder, dead, k_aux, scale) -> Tensor:
     """As ``_revive_few``, over the active pairs alone."""
     encoder_grad, bias_grad, decoder_grad = gradients
-    where, (batch, width) = dead.nonzero().flatten(), pre.shape
+    where = dead.nonzero().flatten()
     among = per_sample_top_k_active(_columns(pre, where), k_aux)
-    revived = Active(among.samples * width + where.numpy()[among.latents], among.values, (batch, width))
-    rows = np.searchsorted(revived.flat, np.arange(batch + 1) * width)
-    error = weighted_sums(rows, revived.latents, revived.values, decoder) - residual
+    revived = Active(among.bounds, where.numpy()[among.latents], among.values, len(dead))
+    error = weighted_sums(revived.bounds, revived.latents, revived.values, decoder) - residual
     slopes = error * scale
-    by_value = _products_at(rows, revived.latents, slopes, decoder)
-    order, columns = _by_latent(revived)
-    decoder_grad += weighted_sums(columns, revived.samples[order], revived.values[order], slopes)
-    more_of_encoder, more_of_bias = _encoder_gradients(revived, by_value, centred, order, columns)
-    encoder_grad += more_of_encoder
-    bias_grad += more_of_bias
+    by_value = _products_at(revived, slopes, decoder)
+    turned = revived.by_latent()
+    decoder_grad += weighted_sums(turned.starts, turned.samples, revived.values[turned.order], slopes)
+    more = torch.empty_like(encoder_grad), torch.empty_like(bias_grad)
+    _encoder_gradients(revived, turned, by_value, centred, out=more)
+    encoder_grad += more[0]
+    bias_grad += more[1]
     return error
 
 
@@ -139,32 +142,27 @@ def _columns(pre: Tensor | Coarse, latents: Tensor) -> Tensor:
 
 
 def _encoder_gradients(
-    active: Active, by_value: Float[Tensor, "pairs"], centred: Tensor, order: np.ndarray, columns: np.ndarray
-) -> tuple[Tensor, Tensor]:
+    active: Active, turned: ByLatent, by_value: Float[Tensor, "pairs"], centred: Tensor, out: tuple[Tensor, Tensor]
+) -> None:
     """Gradients of the encoder (latents, d) and its bias, from the loss's derivative by each active pair."""
-    encoder_grad = weighted_sums(columns, active.samples[order], by_value[order], centred)
-    sums = np.bincount(active.latents, weights=by_value.numpy(), minlength=active.shape[1])
-    return encoder_grad, torch.from_numpy(sums.astype(np.float32))
+    weighted_sums(turned.starts, turned.samples, by_value[turned.order], centred, out=out[0])
+    out[1].copy_(torch.from_numpy(np.bincount(active.latents, weights=by_value.numpy(), minlength=active.width)))
 
 
-def _monosemanticity(
-    active: Active, x: Tensor, order: np.ndarray, columns: np.ndarray, rows: np.ndarray
-) -> tuple[Tensor, float]:
-    """``losses.monosemanticity_loss`` and its derivative by each active pair's activation.
-
-    ``order`` sorts the pairs by latent, whose pairs begin at ``columns``; a sample's begin at ``rows``.
-    """
-    latents, samples, width = active.latents, active.samples, active.shape[1]
+def _monosemanticity(active: Active, turned: ByLatent, x: Tensor) -> tuple[Tensor, float]:
+    """``losses.monosemanticity_loss`` and its derivative by each active pair's activation."""
+    latents, width = active.latents, active.width
     above = active.values.numpy().astype(np.float64)
     # Only a latent that fires on the whole batch has a minimum other than zero.
-    never_silent = [order[columns[i] : columns[i + 1]] for i in np.flatnonzero(np.diff(columns) == active.shape[0])]
+    starts = turned.starts
+    never_silent = [turned.order[starts[i] : starts[i + 1]] for i in np.flatnonzero(np.diff(starts) == len(x))]
     for pairs in never_silent:
         above[pairs] -= above[pairs].min()
     unit = normalize(x, dim=1)
     weights = torch.from_numpy(above.astype(np.float32))
-    sums = weighted_sums(columns, samples[order], weights[order], unit)
-    toward = _products_at(rows, latents, unit, sums).numpy()
-    to_others = toward - above * unit.pow(2).sum(dim=1).numpy()[samples]
+    sums = weighted_sums(starts, turned.samples, weights[turned.order], unit)
+    toward = _products_at(active, unit, sums).numpy()
+    to_others = toward - above * unit.pow(2).sum(dim=1).numpy()[active.samples]
     total = np.bincount(latents, weights=above, minlength=width)
     others = total[latents] - above
     alike, relevance = (np.bincount(latents, weights=above * part, minlength=width) for part in (to_others, others))
@@ -180,28 +178,23 @@ def _monosemanticity(
     return torch.from_numpy(slopes.astype(np.float32)), float(1 - score[defined].mean())
 
 
-def _by_latent(active: Active) -> tuple[np.ndarray, np.ndarray]:
-    """The order that sorts the pairs by latent, and where each latent's pairs begin (latents + 1,)."""
-    batch, width = active.shape
-    rows = np.searchsorted(active.flat, np.arange(batch + 1) * width)
-    turned = sparse.csr_matrix((np.arange(len(active.flat)), active.latents, rows), shape=active.shape).tocsc()
-    return turned.data, turned.indptr.astype(np.int64)
-
-
-def weighted_sums(bounds: np.ndarray, columns: np.ndarray, weights: Tensor, table: Tensor) -> Tensor:
+def weighted_sums(
+    bounds: np.ndarray, columns: np.ndarray, weights: Tensor, table: Tensor, out: Tensor | None = None
+) -> Tensor:
     """Σ weight · table[column] over the pairs of each row: a compressed sparse matrix times a dense one."""
-    out = torch.empty(len(bounds) - 1, table.shape[1])
-    _run(loops.weighted_sums, len(out), bounds, columns, weights, table, out)
+    out = torch.empty(len(bounds) - 1, table.shape[1]) if out is None else out
+    _run(loops.weighted_sums, len(out), len(columns) * table.shape[1], bounds, columns, weights, table, out)
     return out
 
 
-def _products_at(bounds: np.ndarray, columns: np.ndarray, left: Tensor, right: Tensor) -> Tensor:
-    """⟨left[row], right[column]⟩ at the pairs alone, rows given by their bounds."""
-    out = torch.empty(len(columns))
-    _run(loops.products_at, len(left), bounds, columns, left, right, out)
+def _products_at(active: Active, left: Tensor, right: Tensor) -> Tensor:
+    """⟨left[sample], right[latent]⟩ at the active pairs alone."""
+    out = torch.empty(len(active.latents))
+    reads = len(out) * left.shape[1]
+    _run(loops.products_at, len(left), reads, active.bounds, active.latents, left, right, out)
     return out
 
 
-def _run(loop, rows: int, *arguments) -> None:
+def _run(loop, rows: int, reads: int, *arguments) -> None:
     """A loop over all rows; tensors are handed on as the arrays that they are."""
-    in_threads(loop, rows, *(a.numpy() if isinstance(a, Tensor) else a for a in arguments))
+    in_threads(loop, rows, *(a.numpy() if isinstance(a, Tensor) else a for a in arguments), reads=reads)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -150,13 +149,13 @@ class Learner:
         decoder = self.weights.decoder
         if decoder.device.type == "cpu":
             rows = decoder.detach().numpy()
-            in_threads(loops.remove_along, len(rows), rows, decoder.grad.numpy())
+            in_threads(loops.remove_along, len(rows), rows, decoder.grad.numpy(), reads=rows.size)
         else:
             decoder.grad -= (decoder.grad * decoder).sum(dim=1, keepdim=True) * decoder
         torch.nn.utils.clip_grad_norm_(self.weights.named().values(), 1.0)
         self.optimiser.step()
         if decoder.device.type == "cpu":
-            in_threads(loops.to_unit_length, len(rows), rows, SHORTEST)
+            in_threads(loops.to_unit_length, len(rows), rows, SHORTEST, reads=rows.size)
         else:
             decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(SHORTEST)
 
@@ -183,9 +182,8 @@ class Learner:
         weights = self.weights
         found = above_of_coarse(coarse, self.threshold) if coarse is not None else None
         if found is not None:
-            bounds = np.searchsorted(found.flat, np.arange(len(x) + 1) * found.shape[1])
-            decoded = kernels.weighted_sums(bounds, found.latents, found.values, weights.decoder.detach())
-            return float((x - decoded - weights.decoder_bias).pow(2).sum(dtype=torch.float64)), len(found.flat)
+            decoded = kernels.weighted_sums(found.bounds, found.latents, found.values, weights.decoder.detach())
+            return float((x - decoded - weights.decoder_bias).pow(2).sum(dtype=torch.float64)), len(found.latents)
         error, fired = 0.0, 0
         for part in x.split(LOGGED_AT_ONCE):
             latents = self._inference(torch.relu(weights.pre_activations(part)))

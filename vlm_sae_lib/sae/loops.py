@@ -8,16 +8,16 @@ import numpy as np
 
 from vlm_sae_lib.compiled import compiled
 
+COUNTS = 31
+"""Counts of a row at most until its k-th largest value is known: one for each bit of a positive number."""
+
 
 @compiled
 def weighted_sums(start, stop, bounds, columns, weights, table, out):
     """out[i] = Σ weight · table[column] over the pairs of row i."""
     for i in range(start, stop):
         out[i] = 0
-        for pair in range(bounds[i], bounds[i + 1]):
-            weight, row = weights[pair], table[columns[pair]]
-            for j in range(out.shape[1]):
-                out[i, j] += weight * row[j]
+        _add_rows(bounds[i], bounds[i + 1], columns, weights, table, out[i])
 
 
 @compiled
@@ -30,26 +30,27 @@ def products_at(start, stop, bounds, columns, left, right, out):
 
 @compiled
 def residuals_and_slopes(
-    start, stop, bounds, latents, values, decoder, centred, scale, slopes, by_value, squares, last
+    start, stop, bounds, latents, values, decoder, centred, edges, scale, slopes, by_value, bags, squares, last
 ):
     """Decode a sample's G nested prefixes, and take the loss's derivatives by what was decoded.
 
-    ``bounds`` delimits pairs by sample and group. Written: the derivative by each group's share of the reconstruction,
-    ``slopes`` (samples, G, d): scale · Σ_{g' ≥ g} r_g', r the prefix's residual x̂ − x; by each active value,
-    ``by_value``; Σ_g ‖r_g‖², ``squares``; and −r_G, ``last``, unless that has no rows.
+    Group g holds the latents from ``edges[g]`` to ``edges[g + 1]``. Written: the derivative by each group's share of
+    the reconstruction, ``slopes`` (samples, G, d): scale · Σ_{g' ≥ g} r_g', r the prefix's residual x̂ − x; by each
+    active value, ``by_value``; the pair's row of ``slopes``, ``bags``; Σ_g ‖r_g‖², ``squares``; and −r_G, ``last``,
+    unless that has no rows.
     """
     groups, dim = slopes.shape[1], slopes.shape[2]
     residual = np.empty(dim, dtype=np.float32)
     for i in range(start, stop):
         for j in range(dim):
             residual[j] = -centred[i, j]
-        total = 0.0
+        total, pair = 0.0, bounds[i]
         for group in range(groups):
-            bag = i * groups + group
-            for pair in range(bounds[bag], bounds[bag + 1]):
-                value, row = values[pair], decoder[latents[pair]]
-                for j in range(dim):
-                    residual[j] += value * row[j]
+            first = pair
+            while pair < bounds[i + 1] and latents[pair] < edges[group + 1]:
+                bags[pair] = i * groups + group
+                pair += 1
+            _add_rows(first, pair, latents, values, decoder, residual)
             total += _dot(residual, residual)
             for j in range(dim):
                 slopes[i, group, j] = scale * residual[j]
@@ -61,9 +62,27 @@ def residuals_and_slopes(
             if group < groups - 1:
                 for j in range(dim):
                     slopes[i, group, j] += slopes[i, group + 1, j]
-            bag = i * groups + group
-            for pair in range(bounds[bag], bounds[bag + 1]):
+            while pair > bounds[i] and latents[pair - 1] >= edges[group]:
+                pair -= 1
                 by_value[pair] = _dot(slopes[i, group], decoder[latents[pair]])
+
+
+@compiled
+def sort_by_column(bounds, columns, order, rows, starts):
+    """The order that sorts pairs by column and then row, their rows in that order, and where each column's begin.
+
+    ``starts`` (columns + 1) is given as zeros.
+    """
+    for pair in range(len(columns)):
+        starts[columns[pair] + 1] += 1
+    for column in range(1, len(starts)):
+        starts[column] += starts[column - 1]
+    free = starts[:-1].copy()
+    for i in range(len(bounds) - 1):
+        for pair in range(bounds[i], bounds[i + 1]):
+            place = free[columns[pair]]
+            order[place], rows[place] = pair, i
+            free[columns[pair]] += 1
 
 
 @compiled
@@ -86,6 +105,27 @@ def largest_of_rows(start, stop, values, k, columns, kept, counts):
 
 
 @compiled
+def largest_of_all(bounds, columns, values, k, new_bounds, new_columns, kept):
+    """The k largest positive values of all pairs; of equal ones at the cut the first stay. Returns how many there are.
+
+    What is left of each row is delimited by ``new_bounds``.
+    """
+    bits = values.view(np.int32)
+    cut = _cut(bits, k)
+    spare, taken = k - _count_from(bits, cut + 1), 0
+    for i in range(len(bounds) - 1):
+        new_bounds[i] = taken
+        for pair in range(bounds[i], bounds[i + 1]):
+            if bits[pair] >= cut and (bits[pair] > cut or spare > 0):
+                spare -= bits[pair] == cut
+                new_columns[taken] = columns[pair]
+                kept[taken] = values[pair]
+                taken += 1
+    new_bounds[-1] = taken
+    return taken
+
+
+@compiled
 def keep_largest(start, stop, values, k):
     """Zero what is not positive or below the k-th largest of its row."""
     for i in range(start, stop):
@@ -99,8 +139,8 @@ def keep_largest(start, stop, values, k):
 def _cut(bits, k):
     """The k-th largest of positive numbers, 1 where there are no more than k.
 
-    Positive single-precision numbers are ordered as the integers with their bits. Halving the range of these takes at
-    most 31 counts, and a count takes many numbers at once: quicker than to partition them.
+    Positive single-precision numbers are ordered as the integers with their bits. Halving the range of these takes few
+    counts, and a count takes many numbers at once: quicker than to partition them.
     """
     low, high = 1, 1
     for j in range(len(bits)):
@@ -167,43 +207,99 @@ def round_rows(start, stop, rows, scale, whole, step, norm, lost):
 
 
 @compiled
+def count_above(start, stop, values, cut, counts):
+    """How many values of each row exceed ``cut``."""
+    for i in range(start, stop):
+        count = np.int32(0)
+        for j in range(values.shape[1]):
+            count += np.int32(values[i, j] > cut)
+        counts[i] = count
+
+
+@compiled
+def find_above(start, stop, values, cut, bounds, columns, kept):
+    """Which these are."""
+    found = np.empty(values.shape[1] + 1, dtype=np.int32)
+    for i in range(start, stop):
+        # Every column is written down, and stays only if the next one does not take its place: no branch to guess.
+        count = 0
+        for j in range(values.shape[1]):
+            found[count] = j
+            count += values[i, j] > cut
+        for place in range(count):
+            columns[bounds[i] + place] = found[place]
+            kept[bounds[i] + place] = values[i, found[place]]
+
+
+@compiled
 def count_candidates(start, stop, whole, step, steps, bias, a, b, c, d, cut, counts):
     """How many columns of each row may hold ``cut`` or more, with an error of up to a_i · b_j + c_i · d_j."""
     for i in range(start, stop):
-        count = 0
+        count = np.int32(0)
         for j in range(whole.shape[1]):
-            most = whole[i, j] * (step[i] * steps[j]) + bias[j] + (a[i] * b[j] + c[i] * d[j])
-            count += most >= cut
+            most = _value(whole[i, j], step[i], steps[j], bias[j]) + (a[i] * b[j] + c[i] * d[j])
+            count += np.int32(most >= cut)
         counts[i] = count
 
 
 @compiled
 def find_candidates(start, stop, whole, step, steps, bias, a, b, c, d, cut, bounds, columns):
     """Which these are."""
-    width = whole.shape[1]
-    # One byte for each column, and eight of them are skipped at once.
-    found = np.zeros(-(-width // 8) * 8, dtype=np.uint8)
-    eights = found.view(np.uint64)
+    found = _no_columns(whole.shape[1])
     for i in range(start, stop):
-        for j in range(width):
-            most = whole[i, j] * (step[i] * steps[j]) + bias[j] + (a[i] * b[j] + c[i] * d[j])
+        for j in range(whole.shape[1]):
+            most = _value(whole[i, j], step[i], steps[j], bias[j]) + (a[i] * b[j] + c[i] * d[j])
             found[j] = most >= cut
-        pair = bounds[i]
-        for eight in range(len(eights)):
-            if eights[eight]:
-                for j in range(8 * eight, 8 * eight + 8):
-                    if found[j]:
-                        columns[pair] = j
-                        pair += 1
+        _write_columns(found, bounds[i], columns)
 
 
 @compiled
-def columns_of(start, stop, whole, step, steps, bias, columns, out):
-    """The values of some columns."""
+def scaled_back(start, stop, whole, step, steps, bias, out):
+    """The pre-activations that whole numbers stand for."""
     for i in range(start, stop):
-        for place in range(len(columns)):
-            j = columns[place]
-            out[i, place] = whole[i, j] * (step[i] * steps[j]) + bias[j]
+        for j in range(whole.shape[1]):
+            out[i, j] = _value(whole[i, j], step[i], steps[j], bias[j])
+
+
+@compiled
+def _value(whole, step, other, bias):
+    # An integer times a float would be a float of double the width, at half the speed.
+    return np.float32(whole) * (step * other) + bias
+
+
+@compiled
+def _no_columns(width):
+    """One byte for each column, filled up so that eight can be skipped at once."""
+    return np.zeros(-(-width // 8) * 8, dtype=np.uint8)
+
+
+@compiled
+def _write_columns(found, pair, columns):
+    """The numbers of the bytes that are set, from ``columns[pair]`` on."""
+    eights = found.view(np.uint64)
+    for eight in range(len(eights)):
+        if eights[eight]:
+            for j in range(8 * eight, 8 * eight + 8):
+                if found[j]:
+                    columns[pair] = j
+                    pair += 1
+
+
+@compiled
+def _add_rows(first, last, columns, weights, table, out):
+    """out += Σ weight · table[column] over the pairs from ``first`` to ``last``."""
+    pair = first
+    while pair + 4 <= last:  # out is read and written once for four rows
+        a, b, c, d = weights[pair], weights[pair + 1], weights[pair + 2], weights[pair + 3]
+        e, f, g, h = columns[pair], columns[pair + 1], columns[pair + 2], columns[pair + 3]
+        for j in range(len(out)):
+            out[j] += (a * table[e, j] + b * table[f, j]) + (c * table[g, j] + d * table[h, j])
+        pair += 4
+    while pair < last:
+        weight, column = weights[pair], columns[pair]
+        for j in range(len(out)):
+            out[j] += weight * table[column, j]
+        pair += 1
 
 
 @compiled
