@@ -10,10 +10,11 @@ memory's for the rest. With N pictures or a batch of B, F latents, K active ones
 numbers a vector and 4 bytes a number:
 
 - a training step: one product with the encoder in int8, 2·B·F·d operations, whose B·F sums of 4 bytes are written and
-  read once; four passes over the active pairs of d numbers each (the exact value; decoding with the latent's gradient;
-  the decoder's gradient; the encoder's gradient); one pass of Adam over both matrices, which reads parameter, gradient
-  and two moments and writes all but the gradient, 7·2·F·d numbers; the encoder in int8 anew, 5 bytes a number. With
-  D dead latents, the aux-k loss: four products with them in bf16, 4·2·B·D·d flop.
+  read once, in the last cache, as they come and go a tile at a time; four passes over the active pairs of d numbers
+  each (the exact value; decoding with the latent's gradient; the decoder's gradient; the encoder's gradient); one pass
+  of Adam over both matrices, which reads parameter, gradient and two moments and writes all but the gradient, 7·2·F·d
+  numbers; the encoder in int8 anew, 5 bytes a number. With D dead latents, the aux-k loss: four products with them in
+  bf16, 4·2·B·D·d flop.
 - the score and the statistics: the code (8 bytes a pair) and the embeddings (N·d numbers) are read once, and a row of
   embeddings is added to a latent's sum per pair: P·d numbers gathered, 2·P·d flop. One score per latent is written, or,
   for the statistics, which go on from batch to batch (``kept``), the sums themselves: 8·F·d bytes.
@@ -32,6 +33,7 @@ from typing import Any
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ceilings import Ceilings
+from vlm_sae_lib.sae.coarse import TILE
 
 NUMBER = 4
 PAIR = 8  # a value and an index
@@ -85,7 +87,7 @@ def training_step(batch: int, dim: int, latents: int, k: int, *, groups: int = 1
     rows = batch * dim * NUMBER
     phases = [
         Phase("encode", int8=2.0 * batch * latents * dim),
-        Phase("candidates", streamed=2.0 * batch * latents * 4),
+        Phase("candidates", gathered=2.0 * batch * latents * 4, table=4 * min(TILE, batch * latents)),
         Phase("exact values", fp32=2.0 * batch * k * dim, gathered=pairs, table=matrix),
         Phase("decode, latents' gradients", fp32=4.0 * batch * k * dim, gathered=pairs, table=matrix),
         Phase("decoder's gradient", fp32=2.0 * batch * k * dim, gathered=pairs, table=groups * rows),

@@ -65,7 +65,7 @@ def table(title: str, found: dict[str, float], least: float = 0.01) -> str:
 def main() -> None:
     keep_freed_memory()
     print(measure(), "\n")
-    for kind, share in ((training.KINDS[0], 0.0), (training.KINDS[1], 0.0), (training.KINDS[1], 0.1)):
+    for kind, share in (("batch_top_k", 0.0), ("matryoshka_batch_top_k", 0.0), ("matryoshka_batch_top_k", 0.1)):
         step = training._our_steps(kind, share, training.batches())
         for _ in range(training.WARM):
             step()

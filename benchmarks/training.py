@@ -20,7 +20,7 @@ from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.sae.learner import Learner
 
 DIM, EXPANSION, BATCH, K = 1024, 8, 4096, 20
-KINDS = ("matryoshka_batch_top_k", "batch_top_k")
+KINDS = {"matryoshka_batch_top_k": "Matryoshka", "batch_top_k": "BatchTopK"}
 WARM = 10
 RUNS = 5
 STEPS_OF_PEAK = 3
@@ -47,7 +47,7 @@ def batches() -> tuple[torch.Tensor, ...]:
 
 
 def _size(kind: str) -> str:
-    return f"{kind}, d {DIM}, {EXPANSION * DIM:,} latents, batch {BATCH:,}, K {K}"
+    return f"{KINDS[kind]}, d {DIM}, {EXPANSION * DIM:,} latents, batch {BATCH:,}, K {K}"
 
 
 def step(kind: str, dead_share: float, parts: tuple[torch.Tensor, ...]) -> Row:

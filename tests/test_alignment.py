@@ -59,6 +59,19 @@ def test_by_bin_counts_and_the_headline_weighs_bins_alike():
     assert math.isnan(nothing[0]) and np.isnan(nothing[1]).all()
 
 
+def test_draws_by_bin_are_those_of_the_bin_alone():
+    rng = np.random.default_rng(1)
+    aligned, bins = rng.random(60) < 0.7, rng.integers(-1, 3, size=60)
+    first, second = rng.integers(20, size=(2, 60))
+    together = alignment.bin_draws(aligned, bins, first, second, n_resamples=20, seed=4)
+    assert sorted(together) == [0, 1, 2]
+    for number, (value, draws) in together.items():
+        assert value == pytest.approx(aligned[bins == number].mean())
+        alone = alignment.bin_draws(aligned, np.where(bins == number, 0, -1), first, second, n_resamples=20, seed=4)
+        np.testing.assert_allclose(alone[0][1], draws)
+    assert alignment.bin_draws(aligned, np.full(60, -1), first, second) == {}
+
+
 def test_a_drawn_pair_weighs_as_often_as_both_neurons_come():
     aligned, bins = np.tile([True, False], 10), np.zeros(20, dtype=int)
     first, second = np.arange(20) % 4, (np.arange(20) + 1) % 4

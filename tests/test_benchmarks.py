@@ -15,6 +15,7 @@ from benchmarks.quality_verdict import lines, verdicts
 from benchmarks.timing import Row, peak_gib, side_by_side
 from vlm_sae_lib import paths
 from vlm_sae_lib.sae import SaeConfig
+from vlm_sae_lib.sae.coarse import TILE
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.uniqueness import uniqueness
 
@@ -79,6 +80,8 @@ def test_what_the_cache_holds_is_gathered_at_its_rate_and_the_rest_at_memory_s()
 def test_a_step_has_the_floor_of_its_formula_and_dead_latents_add_to_it():
     phases = {phase.name: phase for phase in floors.training_step(4096, 1024, 8192, 20)}
     assert phases["encode"].int8 == 2 * 4096 * 8192 * 1024
+    sums = phases.pop("candidates")
+    assert sums.gathered == 2 * 4096 * 8192 * 4 and sums.table == 4 * TILE
     assert sum(phase.gathered for phase in phases.values()) == 4 * 4096 * 20 * 1024 * 4
     assert phases["Adam"].streamed == 7 * 2 * 8192 * 1024 * 4
     alive, dead = (floors.seconds(floors.training_step(4096, 1024, 8192, 20, dead=n), CEILINGS) for n in (0, 819))

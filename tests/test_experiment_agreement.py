@@ -16,7 +16,6 @@ from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.pocket.language import ABOUT
 from vlm_sae_lib.pocket.world import pocket_pictures
 from vlm_sae_lib.scores.alignment import balanced_pairs
-from vlm_sae_lib.scores.intervals import wilson
 from vlm_sae_lib.show.experiments.agreement import FIGURES
 from vlm_sae_lib.towers import load_tower
 
@@ -46,7 +45,7 @@ def recorded(noise):
     for observer in agreement.OBSERVERS:
         agreement._record_headline(found, studies, FIRST, observer, {"paper_value": 0.828, "source": "v3"})
         agreement._record_headline(found, studies, SECOND, observer, {})
-    agreement._record_bins(found, studies[0], (FIRST, SECOND))
+    agreement._record_bins(found, studies, (FIRST, SECOND))
     agreement._record_ties(found, studies[0], (FIRST, SECOND))
     return found
 
@@ -98,9 +97,31 @@ def test_papers_bins_stand_beside_ours(published):
     table = published.frame("bins")
     first = table[(table["binned_by"] == FIRST) & (table["encoder"] == FIRST) & (table["bin_low"] == 0.3)]
     assert set(first["paper"]) == {0.81}
-    for row in published.frame("bins").itertuples():
-        assert (row.low, row.high) == pytest.approx(tuple(wilson(row.aligned, row.pairs)))
-        assert row.alignment == pytest.approx(row.aligned / row.pairs)
+    for row in table.itertuples():
+        assert row.low <= row.alignment <= row.high and row.smallest <= row.alignment <= row.largest
+
+
+def test_bins_are_those_of_every_training_and_their_interval_knows_how_trainings_differ():
+    studies = [(neurons := toy(0.5, seed), balanced_pairs(neurons.ms[FIRST], 400, seed=seed)) for seed in range(3)]
+    studies[2][0].facts["all factors"] *= -1  # one training that says the opposite
+    table = agreement.aligned_by_bin(studies, FIRST, FIRST, "all factors").set_index("bin_low")
+    by_hand: dict[float, list] = {}
+    for neurons, pairs in studies:
+        ms, truth, shares = neurons.ms[FIRST], neurons.facts["all factors"], {}
+        for x, y in pairs:
+            if truth[x] != truth[y]:
+                low = int(abs(ms[x] - ms[y]) * 10 + 1e-9) / 10
+                shares.setdefault(low, []).append((ms[x] > ms[y]) == (truth[x] > truth[y]))
+        for low, found in shares.items():
+            by_hand.setdefault(low, []).append(found)
+    assert table.index.tolist() == sorted(by_hand)
+    for low, found in by_hand.items():
+        alone = [np.mean(shares) for shares in found]
+        assert table.loc[low, "pairs"] == sum(map(len, found))
+        assert table.loc[low, "alignment"] == pytest.approx(np.mean(alone))
+        assert (table.loc[low, "smallest"], table.loc[low, "largest"]) == pytest.approx((min(alone), max(alone)))
+    without = agreement.aligned_by_bin(studies[:2], FIRST, FIRST, "all factors").set_index("bin_low")
+    assert (table["high"] - table["low"]).loc[0.7] > 1.5 * (without["high"] - without["low"]).loc[0.7]
 
 
 def test_published_verdicts_turn_with_the_numbers(published):

@@ -4,9 +4,10 @@ People saw two neurons' sixteen top training pictures and said which set is more
 say it. Pools, pairs and bins are the paper's; for three seeds instead of one.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, known_factors
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.results import published, published_source
-from vlm_sae_lib.scores.alignment import balanced_pairs, bin_of, by_bin, prefers_first, uniform_draws
+from vlm_sae_lib.scores.alignment import WIDTH, balanced_pairs, bin_draws, bin_of, prefers_first, uniform_draws
 from vlm_sae_lib.scores.comparison import pictures_above_minimum, seeds_then_draws
 from vlm_sae_lib.scores.gather import gather_statistics
 from vlm_sae_lib.scores.intervals import wilson
@@ -47,8 +48,12 @@ class Neurons:
     ms: dict[str, Float[np.ndarray, "n_neurons"]]
 
 
+Study = tuple[Neurons, Int[np.ndarray, "n 2"]]
+"""Neurons of one training seed, and the pairs of them that the observers see."""
+
+
 def run(bench: Workbench, found: Findings) -> None:
-    """Alignment by bin (seed 0, as many pairs as in the paper) and over all bins (three seeds), with its controls."""
+    """Alignment by bin and over all bins, with its controls; three seeds, each with as many pairs as in the paper."""
     known_factors(bench, "train")  # refused at once, and not after the long part
     first, second = bench.scoring_names[:2]
     benches = {"": bench, f", {second}": _of_second_tower(bench, first, second)}
@@ -63,7 +68,7 @@ def run(bench: Workbench, found: Findings) -> None:
     for observer in OBSERVERS:
         _record_headline(found, studies, first, observer, paper)
         _record_headline(found, studies, second, observer, {})
-    _record_bins(found, studies[0], (first, second))
+    _record_bins(found, studies, (first, second))
     _record_ties(found, studies[0], (first, second))
     _record_sample(found, bench)
 
@@ -123,7 +128,7 @@ def predictions(neurons: Neurons, encoder: str, seed: int) -> dict[str, Float[np
 
 
 def _record_headline(
-    found: Findings, studies: Sequence[tuple[Neurons, np.ndarray]], encoder: str, observer: str, paper: dict[str, Any]
+    found: Findings, studies: Sequence[Study], encoder: str, observer: str, paper: dict[str, Any]
 ) -> None:
     """Mean over bins: MS, its controls, MS minus each of them; and MS on two subsets of the pairs."""
     where = f"{encoder}/{observer}"
@@ -165,51 +170,60 @@ def _active(neurons: Neurons, pairs: Int[np.ndarray, "n 2"]) -> np.ndarray:
     return (neurons.facts["pictures"].to_numpy()[pairs] >= AT_LEAST).all(axis=1)
 
 
-SUBSETS = {"latents alone": _latents, f"neurons of at least {AT_LEAST} pictures": _active}
+Chooser = Callable[[Neurons, np.ndarray], np.ndarray]
+SUBSETS: dict[str, Chooser] = {"latents alone": _latents, f"neurons of at least {AT_LEAST} pictures": _active}
 
 
-def _record_bins(found: Findings, study: tuple[Neurons, np.ndarray], encoders: Sequence[str]) -> None:
-    """The paper's Table A1: bins of either encoder's difference, alignment of both; one study, Wilson's intervals."""
-    neurons, pairs = study
-    x, y = pairs.T
+def _record_bins(found: Findings, studies: Sequence[Study], encoders: Sequence[str]) -> None:
+    """The paper's Table A1: bins of either encoder's difference, alignment of both."""
     papers = dict(zip(encoders, PAPER_ENCODERS, strict=True))
     tables = []
-    for binned_by in encoders:
-        bins = bin_of(neurons.ms[binned_by][x], neurons.ms[binned_by][y])
-        for observer in OBSERVERS:
-            truth = neurons.facts[observer].to_numpy()
-            for encoder in encoders:
-                ms = neurons.ms[encoder]
-                known = ~np.isnan(ms[x]) & ~np.isnan(ms[y]) & (truth[x] != truth[y])
-                aligned = prefers_first(ms[x], ms[y]) == prefers_first(truth[x], truth[y])
-                table = by_bin(aligned[known], bins[known])
-                table = table.assign(binned_by=binned_by, encoder=encoder, observer=observer)
-                where = {"binned_by": papers[binned_by], "scoring_encoder": papers[encoder]}
-                table["paper"] = [_paper_bin(low, **where) for low in table["bin_low"]]
-                tables.append(table)
+    for binned_by, observer, encoder in product(encoders, OBSERVERS, encoders):
+        table = aligned_by_bin(studies, binned_by, encoder, observer)
+        where = {"binned_by": papers[binned_by], "scoring_encoder": papers[encoder]}
+        table["paper"] = [_paper_bin(low, **where) for low in table["bin_low"]]
+        tables.append(table.assign(binned_by=binned_by, encoder=encoder, observer=observer))
     found.table("bins", pd.concat(tables))
-    observer = next(iter(OBSERVERS))
+    encoder, observer = encoders[0], next(iter(OBSERVERS))
+    where = {"binned_by": papers[encoder], "scoring_encoder": papers[encoder]}
     for subset, choose in {"": _all, f"neurons of at least {AT_LEAST} pictures, ": _active}.items():
-        _record_bins_of(found, neurons, pairs[choose(neurons, pairs)], encoders[0], observer, subset)
+        for row in aligned_by_bin(studies, encoder, encoder, observer, choose).itertuples():
+            paper = None if subset else _paper_bin(row.bin_low, **where)
+            found.add(
+                f"{encoder}/{observer}/{subset}difference {row.bin_low:.1f} to {row.bin_high:.1f}",
+                row.alignment, interval=(row.low, row.high), interval_kind=OVER_NEURONS, n=row.pairs,
+                unit="share of pairs", seeds=list(SEEDS), split="train top pictures, test MS", paper_value=paper,
+                source="v3 Fig. 4 and Table A1" if paper is not None else None,
+            )  # fmt: skip
 
 
-def _record_bins_of(
-    found: Findings, neurons: Neurons, pairs: Int[np.ndarray, "n 2"], encoder: str, observer: str, subset: str
-) -> None:
-    """The bins of some pairs as results, by one encoder and observer; the paper's beside those of all pairs."""
-    x, y = pairs.T
-    ms, truth = neurons.ms[encoder], neurons.facts[observer].to_numpy()
-    decided = truth[x] != truth[y]
-    aligned = prefers_first(ms[x], ms[y]) == prefers_first(truth[x], truth[y])
-    for row in by_bin(aligned[decided], bin_of(ms[x], ms[y])[decided]).itertuples():
-        where = {"binned_by": PAPER_ENCODERS[0], "scoring_encoder": PAPER_ENCODERS[0]}
-        paper = None if subset else _paper_bin(row.bin_low, **where)
-        found.add(
-            f"{encoder}/{observer}/{subset}difference {row.bin_low:.1f} to {row.bin_high:.1f}",
-            row.alignment, interval=wilson(row.aligned, row.pairs), interval_kind="Wilson over pairs", n=row.pairs,
-            unit="share of pairs", seeds=[SEEDS[0]], split="train top pictures, test MS", paper_value=paper,
-            source="v3 Fig. 4 and Table A1" if paper is not None else None,
-        )  # fmt: skip
+def aligned_by_bin(
+    studies: Sequence[Study], binned_by: str, encoder: str, observer: str, choose: Chooser = _all
+) -> pd.DataFrame:
+    """Per bin of one encoder's difference, how often another's MS prefers the neuron that the observer prefers.
+
+    ``bin_low, bin_high, pairs`` of all studies, ``alignment`` (the mean of the studies), ``low, high``, and
+    ``smallest, largest`` of the studies: what the neurons of one training alone would have said.
+    """
+    runs: dict[int, list] = {}
+    pairs_of: Counter = Counter()
+    for seed, (neurons, pairs) in enumerate(studies):
+        truth, ms = neurons.facts[observer].to_numpy(), neurons.ms[encoder]
+        x, y = pairs[choose(neurons, pairs)].T
+        known = ~np.isnan(ms[x]) & ~np.isnan(ms[y]) & (truth[x] != truth[y])
+        x, y = x[known], y[known]
+        bins = bin_of(neurons.ms[binned_by][x], neurons.ms[binned_by][y])
+        aligned = prefers_first(ms[x], ms[y]) == prefers_first(truth[x], truth[y])
+        pairs_of.update(bins[bins >= 0].tolist())
+        for number, drawn in bin_draws(aligned, bins, x, y, seed=seed).items():
+            runs.setdefault(number, []).append(drawn)
+    rows = []
+    for number in sorted(runs):
+        mean, alone = seeds_then_draws(runs[number]), [value for value, _ in runs[number]]
+        edges = round(number * WIDTH, 6), round((number + 1) * WIDTH, 6)
+        rows.append((*edges, pairs_of[number], mean.value, *mean.interval, min(alone), max(alone)))
+    columns = ["bin_low", "bin_high", "pairs", "alignment", "low", "high", "smallest", "largest"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _paper_bin(low: float, **where: str) -> float | None:
@@ -218,7 +232,7 @@ def _paper_bin(low: float, **where: str) -> float | None:
     return published("user_study", bin_low=low, statistic="alignment", **where)
 
 
-def _record_ties(found: Findings, study: tuple[Neurons, np.ndarray], encoders: Sequence[str]) -> None:
+def _record_ties(found: Findings, study: Study, encoders: Sequence[str]) -> None:
     """Ties of MS, which go to the second neuron as in the paper, and of the observers, which are left out; and how
     often two observers that see a difference prefer the same neuron."""
     neurons, pairs = study

@@ -23,7 +23,10 @@ WHO = {
 
 
 def bins(found: Findings) -> Figure:
-    """Alignment by bin of the difference in MS: the truth's observers here, people in the paper."""
+    """Alignment by bin of the difference in MS: the truth's observers here, people in the paper.
+
+    Broad bars reach from the least to the most that one training alone would have said.
+    """
     table = found.frame("bins")
     encoder = table["binned_by"].iloc[0]
     table = table[(table["binned_by"] == encoder) & (table["encoder"] == encoder)]
@@ -33,6 +36,7 @@ def bins(found: Findings) -> Figure:
         x = (part["bin_low"] + part["bin_high"]) / 2 + (step - 1) * 0.014
         errors = np.clip([part["alignment"] - part["low"], part["high"] - part["alignment"]], 0, None)
         axis.errorbar(x, part["alignment"], yerr=errors, fmt=marker, color=colour, label=f"truth: {observer}")
+        axis.vlines(x, part["smallest"], part["largest"], color=colour, alpha=0.25, linewidth=5)
     people = table[table["observer"] == "all factors"].dropna(subset=["paper"])
     middle = (people["bin_low"] + people["bin_high"]) / 2
     axis.plot(middle, people["paper"].astype(float), color=COLOURS["truth"], marker="x", label="people (paper)")
