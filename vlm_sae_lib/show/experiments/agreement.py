@@ -42,7 +42,7 @@ def bins(found: Findings) -> Figure:
     axis.plot(middle, people["paper"].astype(float), color=COLOURS["truth"], marker="x", label="people (paper)")
     axis.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
     axis.set(xlabel=f"difference in MS ({encoder})", ylabel="pairs in which MS prefers the same")
-    axis.legend(fontsize=9)
+    axis.legend(fontsize=9, loc="lower right")
     return figure
 
 
