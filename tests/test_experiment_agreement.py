@@ -124,6 +124,20 @@ def test_bins_are_those_of_every_training_and_their_interval_knows_how_trainings
     assert (table["high"] - table["low"]).loc[0.7] > 1.5 * (without["high"] - without["low"]).loc[0.7]
 
 
+def test_the_neurons_behind_the_largest_differences_are_counted():
+    neurons, found = toy(0.1), Findings("agreement", "pocket")
+    neurons.ms[FIRST][:6] = [0.05, 0.95, 0.9, 0.1, 0.5, 0.85]
+    neurons.facts.loc[1, "pictures"] = 3
+    pairs = np.array([[0, 1], [1, 3], [2, 0], [4, 1], [5, 0]])  # differences .90, .85, .85, .45, .80
+    agreement._record_largest(found, [(neurons, pairs), (neurons, pairs[:1])], FIRST)
+    assert found.value("largest differences/pairs") == 5
+    assert found.value("largest differences/neurons with the larger MS") == 3 + 1
+    assert found.value("largest differences/of neurons of fewer than 10 pictures") == pytest.approx(3 / 5)
+    none = Findings("agreement", "pocket")
+    agreement._record_largest(none, [(neurons, pairs[3:4])], FIRST)
+    assert none.value("largest differences/of neurons of fewer than 10 pictures") is None
+
+
 def test_published_verdicts_turn_with_the_numbers(published):
     before = {line.claim: line for line in claims.conclude(published)}
     for claim, line in before.items():

@@ -68,6 +68,20 @@ def test_latents_of_few_pictures_have_no_depth_and_are_counted():
     assert [found.value(f"level {i}/never fired") for i in range(3)] == [0, 1, 0]
 
 
+def test_a_step_is_the_difference_of_two_levels_and_knows_how_far_it_could_be_chance():
+    level, found = levels.levels_of(SIZES), Findings("hierarchy", "pocket")
+    depths = [read(np.array([2.0, 4.0, 4.02])[level], np.ones(24), s).depths["mean"] for s in hierarchy.SEEDS]
+    depths[0][5] = np.nan
+    hierarchy._steps(found, depths, level)
+    assert list(found.results) == ["step/level 0 to 1", "step/level 1 to 2"]
+    for i, row in enumerate(found.results.values()):
+        means = [np.nanmean(values[level == i + 1]) - np.nanmean(values[level == i]) for values in depths]
+        assert row["value"] == pytest.approx(np.mean(means))
+    first, second = found.results.values()
+    assert first["n"] == 3 * 12 - 1 and first["ci_low"] > 1.5
+    assert second["ci_low"] < 0 < second["ci_high"]
+
+
 def test_the_verdict_follows_the_numbers(published):
     found = copy.deepcopy(published)
 
@@ -78,7 +92,13 @@ def test_the_verdict_follows_the_numbers(published):
     for low, high, expected in ((0.2, 0.4, Verdict.HOLDS), (-0.2, 0.4, Verdict.FAILS)):
         beyond.update(value=0.1, ci_low=low, ci_high=high)
         assert verdict("Depth rises more than in a plain BatchTopK") is expected
-    found.results["depth/rounded_mean/level 1"]["value"] = 0.0
+    steps = [row for name, row in found.results.items() if name.startswith("step/")]
+    for row in steps:
+        row.update(value=0.3, ci_low=0.1, ci_high=0.5)
+    assert verdict("Depth rises from every level") is Verdict.HOLDS
+    steps[2].update(ci_low=-0.1)  # up, and perhaps by chance
+    assert verdict("Depth rises from every level") is Verdict.IN_PART
+    steps[1].update(value=-0.1, ci_low=-0.3, ci_high=0.1)
     assert verdict("Depth rises from every level") is Verdict.FAILS
     for name in list(found.results):
         if name.startswith("MS slope/self-supervised"):

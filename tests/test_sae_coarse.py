@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from active_pairs import flat
 
 from vlm_sae_lib import compiled
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, coarse, kernels, train_sae
@@ -37,11 +38,6 @@ def factors(case: str, rows: int = 40, width: int = 300, dim: int = 64) -> tuple
     elif case == "whole":
         x, encoder = x.round(), (8 * encoder).round()
     return x, encoder, bias
-
-
-def flat(active: Active) -> np.ndarray:
-    """sample · F + latent of each pair."""
-    return active.samples * active.width + active.latents
 
 
 def candidates(found: Coarse, cut: float, at_most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from active_pairs import flat
 
 from vlm_sae_lib.sae import SaeConfig, kernels
-from vlm_sae_lib.sae.active import Active, above_active, batch_top_k_active, per_sample_top_k_active
+from vlm_sae_lib.sae.active import above_active, batch_top_k_active, per_sample_top_k_active
 from vlm_sae_lib.sae.initialise import Weights, geometric_median, initial_weights
 from vlm_sae_lib.sae.losses import (
     auxiliary_loss,
@@ -32,11 +33,6 @@ def random_weights(seed: int = 0, width: int = WIDTH) -> Weights:
 
 def batch(seed: int = 1, rows: int = BATCH) -> torch.Tensor:
     return torch.randn(rows, DIM, generator=torch.Generator().manual_seed(seed))
-
-
-def flat(active: Active) -> np.ndarray:
-    """sample · F + latent of each pair."""
-    return active.samples * active.width + active.latents
 
 
 def oracle_gradients(weights, x, config, groups, dead, k_aux):

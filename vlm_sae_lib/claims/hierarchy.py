@@ -10,7 +10,9 @@ FREQUENCY = "BatchTopK, sorted by frequency"
 
 def conclude(found: Results) -> list[Conclusion]:
     """The paper's first abstract: the levels follow the tree of life. Its parts, and what rarity explains of them."""
-    up, theirs = (_rising([found.results[name][key] for name in _levels(found)]) for key in ("value", "paper_value"))
+    steps = [name for name in found.results if name.startswith("step/") and found.value(name) is not None]
+    up, clearly = [found.value(name) > 0 for name in steps], [clearly_above(found, name) for name in steps]
+    theirs = _rising([found.results[name]["paper_value"] for name in _levels(found)])
     slope, beyond, matched = (f"slope/train/mean{end}" for end in ("", "/beyond frequency", "/beyond matched"))
     sorted_ = f"slope/train/mean/{FREQUENCY}"
     readings = [f"slope/{split}/{by}" for split in ("train", "test") for by in ("rounded_mean", "mean", "mode")]
@@ -27,9 +29,11 @@ def conclude(found: Results) -> list[Conclusion]:
         ),
         Conclusion(
             "Depth rises from every level to the next, by the paper's own statistic.",
-            Verdict.of(all(up)) if up else Verdict.UNTESTED,
-            f"{sum(up)} of {len(up)} steps of the rounded means go up; of the paper's {sum(theirs)} of {len(theirs)}.",
-            tuple(_levels(found)),
+            Verdict.of(all(up), all(clearly)) if steps else Verdict.UNTESTED,
+            f"{sum(up)} of {len(up)} steps of the rounded means go up, {sum(clearly)} of them clearly: "
+            + ", ".join(said(found, name) for name in steps)
+            + f" ranks. Of the paper's, which have no intervals, {sum(theirs)} of {len(theirs)} go up.",
+            tuple(steps),
         ),
         Conclusion(
             "It makes no difference how the pairs are summed up, or which pictures are looked at.",

@@ -35,6 +35,8 @@ is. Pairs between which an observer sees no difference are left out, as no major
 CONTROLS = ("shuffled MS", "shuffled MS within pools", "lower firing rate", "larger maximum")
 OVER_NEURONS = "500 bootstrap draws, of the seeds first and then of the neurons, middle 95 %"
 PAPER_ENCODERS = ("DINOv2 ViT-B", "CLIP ViT-B")
+LARGE = 0.7
+"""Difference in MS from which few neurons are in many pairs."""
 SAMPLE = 300
 """Training pictures of the sample on the shipped SAE, which tests recompute slowly."""
 
@@ -69,6 +71,7 @@ def run(bench: Workbench, found: Findings) -> None:
         _record_headline(found, studies, first, observer, paper)
         _record_headline(found, studies, second, observer, {})
     _record_bins(found, studies, (first, second))
+    _record_largest(found, studies, first)
     _record_ties(found, studies[0], (first, second))
     _record_sample(found, bench)
 
@@ -224,6 +227,22 @@ def aligned_by_bin(
         rows.append((*edges, pairs_of[number], mean.value, *mean.interval, min(alone), max(alone)))
     columns = ["bin_low", "bin_high", "pairs", "alignment", "low", "high", "smallest", "largest"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _record_largest(found: Findings, studies: Sequence[Study], encoder: str) -> None:
+    """Whose scores make the largest differences: how many neurons, and on how few pictures they are active."""
+    neurons_of, rarely = 0, []
+    for neurons, pairs in studies:
+        ms = neurons.ms[encoder][pairs]
+        far = pairs[bin_of(*ms.T) >= round(LARGE / WIDTH)]
+        larger = far[np.arange(len(far)), np.argmax(neurons.ms[encoder][far], axis=1)]
+        neurons_of += len(np.unique(larger))
+        rarely += (neurons.facts["pictures"].to_numpy()[larger] < AT_LEAST).tolist()
+    basis = {"n": len(rarely), "seeds": list(SEEDS), "split": "test"}
+    found.add("largest differences/pairs", len(rarely), unit="pairs of all seeds", **basis)
+    found.add("largest differences/neurons with the larger MS", neurons_of, unit="neurons of all seeds", **basis)
+    found.add(f"largest differences/of neurons of fewer than {AT_LEAST} pictures",
+              float(np.mean(rarely)) if rarely else None, unit="share of pairs", **basis)  # fmt: skip
 
 
 def _paper_bin(low: float, **where: str) -> float | None:

@@ -148,6 +148,17 @@ def _depths(found: Findings, read: dict, sizes: Sequence[int], folders: Sequence
             found.add(f"shipped/depth/{by}/level {i}", float(np.nanmean(shipped)) if _count(shipped) else np.nan,
                       n=_count(shipped), unit="ranks, 0 to 7", split="train")  # fmt: skip
     found.table("depths", pd.DataFrame(rows))
+    _steps(found, [r.depths["rounded_mean"] for r in ours], level)
+
+
+def _steps(found: Findings, depths: Sequence[np.ndarray], level: np.ndarray) -> None:
+    """How much deeper each level lies than the one before: between two levels the slope is the difference of means."""
+    for i in range(int(level.max())):
+        here = (level == i) | (level == i + 1)
+        runs = [(values[here], level[here]) for values in depths]
+        found.estimate(f"step/level {i} to {i + 1}", levels.trend_over_seeds(runs), interval_kind=OVER_WITHIN,
+                       n=sum(_count(values) for values, _ in runs), unit="ranks", seeds=list(SEEDS),
+                       split="train")  # fmt: skip
 
 
 def _sample(found: Findings, sae: Any, read: Read) -> None:
