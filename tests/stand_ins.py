@@ -19,13 +19,15 @@ from tiny_vlm import tiny_processor
 
 from vlm_sae_lib import public_profiles as public
 from vlm_sae_lib.loading import split_revision
+from vlm_sae_lib.pictures import sample
 from vlm_sae_lib.pocket import tree
 from vlm_sae_lib.pocket.world import paint, sample_factors
 
 SQUARE = {"height": 32, "width": 32}
 VISION = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
 TEXT = VISION | {"num_hidden_layers": 2, "vocab_size": 64, "max_position_embeddings": 16}
-SAMPLES = ("inat2021-sample-1000", "inat2021-sample-400")
+SAMPLES = ("inat2021-sample-3600", "inat2021-sample-2700")
+IN_EVERY_SAMPLE = 500
 PER_SPECIES = {"train": 9, "choosing": 4, "test": 4}
 SPECIES = 40
 LATIN = {
@@ -108,10 +110,11 @@ def fill_hub(cache: Path) -> None:
 
 
 def folder_name(species: tree.Species) -> str:
-    """The species' folder as iNaturalist 2021 would call it."""
+    """The species' folder as iNaturalist 2021 would call it, with a number by which even a small sample holds it."""
     kingdom, phylum, of_class, *rest = species.path
     names = [LATIN[kingdom], phylum.capitalize(), LATIN[of_class], *(name.capitalize() for name in rest[:3]), rest[3]]
-    return "_".join([f"{species.index:05d}", *names])
+    called = ("_".join([f"{200 * species.index + n:05d}", *names]) for n in range(200))
+    return next(name for name in called if sample.is_kept(name, IN_EVERY_SAMPLE))
 
 
 def paint_species(counts: dict[str, int], root: Path, species: int = SPECIES) -> None:

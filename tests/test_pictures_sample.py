@@ -248,8 +248,25 @@ def test_a_sample_that_would_hold_nothing_is_refused(server):
 
 
 @pytest.mark.parametrize("rest", ["", "1000", "1000:validation", "0:train", "10001:train", "many:train",
-                                  "1000:train:2"])
+                                  "1000:train:2:2"])
 def test_another_spelling_is_one_clear_sentence(server, rest):
     with pytest.raises(UserError, match="is no such sample: write"):
         load_pictures(f"inat2021-sample:{rest}")
     assert server.requests == []
+
+
+def test_a_test_takes_the_pictures_of_a_smaller_sample_of_the_one_that_is_there(server):
+    few = next(n for n in range(100, 5000, 50) if any(sample.is_kept(folder, n) for folder in FOLDERS))
+    small = [folder for folder in FOLDERS if sample.is_kept(folder, few)]
+    assert 0 < len(small) < len(KEPT)
+    whole, some = load_pictures(f"{SPEC}:test"), load_pictures(f"{SPEC}:test:{few}")
+    assert sorted({some.folders[i] for i in some.ids}) == small and len(some) == 2 * len(small)
+    assert [some.names[i] for i in some.ids] == [name for name in whole.names if name.split("/")[0] in small]
+    assert server.requests == [None]  # one archive for both
+    assert load_pictures(f"{SPEC}:test:5000").fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize("rest", ["5000:test:6000", "5000:test:0", "5000:test:", "5000:test:x", "5000:test:10:10"])
+def test_what_a_sample_of_a_sample_cannot_be_is_one_sentence(rest):
+    with pytest.raises(UserError, match="is no such sample: write"):
+        load_pictures(f"inat2021-sample:{rest}")

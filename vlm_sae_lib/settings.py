@@ -64,6 +64,8 @@ class Profile:
     """The SAEs that the paper compares (§4.1)."""
     expansions: tuple[float, ...] = (1, 4, 8)
     """Expansion factors ε at the main hook point (paper: 1, 2, 4, 8, 16, 64)."""
+    main_expansion: float = 4
+    """ε of the SAEs whose single latents the book shows, and of those that compare layers (paper: 4)."""
     k: int = 20
     """Active latents per picture."""
     steps: int = 100_000
@@ -80,6 +82,8 @@ class Profile:
     taxonomy_k: int = 20
     steering_tokens: str = "random:2"
     """Tokens per training picture for the steering SAE (paper: two random ones)."""
+    steering_pictures: int | None = None
+    """So many training pictures, drawn by the seed, for an SAE of the VLM's own tower; None: all of them."""
     steering_expansion: float = 64
     steering_k: int = 20
     steering_kind: str = "matryoshka_batch_top_k"

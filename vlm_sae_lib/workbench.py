@@ -140,10 +140,12 @@ class Workbench:
         return tower_of(self.vlm()), self.vlm().hook_point
 
     def activations(
-        self, split: str, hook_point: str, tokens: str = "cls", *, tower: Tower | None = None
+        self, split: str, hook_point: str, tokens: str = "cls", *, tower: Tower | None = None, number: int | None = None
     ) -> ActivationStore:
-        """The explained tower's activations of a split (paper §3.1), or another tower's."""
-        return self._collect(tower or self.tower(), split, hook_point, tokens)
+        """The explained tower's activations of a split (paper §3.1), or another tower's; of ``number`` pictures of it,
+        as ``some`` draws them, or of all."""
+        pictures = self.pictures(split) if number is None else self.some(split, number)
+        return self._collect(tower or self.tower(), pictures, hook_point, tokens)
 
     def activations_at(self, split: str, points: Sequence[tuple[str, str]]) -> list[ActivationStore]:
         """``activations`` at several (hook point, token rule); each picture is painted and computed once for all."""
@@ -154,10 +156,9 @@ class Workbench:
 
     def embeddings(self, split: str = "test", name: str | None = None) -> ActivationStore:
         """A scoring encoder's embeddings of a split: E(x) of paper Eq. 5."""
-        return self._collect(self.scoring_tower(name), split, "projection", "cls")
+        return self._collect(self.scoring_tower(name), self.pictures(split), "projection", "cls")
 
-    def _collect(self, tower: Tower, split: str, hook_point: str, tokens: str) -> ActivationStore:
-        pictures = self.pictures(split)
+    def _collect(self, tower: Tower, pictures, hook_point: str, tokens: str) -> ActivationStore:
         out = self._store_folder(tower, pictures, hook_point, tokens)
         options = {"batch_size": self.profile.collect_batch, "seed": self.profile.seed}
         return collect_activations(tower, pictures, hook_point, out, tokens=tokens, **options)
@@ -183,9 +184,10 @@ class Workbench:
         *,
         split: str = "train",
         tower: Tower | None = None,
+        number: int | None = None,
     ) -> list[SparseAutoencoder]:
         """SAEs on the training split at a hook point; those not made yet are trained in one pass over the data."""
-        store = self.activations(split, hook_point, tokens, tower=tower)
+        store = self.activations(split, hook_point, tokens, tower=tower, number=number)
         folders = [self._sae_folder(store, config) for config in configs]
         if not all(folder.is_dir() for folder in folders):
             checkpoints = self.folder / "checkpoints" / content_hash([folder.name for folder in folders])[:16]
@@ -232,7 +234,7 @@ class Workbench:
             fractions = taxonomy_fractions(self.pictures("taxonomy_train").folders)
             config = self.config(kind, profile.taxonomy_expansion, k=profile.taxonomy_k, group_fractions=fractions)
             return self.sae(config, "projection", split="taxonomy_train")
-        return self.sae(self.config(kind, 4), profile.main_hook_point)
+        return self.sae(self.config(kind, profile.main_expansion), profile.main_hook_point)
 
     def steering_sentence(self) -> str:
         """Where the SAE for steering comes from."""
@@ -244,7 +246,9 @@ class Workbench:
         profile = self.profile
         tower, hook_point = self.steering_tower
         config = self.config(profile.steering_kind, profile.steering_expansion, k=profile.steering_k)
-        return self.sae(config, hook_point, profile.steering_tokens, tower=tower)
+        # the explained tower's activations of all training pictures are there anyway
+        number = None if profile.steering_hook_point else profile.steering_pictures
+        return self.sae(config, hook_point, profile.steering_tokens, tower=tower, number=number)
 
     @cached_property
     def _release(self) -> tuple[ReleasedSae | None, str]:

@@ -32,8 +32,11 @@ SPECIES = 10_000
 SHORT_SIDE = 384
 QUALITY = 92
 SPLITS = {"train": slice(0, 6), "choosing": slice(6, 8), "test": slice(8, None)}
+PER_SPECIES = {"train": 6, "choosing": 2, "test": 2}
+"""Pictures of a species in each split: the archive has ten."""
 ARCHIVE = "val.tar.gz"
 COMPLETE = "complete.json"
+SPELLED = re.compile(rf"(\d+):({'|'.join(SPLITS)})(?::(\d+))?")
 MEMBER = re.compile(r"(?:\./)?val/([^/]+)/([^/]+)\.jpe?g", re.IGNORECASE)
 LICENCE = """\
 A sample of the validation pictures of iNaturalist 2021, made smaller.
@@ -50,23 +53,32 @@ Natural World Image Collections. CVPR 2021.
 
 
 def inat2021_sample(spec: str, rest: str) -> PictureSource:
-    """The source ``inat2021-sample:<species>:<split>``, of which ``rest`` is what follows the first colon.
+    """The source ``inat2021-sample:<species>:<split>[:<of>]``, of which ``rest`` is what follows the first colon.
 
-    What has been fetched lies in ``paths.pictures()`` and is used from then on, without a network.
+    With ``of`` it is the pictures of a smaller sample, about so many species, which the larger one contains: a test
+    needs fewer pictures than training, and the archive is read once. What has been fetched lies in
+    ``paths.pictures()`` and is used from then on, without a network.
 
     Raises:
         UserError: another spelling; no network, a download that breaks off or has another checksum, a full disk.
     """
-    species, _, split = rest.partition(":")
-    if not (species.isdecimal() and 1 <= int(species) <= SPECIES) or split not in SPLITS:
+    asked = SPELLED.fullmatch(rest)
+    species, split, of = (int(asked[1]), asked[2], int(asked[3] or asked[1])) if asked else (0, "", 0)
+    if not 1 <= of <= species <= SPECIES:
         raise UserError(
             f'{spec} is no such sample: write "inat2021-sample:<species>:<split>" with 1 to {SPECIES} species and the '
-            f"split {', '.join(SPLITS)}."
+            f"split {', '.join(SPLITS)}; behind it, if need be, :<of>, the number of species that are taken of these."
         )
-    folder = paths.pictures() / f"inat2021-sample-{int(species)}"
+    folder = paths.pictures() / f"inat2021-sample-{species}"
     if not (folder / COMPLETE).is_file():
-        _fetch(folder, int(species))
-    return inat2021(folder / split, name=f"inat2021-sample:{int(species)}:{split}")
+        _fetch(folder, species)
+    source = inat2021(folder / split, name=f"inat2021-sample:{species}:{split}")
+    if of == species:
+        return source
+    kept = [i for i, taxon in enumerate(source.folders) if is_kept(taxon, of)]
+    if not kept:
+        raise UserError(f"{spec} holds no species: ask for more than {of}.")
+    return source.subset(kept)
 
 
 def is_kept(folder: str, species: int) -> bool:

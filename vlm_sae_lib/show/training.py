@@ -1,5 +1,6 @@
 """How sparse autoencoders learn, and what they rebuild: training curves, R² against width, layer and L0."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.results import paper_layer as paper_layer  # the notebooks ask for it here
-from vlm_sae_lib.results import published
+from vlm_sae_lib.results import published, published_table
 from vlm_sae_lib.scores.intervals import Estimate
 from vlm_sae_lib.scores.reconstruction_controls import Evaluated
 from vlm_sae_lib.show.style import COLOURS, LABELS, with_interval
@@ -23,10 +24,14 @@ Widths = Mapping[tuple[str, float], Any]  # (kind, expansion) → something
 
 
 class PaperRow(NamedTuple):
-    """The paper's R², as a share, and L0."""
+    """The paper's R², as a share, and L0; NaN where it has none."""
 
     r2: float
     l0: float
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.r2)
 
 
 def training_curves(saes: Widths) -> Figure:
@@ -146,14 +151,21 @@ def activation_histograms(activations: Mapping[str, np.ndarray]) -> Figure:
 
 
 def paper_reconstruction(layer: str, widths: Sequence[tuple[str, float]]) -> dict[tuple[str, float], PaperRow]:
-    """The paper's R² (as a share) and L0 of CLIP ViT-L at one of its layers, for some kinds and widths."""
-    return {
-        (kind, expansion): PaperRow(
-            published("reconstruction", layer=layer, sae=kind, expansion=expansion, statistic="r2_percent") / 100,
-            published("reconstruction", layer=layer, sae=kind, expansion=expansion, statistic="l0"),
-        )
-        for kind, expansion in widths
-    }
+    """The paper's R² (as a share) and L0 of CLIP ViT-L at one of its layers, for some kinds and widths.
+
+    A width that the paper has not is a row of NaN.
+    """
+    table = published_table("reconstruction")
+    had = set(pd.to_numeric(table["expansion"], errors="coerce").dropna())
+
+    def row(kind: str, expansion: float) -> PaperRow:
+        if expansion not in had:
+            return PaperRow(math.nan, math.nan)
+        where = {"layer": layer, "sae": kind, "expansion": expansion}
+        r2 = published("reconstruction", **where, statistic="r2_percent") / 100
+        return PaperRow(r2, published("reconstruction", **where, statistic="l0"))
+
+    return {(kind, expansion): row(kind, expansion) for kind, expansion in widths}
 
 
 def reconstruction_table(
