@@ -1,13 +1,12 @@
 """A notebook opened alone on a simulated Colab: it fetches its library, adds what is missing, replaces nothing."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
+import colab_image
 import nbformat
 import pytest
 from toy_notebooks import toy_notebook, write_checkout
@@ -48,74 +47,88 @@ def test_away_from_colab_the_first_cell_does_nothing(tmp_path, monkeypatch):
     assert Path.cwd() == tmp_path and sys.path == before and not list(tmp_path.iterdir())
 
 
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory):
-    """A simulated Colab: its own Python with a stub of torch, ``google.colab``, and a public repository."""
+@pytest.fixture(scope="module", params=[None, pytest.param("24.1.2", marks=pytest.mark.long)])
+def machine(tmp_path_factory, request):
+    """A simulated Colab, with this Python's pip or the image's own, and the public repository."""
     root = tmp_path_factory.mktemp("colab")
-    venv.create(root / "python", with_pip=True)
-    python = root / "python" / "bin" / "python"
-    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    found = subprocess.run([python, "-c", where], capture_output=True)
-    site = Path(found.stdout.decode().strip())
-    for name, version in (("torch", "9.9.9+cu999"), ("ipywidgets", "7.7.1"), ("yaml", "6.0"), ("nbformat", "5.10")):
-        (site / f"{name}-{version}.dist-info").mkdir()
-        (site / f"{name}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
-        (site / name).mkdir()
-        (site / name / "__init__.py").write_text("class NotebookNode: pass\n")
-    (site / "nbformat" / "v4.py").write_text("new_code_cell = new_markdown_cell = None\n")
-    (site / "google" / "colab").mkdir(parents=True)
-    (site / "google" / "colab" / "__init__.py").write_text("")
+    try:
+        image = colab_image.build(root, request.param)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"there is no pip {request.param} to be had: {error.output}")
     public = root / "public"
     package = public / "vlm_sae_lib"
     package.mkdir(parents=True)
-    for name in ("__init__.py", "colab.py", "paths.py", "errors.py"):
-        (package / name).write_bytes((paths.PACKAGE / name).read_bytes())
+    for name in ("__init__.py", "colab.py", "installing.py", "paths.py", "errors.py"):
+        shutil.copy(paths.PACKAGE / name, package)
     (public / "notebooks").mkdir()
     (public / "notebooks" / "01_toy.ipynb").write_text("{}")
-    (public / "_config.yml").write_text("")
-    (public / colab.REQUIREMENTS).write_text("torch>=2.4\nipywidgets>=7.7\n")
+    shutil.copy(paths.root() / colab.REQUIREMENTS, public)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-qm", "public"]):
         subprocess.run([*git, *command], cwd=public, check=True)
-    return python, public, site
+    return image, public
 
 
 def opened(machine, folder: Path, after: str = "pass"):
     """What a kernel that is Colab's prints after the first cell ran in an empty folder."""
-    python, public, _ = machine
+    image, public = machine
     cell = colab.SETUP.format(url="https://nowhere.invalid/x", branch="main")
     told = "import json, os; print(json.dumps([os.getcwd(), sys.path[0]]))"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VLM_SAE"))}
-    environment["COMPANION_REPO_URL"] = public.as_uri()
+    environment = image.environment() | {"COMPANION_REPO_URL": public.as_uri()}
     code = f"import google.colab\n{cell}\n{after}\n{told}"
-    return subprocess.run([python, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run([image.python, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_on_colab_the_first_cell_fetches_the_library_and_can_be_run_twice(machine, tmp_path):
+def asked(machine, folder: Path, requirements: str, **environment: str):
+    """The module that the first cell starts, in a copy of the repository that asks for something else."""
+    image, public = machine
+    shutil.copytree(public, folder / "fork")
+    (folder / "fork" / colab.REQUIREMENTS).write_text(requirements)
+    command = [image.python, "-m", "vlm_sae_lib.colab"]
+    environment = image.environment() | environment
+    return subprocess.run(command, cwd=folder / "fork", env=environment, capture_output=True, text=True)
+
+
+def test_on_colabs_image_the_first_cell_adds_what_it_lacks_and_replaces_nothing(machine, tmp_path):
+    """Though pyparsing, six, zipp and MarkupSafe lie there twice, and the index has newer ones. It can be run twice."""
+    image, _ = machine
+    before = image.folders()
     for _ in range(2):
         done = opened(machine, tmp_path, "import vlm_sae_lib.paths; assert 'companion' in vlm_sae_lib.paths.__file__")
         assert done.returncode == 0, done.stderr
         cwd, first = json.loads(done.stdout.splitlines()[-1])
         assert Path(cwd) == tmp_path / "companion" / "notebooks" and Path(first) == tmp_path / "companion"
+        after = image.folders()
+        assert before <= after
+        added = {name.partition("-")[0] for name in after - before}
+        assert added == {"bitsandbytes", "ftfy", "jaxtyping", "open_clip_torch", "wadler_lindig"}
 
 
-def test_what_colab_has_is_never_replaced(machine, tmp_path):
-    python, public, site = machine
-    shutil.copytree(public, tmp_path / "fork")
-    (tmp_path / "fork" / colab.REQUIREMENTS).write_text("torch==2.4.0\n")
-    done = subprocess.run([python, "-m", "vlm_sae_lib.colab"], cwd=tmp_path / "fork", capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: What requirements-colab.txt asks for cannot be added")
-    assert (site / "torch-9.9.9+cu999.dist-info").is_dir()
+@pytest.mark.parametrize(
+    ("asked_for", "reasons"),
+    [
+        ("ipywidgets>=8.1", ["ipywidgets>=8.1", "ipywidgets 7.7.1"]),
+        ("torch==2.4.0\nzipp>=1\nsix>=1.17.1", ["torch==2.4.0", "torch 2.11.0+cu128", "six>=1.17.1", "six 1.17.0"]),
+        ("needs-a-newer-torch", ["torch>=2.12", "torch==2.11.0+cu128"]),
+        ("nobody-has-it>=3", ["No matching distribution found for nobody-has-it>=3"]),
+        ("jaxtyping>=0.2.30\n???", ["'???'"]),
+    ],
+)
+def test_what_cannot_be_added_is_one_sentence_with_the_reason(machine, tmp_path, asked_for, reasons):
+    image, _ = machine
+    colab_image.fill_index(image.index, {"needs-a-newer-torch": ("1.0", ["torch>=2.12"])})
+    before = image.folders()
+    done = asked(machine, tmp_path, asked_for)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ") and colab.REQUIREMENTS in done.stderr
+    assert all(reason in done.stderr for reason in reasons), done.stderr
+    assert image.folders() == before
 
 
-def test_colab_is_asked_only_for_lower_bounds_and_never_for_torch():
-    lines = [line for line in (paths.root() / colab.REQUIREMENTS).read_text().splitlines() if line and line[0] != "#"]
-    assert lines and all(">=" in line and "==" not in line for line in lines)
-    assert not [line for line in lines if line.startswith("torch")]
-    ours = (paths.root() / "requirements.txt").read_text().splitlines()
-    only_there = {line for line in lines if line.startswith("bitsandbytes")}  # 4 bits need a GPU, which Colab lends
-    assert set(lines) - only_there <= set(ours), "the two lists of requirements have drifted apart"
+def test_an_index_that_is_not_reached_is_the_reason(machine, tmp_path):
+    nowhere = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}
+    done = asked(machine, tmp_path, "nobody-has-it", **nowhere)
+    assert done.returncode == 2 and "no package index was reached" in done.stderr and "refused" in done.stderr
 
 
 def test_the_head_is_a_valid_notebook(tmp_path):

@@ -1,24 +1,22 @@
 """A notebook opened alone, as on Colab: the badge and first cell that each carries, and what that cell starts.
 
 Colab opens the one file and nothing else. The first cell fetches the repository and runs this module there, which adds
-the packages that Colab lacks and never replaces one that it has: a torch without its GPU build is worse than none.
+the packages that Colab lacks and never replaces one that it has: a torch without its GPU build is worse than none. So
+nothing is imported here on top that might have to be added first.
 
     python -m vlm_sae_lib.colab
 """
 
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
-from importlib.metadata import distributions
-from pathlib import Path
-
-import yaml
-from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell
+from typing import TYPE_CHECKING
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.installing import add_what_is_missing
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 TAG = "colab"
 REQUIREMENTS = "requirements-colab.txt"
@@ -48,6 +46,8 @@ class Repository:
     @classmethod
     def read(cls) -> "Repository":
         """``UserError`` where ``_config.yml`` names none."""
+        import yaml
+
         try:
             entry = yaml.safe_load((paths.root() / "_config.yml").read_text(encoding="utf-8"))["repository"]
             return cls(entry["url"].rstrip("/"), entry["branch"])
@@ -64,8 +64,10 @@ class Repository:
         return "/".join(self.url.split("/")[-2:])
 
 
-def headed(notebook: NotebookNode, name: str, repository: Repository) -> NotebookNode:
+def headed(notebook: "NotebookNode", name: str, repository: Repository) -> "NotebookNode":
     """The notebook with today's badge and first cell in their places, right below its title."""
+    from nbformat.v4 import new_code_cell, new_markdown_cell
+
     cells = [cell for cell in notebook.cells if TAG not in cell.metadata.get("tags", [])]
     badge = f"[![Open in Colab](../book/images/open_in_colab.svg)]({repository.colab(name)})"
     setup = SETUP.format(url=repository.url, branch=repository.branch)
@@ -74,23 +76,6 @@ def headed(notebook: NotebookNode, name: str, repository: Repository) -> Noteboo
         cell.metadata["tags"] = tags
     notebook.cells = [*cells[:1], *head, *cells[1:]]
     return notebook
-
-
-def add_what_is_missing(requirements: Path) -> None:
-    """Install what some requirements name and this environment lacks, everything that is installed held where it is.
-
-    Raises:
-        UserError: a requirement cannot be met without replacing an installed package.
-    """
-    held = sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions() if d.metadata["Name"]})
-    with tempfile.TemporaryDirectory() as folder:
-        constraints = Path(folder) / "installed.txt"
-        constraints.write_text("\n".join(held) + "\n")
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        done = subprocess.run([*pip, "-c", str(constraints), "-r", str(requirements)], capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        raise UserError(f"What {requirements.name} asks for cannot be added to what is installed here: {reason}")
 
 
 def main() -> int:
