@@ -3,7 +3,7 @@
 # make test         every test: the library, the committed notebooks, the site in a browser
 # make test-long    the tests that take minutes
 # make test-parity  against SAELens and dictionary_learning, in an environment of their own (.venv-parity)
-# make test-versions  the towers and VLMs under transformers 4.57 too, in an environment of its own (.venv-transformers4)
+# make test-versions  the library's tests on the lowest versions that requirements.txt allows (Python 3.11; .venv-lowest)
 # make bench        ratios against peers, each from one run (about a quarter of an hour): benchmarks/README.md
 # make bench-quality  whether training learns as well as dictionary_learning's (about twenty minutes)
 # make lint         ruff
@@ -67,21 +67,19 @@ $(PARITY)/.installed: requirements-parity.txt constraints.txt
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# Hook points on the oldest line of transformers that is supported; torch and the rest are those of $(VENV).
-OLDER := .venv-transformers4
-VERSIONED := tests/test_towers.py tests/test_real_towers.py tests/test_steering_vlm.py tests/test_vlm_families.py \
-	tests/test_vlm_precision.py
+# Every test of the library once more, on the lowest versions that requirements.txt allows.
+LOWEST := .venv-lowest
 
-test-versions: $(STAMP) $(OLDER)/.installed
-	$(UNIT) $(VERSIONED)
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(OLDER)/bin/python -m pytest -n 2 --dist loadfile $(VERSIONED)
+test-versions: $(LOWEST)/.installed
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile tests
 
-$(OLDER)/.installed: $(STAMP)
-	@$(PY) -m venv $(OLDER)
-	@# behind its own packages it finds those of $(VENV), by a line of a .pth file
-	@$(PY) -c 'import site; print(site.getsitepackages()[0])' \
-		> "$$($(OLDER)/bin/python -c 'import site; print(site.getsitepackages()[0])')/shared.pth"
-	@$(OLDER)/bin/python -m pip install --quiet --disable-pip-version-check "transformers==4.57.*"
+$(LOWEST)/.installed: requirements.txt constraints-lowest.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "constraints-lowest.txt is for Python 3.11, and $(PYTHON) is $$($(PYTHON) -V): say make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(LOWEST)/bin/python || { echo "making $(LOWEST)"; $(PYTHON) -m venv $(LOWEST); }
+	@echo "installing the lowest versions that requirements.txt allows (some minutes the first time)"
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints-lowest.txt
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 bench: $(STAMP) $(PARITY)/.installed

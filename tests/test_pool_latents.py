@@ -43,7 +43,7 @@ def test_a_wide_sae_is_encoded_in_blocks_within_the_bound(monkeypatch, bound, bl
     assert sae.blocks == [round(share * TOKENS * 160) for share in blocks]
     assert max(sae.blocks) <= max(bound, 160)
     z = TinySae().encode(vlm.states(PICTURES)).numpy()
-    np.testing.assert_allclose(pooled.largest, z.max(1), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(pooled.largest, z.max(1), rtol=1e-5, atol=1e-6)  # blocks sum in another order
     np.testing.assert_allclose(pooled.mean, z.mean(1), rtol=1e-5, atol=1e-6)
 
 
