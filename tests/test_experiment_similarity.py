@@ -16,7 +16,7 @@ from vlm_sae_lib.pocket.language import ONE_WORD
 from vlm_sae_lib.pocket.world import blank
 from vlm_sae_lib.show.experiments.similarity import FIGURES
 from vlm_sae_lib.steering import steered
-from vlm_sae_lib.steering.word_similarity import WordAndPicture, mean_pictures, top_pictures
+from vlm_sae_lib.steering.word_similarity import mean_pictures, top_pictures
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_top_pictures_and_their_mean():
 
 def test_published_words_and_similarities_by_the_slow_path(found):
     bench = Workbench(load_profile("pocket"))
-    vlm, sae, judge, alpha = bench.vlm(), bench.shown("steering"), WordAndPicture(), found.value("alpha")
+    vlm, sae, judge, alpha = bench.vlm(), bench.shown("steering"), bench.judge(), found.value("alpha")
     assert sae.hash.startswith(found.value("SAE"))
     train = bench.pictures("train")
     for row in found.frame("random latents").iloc[[0, 7, 20]].to_dict("records"):

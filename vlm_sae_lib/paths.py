@@ -28,6 +28,11 @@ def published() -> Path:
     return data() / "published"
 
 
+def wordnet() -> Path:
+    """ImageNet's classes in WordNet's tree."""
+    return data() / "wordnet"
+
+
 def pocket() -> Path:
     """The pocket models' weights and cards."""
     return data() / "pocket"

@@ -9,6 +9,8 @@ class SteeringSize:
 
     concepts: int = 4
     """Concepts to insert, per kind."""
+    min_pictures: int = 6
+    """Choosing pictures that must show a concept."""
     candidates: int = 3
     """Latents tried for a concept."""
     multiples: tuple[float, ...] = (1, 2, 4)
@@ -91,6 +93,8 @@ class Profile:
     """Pictures on which latents are matched with concepts and strengths chosen."""
     steering_scored: int = 1000
     """Other pictures on which steering is scored."""
+    gallery_classes: int = 20
+    """Classes that both hold, where pictures have one of hundreds: so many that each has enough pictures."""
     steering: SteeringSize = SteeringSize()
     vlm_bits: int | None = None
     """Bits per weight that the VLM is loaded in, on a GPU; None: as its checkpoint is."""

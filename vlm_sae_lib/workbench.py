@@ -27,6 +27,8 @@ from vlm_sae_lib.steering import Vlm, load_vlm
 from vlm_sae_lib.steering.asking import Asking, asking_of, in_words, own_answers
 from vlm_sae_lib.steering.choice import Candidate, choose
 from vlm_sae_lib.steering.concepts import Gallery
+from vlm_sae_lib.steering.draws import draw_photographs
+from vlm_sae_lib.steering.word_similarity import WordAndPicture, judge_of
 from vlm_sae_lib.taxonomy import taxon_path
 from vlm_sae_lib.towers import Tower, load_tower, tower_of
 
@@ -95,10 +97,17 @@ class Workbench:
         return asking_of(self.truth("test"))
 
     def gallery(self, split: str, number: int) -> Gallery:
-        """Some pictures of a split in memory, with what is known of each, for a VLM to look at."""
-        source, truth = self.some(split, number), self.truth(split)
-        held = dict(source)
-        factors = truth.loc[list(held)]
+        """Some pictures of a split in memory, with what is known of each, for a VLM to look at.
+
+        Photographs come in the order of a draw, so that the first few are not all of one branch of the tree.
+        """
+        if self.drawn:
+            ids = self.some(split, number).ids.tolist()
+        else:
+            ids = draw_photographs(split, number, self.truth, self.asking.drawn_by, self.profile)
+        read = dict(self.pictures(split).subset(ids))
+        held = {i: read[i] for i in ids if i in read}
+        factors = self.truth(split).loc[list(held)]
         if self.asking.own:
             factors = own_answers(self.vlm(), self.asking, list(held.values()), factors)
         return Gallery(list(held.values()), factors)
@@ -110,6 +119,11 @@ class Workbench:
     def scoring_tower(self, name: str | None = None) -> Tower:
         """A scoring encoder by its name in the profile; the main one by default."""
         return _tower(dict(self.profile.scoring_towers)[name or self.scoring_names[0]], self.profile.half_on_gpu)
+
+    def judge(self) -> WordAndPicture | None:
+        """The first scoring encoder with a text part, as the judge of words beside pictures; None where none has."""
+        judges = (judge_of(self.scoring_tower(name)) for name in self.scoring_names)
+        return next((judge for judge in judges if judge is not None), None)
 
     @property
     def scoring_names(self) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     """Similarities of both setups, under every control; the dose curve; what else in the answers changes."""
     if bench.profile.vlm != "pocket":
         raise UserError("The other answers can be judged in the pocket world only; use the profile pocket.")
-    vlm, sae, judge = bench.vlm(), bench.shown("steering"), WordAndPicture()
+    vlm, sae, judge = bench.vlm(), bench.shown("steering"), bench.judge()
     train = bench.pictures("train").subset(range(size.train))
     pooled = find.pool_latents(vlm, sae, train.images)
     live = pooled.live(TOP_K)

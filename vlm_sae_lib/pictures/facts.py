@@ -6,6 +6,7 @@ from functools import cache
 
 import pandas as pd
 
+from vlm_sae_lib import wordnet
 from vlm_sae_lib.taxonomy import RANKS, rank_names
 
 
@@ -17,7 +18,10 @@ def of_inat2021(folders: Sequence[str]) -> pd.DataFrame:
 
 
 def of_imagenet(folders: Sequence[str]) -> pd.DataFrame:
-    """``wnid`` and ``class`` (WordNet's first name for it, lower case) of pictures in these WordNet folders."""
+    """``wnid`` and ``class`` of pictures in these WordNet folders.
+
+    The class is WordNet's first name, lower case; of the few names that two classes share, with what each is a kind of.
+    """
     words = cache(_wordnet_name)
     return pd.DataFrame({"wnid": [folder[:9] for folder in folders], "class": [words(folder) for folder in folders]})
 
@@ -36,6 +40,8 @@ def of_folder(names: Sequence[str]) -> pd.DataFrame | None:
 def _wordnet_name(folder: str) -> str:
     """The first lemma of a folder ``n02002724`` or ``n02002724_black_stork``, else the folder's own words."""
     wnid, _, own = folder.partition("_")
+    if wnid in wordnet.titles():
+        return wordnet.titles()[wnid]
     lemma = _lemmas().get(wnid, "").split(",")[0].strip() or re.sub("_+", " ", own).strip() or wnid
     return lemma.lower()
 

@@ -140,6 +140,19 @@ def rate_table(rates: pd.DataFrame, outcome: str = "success", digits: int = 2) -
     return table.rename_axis(index="kind of concept", columns=None)
 
 
+def similarity_table(similarities: Mapping[str, pd.DataFrame], digits: int = 3) -> pd.DataFrame:
+    """Similarities in words, a row per method, a column for each of what was looked at.
+
+    similarities: as of ``similarity_by_method``, by what was looked at.
+    """
+    cells = {
+        title: [with_interval(*row, digits) for row in table[["similarity", "low", "high"]].to_numpy(float)]
+        for title, table in similarities.items()
+    }
+    methods = next(iter(similarities.values())).index if similarities else []
+    return pd.DataFrame(cells, index=methods).rename_axis(index="word of")
+
+
 def ratio_words(ratio: Mapping[str, float | str], digits: int = 1) -> str:
     """``4.7 [3.9, 5.6] times the best control (random latent)``; ratio: as of ``rates.times_best_control``."""
     value, low, high = (_times(float(ratio[key]), digits) for key in ("value", "low", "high"))

@@ -5,19 +5,16 @@ asked about what their folders say of them; what they do not say it is asked as 
 stands in for the truth: what steering leaves alone must stay as it was.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import pandas as pd
 from PIL import Image
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.steering.reading import Reading
 from vlm_sae_lib.steering.vlm import Vlm
 from vlm_sae_lib.taxonomy import RANKS
-
-Reading = Literal["exact", "word"]
 
 GROUPS = {
     "insecta": "insect", "arachnida": "spider", "aves": "bird", "mammalia": "mammal", "reptilia": "reptile",
@@ -25,14 +22,17 @@ GROUPS = {
     "agaricomycetes": "mushroom", "magnoliopsida": "flower", "liliopsida": "grass", "polypodiopsida": "fern",
     "pinopsida": "conifer",
 }  # fmt: skip
-"""One English word for a class of iNaturalist 2021; of the others the kingdom's word is used."""
+"""One English word for a class of iNaturalist 2021, as far as there is one that a model would use."""
 KINGDOMS = {"animalia": "animal", "plantae": "plant", "fungi": "fungus"}
+OFFERED = {"group": tuple(GROUPS.values()), "realm": tuple(KINGDOMS.values())}
 SAY_ONE = "Answer with one word."
 OWN = {
     "backdrop": f"What is the main colour of the background? {SAY_ONE}",
     "sharpness": f"Is the background sharp or blurred? {SAY_ONE}",
 }
 """Questions about a photograph that its folder cannot answer."""
+ISLAND = {"colour", "pattern", "habitat"}
+"""Factors that only the pocket world's pictures have."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,10 @@ class Asking:
         trial: the factor of the first look and of the dose curve; ``examples`` are two of its values, or empty.
         variety: the factor by which the pictures that are shown differ; ``label`` names one from its factors.
         wanted: concepts whose latents the book shows; where there are none, `look_for` takes frequent ones.
-        reading: how an answer is held against a value, see `says`.
+        offered: the words among which a question lets the model choose; a factor's values are among them, or missing.
+        drawn_by: the factor whose values each need pictures of their own in a gallery, because there are too many of
+            them for a random draw to hold some of each twice; None where it does.
+        reading: how an answer is held against a value, see ``reading.says``.
         max_new_tokens: how long a one-word answer may be.
     """
 
@@ -67,26 +70,25 @@ class Asking:
     examples: tuple[str, ...] = ()
     wanted: tuple[tuple[str, str], ...] = ()
     own: tuple[str, ...] = ()
+    offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    drawn_by: str | None = None
     reading: Reading = "word"
     max_new_tokens: int = 5
 
     @property
     def manner(self) -> dict:
         """What a ``SteeringStudy`` must know of the questions."""
-        return {name: getattr(self, name) for name in ("rest", "ranks", "reading", "max_new_tokens")}
+        return {name: getattr(self, name) for name in ("rest", "ranks", "offered", "reading", "max_new_tokens")}
 
 
 NATURE = Asking(
     columns=RANKS,
-    kinds=("group", "realm"),
-    questions={
-        "group": f"Which of these is shown: {', '.join(GROUPS.values())}? {SAY_ONE}",
-        "realm": f"Which of these is shown: animal, plant, fungus? {SAY_ONE}",
-        **OWN,
-    },
+    kinds=tuple(OFFERED),
+    questions={f: f"Which of these is shown: {', '.join(words)}? {SAY_ONE}" for f, words in OFFERED.items()} | OWN,
     rest=tuple(OWN),
     own=tuple(OWN),
-    ranks=(*RANKS, "group", "realm"),
+    ranks=(*RANKS, *OFFERED),
+    offered=OFFERED,
     describe="Describe the image.",
     one_word="What is shown in this image? Use exactly one word!",  # the paper's prompt (its code's wording)
     trial="group",
@@ -105,6 +107,8 @@ OBJECTS = Asking(
     trial="class",
     variety="class",
     label="{class}",
+    drawn_by="class",
+    reading="class",
 )
 
 
@@ -136,7 +140,7 @@ def asking_of(factors: pd.DataFrame | None) -> Asking:
         UserError: nothing is known of the pictures.
     """
     known = set() if factors is None else set(factors.columns)
-    if {"colour", "pattern", "habitat"} <= known:
+    if known >= ISLAND:
         return island()
     if set(RANKS) <= known:
         return NATURE
@@ -148,20 +152,26 @@ def asking_of(factors: pd.DataFrame | None) -> Asking:
 def in_words(factors: pd.DataFrame) -> pd.DataFrame:
     """The factors, with the words ``group`` and ``realm`` that a model would use where there are scientific ranks.
 
-    The island's ranks are such words themselves.
+    A picture for which the question offers no word has none: it shows no concept, and lacks them all. The island's
+    ranks are such words themselves.
     """
-    if not set(RANKS) <= set(factors.columns) or not factors["kingdom"].isin(list(KINGDOMS)).all():
+    if not set(RANKS) <= set(factors.columns) or set(factors.columns) >= ISLAND:
         return factors
-    realm = factors["kingdom"].map(KINGDOMS)
-    return factors.assign(group=factors["class"].map(GROUPS).fillna(realm), realm=realm)
+    return factors.assign(group=factors["class"].map(GROUPS), realm=factors["kingdom"].map(KINGDOMS))
 
 
 def look_for(asking: Asking, factors: pd.DataFrame, number: int = 3) -> dict[str, tuple[str, str]]:
-    """Concepts (factor, value) by a name for people: the wanted ones, or the most frequent values of ``trial``."""
+    """Concepts (factor, value) by a name for people: the wanted ones, or the most frequent values of ``trial``.
+
+    Raises:
+        UserError: no picture has such a value.
+    """
     chosen = asking.wanted
     if not chosen:
         counts = factors[asking.trial].value_counts().sort_index().sort_values(ascending=False, kind="stable")
         chosen = tuple((asking.trial, value) for value in counts.index[:number])
+    if not chosen:
+        raise UserError(f"None of these {len(factors)} pictures has a known {asking.trial}: take others, or more.")
     return {f"{factor} {value}": (factor, value) for factor, value in chosen}
 
 
@@ -174,25 +184,3 @@ def own_answers(
         for about in asking.own
     }
     return factors.assign(**said)
-
-
-def says(answers: pd.Series, truth: pd.Series | str, reading: Reading) -> pd.Series:
-    """Whether each answer names its truth: the very same text, or (``word``) its first word as one of the truth's.
-
-    Case, articles, punctuation and a plural's *s* do not count among words.
-    """
-    if reading == "exact":
-        return answers == truth
-    truths = pd.Series(truth, index=answers.index) if isinstance(truth, str) else truth
-    found = [
-        bool(said := tidy(answer)) and said[0] in tidy(known)
-        for answer, known in zip(answers, truths.to_numpy(), strict=True)
-    ]
-    return pd.Series(found, index=answers.index, dtype=bool)
-
-
-def tidy(text: str) -> list[str]:
-    """The words of a text: lower case, without articles and punctuation, in the singular."""
-    words = re.findall(r"[^\W\d_]+", str(text).lower())
-    kept = [word for word in words if word not in ("a", "an", "the")]
-    return [word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in kept]

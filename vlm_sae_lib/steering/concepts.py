@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from PIL import Image
 
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.steering.intervention import ENCODED_BYTES, Sae, check_latents, for_sae
 from vlm_sae_lib.steering.vlm import Vlm
@@ -85,17 +86,39 @@ def best_f1(
 
 
 def list_concepts(
-    factors: pd.DataFrame, about: Sequence[str], per_about: int, *, min_pictures: int, seed: int
+    factors: pd.DataFrame,
+    about: Sequence[str],
+    per_about: int,
+    *,
+    min_pictures: int,
+    seed: int,
+    scored: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Concepts to study (columns about, concept, pictures): drawn at random where there are more than ``per_about``."""
+    """Concepts to study (columns about, concept, pictures): drawn at random where there are more than ``per_about``.
+
+    Args:
+        factors: the choosing pictures', of which ``min_pictures`` must show a concept.
+        scored: the test pictures', where one of them must, too.
+
+    Raises:
+        UserError: not one concept is left.
+    """
     rng = np.random.default_rng(seed)
     rows = []
     for name in about:
         counts = factors[name].value_counts()
         values = sorted(counts.index[counts >= min_pictures])
+        if scored is not None:
+            values = [value for value in values if (scored[name] == value).any()]
         if len(values) > per_about:
             values = sorted(rng.choice(values, per_about, replace=False).tolist())
         rows += [(name, value, int(counts[value])) for value in values]
+    if not rows:
+        beside = "" if scored is None else " and one of those to score on"
+        raise UserError(
+            f"No {' or '.join(about)} is shown by {min_pictures} of the {len(factors)} choosing pictures{beside}, so "
+            "there is no concept to steer: take more pictures, or set steering.min_pictures to less."
+        )
     return pd.DataFrame(rows, columns=["about", "concept", "pictures"])
 
 
@@ -111,8 +134,16 @@ def candidate_latents(
 
     Columns: about, concept, rank (0 the best), latent, f1, maximum (of the latent, on these pictures). Only latents
     that fire on ``min_pictures`` pictures are considered; equal F1 goes to the smaller index.
+
+    Raises:
+        UserError: no latent fires on so many pictures, or there is no concept.
     """
     live = pooled.live(min_pictures)
+    if not len(live) or not len(concepts):
+        raise UserError(
+            f"There are {len(concepts)} concepts, and {len(live)} latents that fire on {min_pictures} of the "
+            f"{len(factors)} choosing pictures: take more pictures, or another autoencoder."
+        )
     pairs = list(zip(concepts["about"], concepts["concept"], strict=True))
     has = np.stack([(factors[about] == concept).to_numpy() for about, concept in pairs], 1)
     f1 = np.maximum(best_f1(pooled.largest[:, live], has), best_f1(pooled.mean[:, live], has))

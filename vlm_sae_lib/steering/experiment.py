@@ -13,15 +13,15 @@ that show it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from vlm_sae_lib.steering.asking import Reading, says
 from vlm_sae_lib.steering.concepts import Gallery
 from vlm_sae_lib.steering.intervention import Sae
+from vlm_sae_lib.steering.reading import Reading, says
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
 from vlm_sae_lib.steering.vlm import Vlm
 
@@ -50,7 +50,10 @@ class SteeringStudy:
     ranks: tuple[str, ...] = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
     """Names of one and the same thing at different ranks: no rank is the rest of another."""
     reading: Reading = "exact"
-    """How an answer is held against the truth, see ``asking.says``; ``exact`` reads the likeliest next token."""
+    """How an answer is held against the concept, see ``reading.says``; ``exact`` reads the likeliest next token. What
+    is asked beside it is read for its words, unless all is ``exact``."""
+    offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The words among which a question lets the model choose, by what it asks about."""
     max_new_tokens: int = 5
     """Length of an answer that is read for its words."""
     keep_error: bool = False
@@ -232,13 +235,18 @@ def rest_of(setting: Setting, factors: pd.DataFrame, study: SteeringStudy) -> li
 def _rates(
     setting: Setting, answers: pd.DataFrame, truth: pd.DataFrame, rest: list[str], study: SteeringStudy
 ) -> dict[str, float]:
-    named = says(answers[setting.about], setting.concept, study.reading).to_numpy()
-    shown = (truth[setting.about] == setting.concept).to_numpy()
-    counts = ~shown if study.kind == "insertion" else shown
-    success = named if study.kind == "insertion" else ~named
+    inserts, views = study.kind == "insertion", truth[setting.about]
+    named = says(
+        answers[setting.about], setting.concept, study.reading, offered=study.offered.get(setting.about, ()),
+        shown=views if inserts else None,
+    ).to_numpy()  # fmt: skip
+    shown = (views == setting.concept).to_numpy()
+    counts = ~shown if inserts else shown
+    success = named if inserts else ~named
+    beside: Reading = "exact" if study.reading == "exact" else "word"
     right = np.empty((len(answers), 0), dtype=bool)
     if rest:
-        right = np.stack([says(answers[about], truth[about], study.reading) for about in rest], axis=1)
+        right = np.stack([says(answers[about], truth[about], beside) for about in rest], axis=1)
     both = success & right.all(1)
     if not counts.any():
         return {"n": 0, "success": np.nan, "rest": np.nan, "both": np.nan}

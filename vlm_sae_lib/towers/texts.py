@@ -1,0 +1,61 @@
+"""The text half of a CLIP, whose vision half is a tower: words in, embeddings beside those of pictures out."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vlm_sae_lib.loading import loading, split_revision
+from vlm_sae_lib.towers.tower import Tower
+
+TextPart = Callable[[Sequence[str]], Float[Tensor, "n d"]]
+
+
+def text_part(tower: Tower) -> TextPart | None:
+    """What embeds texts where the tower's ``projection`` embeds pictures, not normalised, on the CPU.
+
+    Of towers of open_clip (the pocket CLIPs are such) and of a CLIP of transformers. None where the tower has none.
+
+    Raises:
+        UserError: it has one that cannot be loaded.
+    """
+    if hasattr(tower.model, "encode_text"):
+        return _of_open_clip(tower)
+    return _of_transformers(tower) if tower.spec.startswith("hf:") else None
+
+
+def _of_open_clip(tower: Tower) -> TextPart:
+    import open_clip
+
+    from vlm_sae_lib.pocket.models import folder
+
+    kind, _, rest = tower.spec.partition(":")
+    name = f"local-dir:{folder(rest or 'clip')}" if kind == "pocket" else rest
+    with loading(tower.spec, "open_clip"):
+        tokenizer = open_clip.get_tokenizer(name if ":" in name else name.partition("/")[0])
+    return lambda texts: tower.model.encode_text(tokenizer(list(texts)).to(tower.device)).float().cpu()
+
+
+def _of_transformers(tower: Tower) -> TextPart | None:
+    import transformers
+
+    where, revision = split_revision(tower.spec.removeprefix("hf:"))
+    where = str(Path(where).expanduser()) if Path(where).expanduser().is_dir() else where
+    with loading(tower.spec, "transformers"):
+        config = transformers.AutoConfig.from_pretrained(where, revision=revision)
+        if config.model_type != "clip":
+            return None
+        config.text_config.projection_dim = config.projection_dim
+        model = transformers.CLIPTextModelWithProjection.from_pretrained(
+            where, config=config.text_config, revision=revision
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, revision=revision)
+    model = model.float().eval().to(tower.device)
+
+    def embed(texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        tokens = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(tower.device)
+        return model(**tokens).text_embeds.float().cpu()
+
+    return torch.no_grad()(embed)
