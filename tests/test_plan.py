@@ -19,7 +19,7 @@ from vlm_sae_lib.plan.models import tower_cost, vlm_cost
 from vlm_sae_lib.plan.pictures import counted
 from vlm_sae_lib.plan.promises import PROMISES, broken, promised
 from vlm_sae_lib.plan.prompts import RANDOM_LATENTS, _settings, _tries, prompts, sequences, values_of
-from vlm_sae_lib.plan.table import plan_text, sentence
+from vlm_sae_lib.plan.table import plan_sentence, plan_text
 from vlm_sae_lib.plan.work import NOTEBOOKS, stages, stages_of
 from vlm_sae_lib.profiles import PROFILES, load_profile
 from vlm_sae_lib.settings import SteeringSize
@@ -192,10 +192,10 @@ def test_what_does_not_fit_stands_last_and_red_on_a_terminal(monkeypatch):
 
 
 def test_a_notebook_says_in_one_sentence_what_it_will_take():
-    said = sentence(load_profile("colab"), NOTEBOOKS[-1])
+    said = plan_sentence(load_profile("colab"), NOTEBOOKS[-1])
     assert re.search(r"22\.5 GB to fetch, .* quadrillion operations, .* GiB of GPU memory, and about \d+ minutes", said)
-    assert "nothing to fetch" in sentence(load_profile("pocket"), NOTEBOOKS[0])
-    assert sentence(load_profile("pocket"), NOTEBOOKS[0]) == sentence(load_profile("pocket"), NOTEBOOKS[0])
+    assert "nothing to fetch" in plan_sentence(load_profile("pocket"), NOTEBOOKS[0])
+    assert plan_sentence(load_profile("pocket"), NOTEBOOKS[0]) == plan_sentence(load_profile("pocket"), NOTEBOOKS[0])
 
 
 def test_the_readme_promises_what_the_plan_says():

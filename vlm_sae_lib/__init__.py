@@ -21,6 +21,7 @@ _HOMES = {
     "scores.hierarchy": ("level_depth", "neuron_depth"),
     "steering": ("Vlm", "load_vlm", "pushed", "steered"),
     "results": ("Results", "published"),
+    "plan.table": ("plan_sentence",),
     "stopwatch": ("Stopwatch",),
     "workbench": ("Workbench",),
 }

@@ -37,8 +37,10 @@ def row(name: str) -> tuple[str, ...]:
     alone = plan(load_profile(name), where, NOTEBOOKS[-1])
     flop = sum(one.flop for one in found.estimates)
     gpu = f"{found.gpu_gib * GIB / GB:.0f} GB" if where.gpu_gib else "–"
-    return (f"*{name}*", where.title, f"{found.fetched_gb:.1f} GB" if found.fetched_gb else "nothing",
-            f"{found.disk_gb:.0f} GB", gpu, f"{flop / 1e15:,.2g} × 10¹⁵", span(found.minutes), span(alone.minutes))  # fmt: skip
+    fetched = f"{found.fetched_gb:.1f} GB" if found.fetched_gb else "nothing"
+    counted = f"{flop / 1e15:,.2g} × 10¹⁵"
+    return (f"*{name}*", where.title, fetched, f"{found.disk_gb:.0f} GB", gpu, counted, span(found.minutes),
+            span(alone.minutes))  # fmt: skip
 
 
 def span(minutes: float) -> str:

@@ -50,7 +50,7 @@ def values_of(asking: Asking, profile: Profile) -> dict[str, int]:
         drawn = [sample_factors(profile.seed, i) for i in range(profile.steering_choosing)]
         return {kind: len({str(one.get(kind)) for one in drawn}) for kind in asking.kinds}
     known = {"group": len(set(GROUPS.values()) | set(KINGDOMS.values())), "realm": len(KINGDOMS)}
-    return {kind: known.get(kind, 20) for kind in asking.kinds}
+    return {kind: known.get(kind, profile.gallery_classes) for kind in asking.kinds}
 
 
 def prompts(profile: Profile) -> list[Prompts]:

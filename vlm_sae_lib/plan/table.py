@@ -38,7 +38,7 @@ def plan_text(profile: Profile, where: Machine, notebook: str | None = None) -> 
     return "\n".join(lines) + "\n"
 
 
-def sentence(profile: Profile, notebook: str) -> str:
+def plan_sentence(profile: Profile, notebook: str) -> str:
     """What one notebook will take when it is run alone on the machine that its profile is meant for; for a reader."""
     where = machine(PROMISES[profile.name].machine)
     found = plan(profile, where, notebook)
