@@ -12,8 +12,8 @@ from safetensors.numpy import save
 from benchmarks import floors
 from benchmarks.timing import Row, side_by_side
 from vlm_sae_lib import collect_activations, load_tower, paths, pocket_pictures
-from vlm_sae_lib.activations.collect import _write_shard
 from vlm_sae_lib.activations.store import SHARDS
+from vlm_sae_lib.activations.writing import enter_shard
 from vlm_sae_lib.towers.hooks import run_until
 from vlm_sae_lib.towers.transformers_towers import transformers_tower
 
@@ -87,7 +87,7 @@ def writing() -> Row:
             (Path(folder) / SHARDS).mkdir()
             metadata = {"shards": [], "rows": 0}
             for _ in range(SHARDS_WRITTEN):
-                _write_shard(Path(folder), metadata, tensors)
+                enter_shard(Path(folder), metadata, tensors)
 
     def plain() -> None:
         with tempfile.TemporaryDirectory(dir=paths.runs("benchmarks")) as folder:

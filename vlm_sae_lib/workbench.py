@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.activations import ActivationStore, collect_activations
-from vlm_sae_lib.activations.together import collect_together
+from vlm_sae_lib.activations import ActivationStore, collect_activations, collect_together
 from vlm_sae_lib.devices import choose_device
 from vlm_sae_lib.files import alone, content_hash
 from vlm_sae_lib.pictures import load_pictures

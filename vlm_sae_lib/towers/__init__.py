@@ -99,7 +99,7 @@ def _load_pocket(spec: str, member: str, device: torch.device, dtype: torch.dtyp
     if member == "self_supervised":
         from vlm_sae_lib.towers.pocket_towers import load_self_supervised_tower
 
-        return load_self_supervised_tower(spec=spec, name=name, device=device)
+        return load_self_supervised_tower(spec=spec, name=name, device=device, dtype=dtype)
     from vlm_sae_lib.towers.open_clip_towers import load_open_clip
 
     start = int(seed) if untrained else None

@@ -62,13 +62,18 @@ def _is_stack(blocks: nn.Module, depth: int | None) -> bool:
 class Layout:
     """How one block's output is laid out, and the way to and from (batch, tokens, d).
 
-    Read from outputs for blank pictures, by the axis that is as long as the batch: some towers run their blocks
-    tokens first, and reading such an output batch first mixes pictures without any error.
+    Read from outputs for two copies of a picture, by the axis that is as long as the batch: some towers run their
+    blocks tokens first, and reading such an output batch first mixes pictures without any error. Of a map the channels
+    are the axis whose length is among the widths that the configuration names; where none or both are, the axis beside
+    a square.
     """
 
     def __init__(self, shape: torch.Size, batch: int, widths: Sequence[int]):
         if len(shape) == 4:
-            last = shape[1] not in widths and shape[3] in widths
+            first, last = shape[1] in widths, shape[3] in widths
+            if first == last:
+                first, last = shape[2] == shape[3], shape[1] == shape[2]
+            last = last and not first
             self.kind = "n h w c" if last else "n c h w"
             self.n_tokens, self.dim = (shape[1] * shape[2], shape[3]) if last else (shape[2] * shape[3], shape[1])
         elif len(shape) == 3 and (shape[0] == batch) != (shape[1] == batch):
@@ -137,16 +142,19 @@ def run_until(block: nn.Module, run: Callable[[], object], keep: Callable[[Tenso
     raise RuntimeError("The forward pass never reached its hook point.")
 
 
-def output_shapes(blocks: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[Any, list[torch.Size]]:
-    """The result of a forward pass, and the shape of each block's hidden states in it.
+def outputs(blocks: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[Any, list[torch.Size], Tensor]:
+    """The result of a forward pass, the shape of each block's hidden states in it, and those of the last block.
 
     Raises:
         RuntimeError: the pass left a block out.
     """
     shapes: dict[nn.Module, torch.Size] = {}
+    last: list[Tensor] = []
 
     def hook(module, args, output):
         shapes[module] = first_tensor(output).shape
+        if module is blocks[-1]:
+            last.append(first_tensor(output).clone())
 
     with ExitStack() as stack:
         for block in blocks:
@@ -154,7 +162,7 @@ def output_shapes(blocks: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[
         result = run()
     if len(shapes) < len(blocks):
         raise RuntimeError(f"A forward pass ran {len(shapes)} of {len(blocks)} blocks.")
-    return result, [shapes[block] for block in blocks]
+    return result, [shapes[block] for block in blocks], last[0]
 
 
 @contextmanager

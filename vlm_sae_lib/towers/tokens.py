@@ -51,12 +51,12 @@ def token_indices(rule: str, n_tokens: int, image_ids: np.ndarray, seed: int) ->
 def select_tokens(
     hidden: Float[Tensor, "n tokens d"], rule: str, image_ids: np.ndarray, seed: int
 ) -> Float[Tensor, "n *kept d"]:
-    """The tokens a rule keeps: (n, d) for ``cls`` and ``mean``, (n, k, d) otherwise."""
+    """The tokens a rule keeps, in float32: (n, d) for ``cls`` and ``mean``, (n, k, d) otherwise."""
     if rule == "mean":
-        return hidden.mean(1)
+        return hidden.float().mean(1)
     if rule == "cls":
-        return hidden[:, 0].clone()
+        return hidden[:, 0].clone().float()
     if rule == "all":
-        return hidden.contiguous()
+        return hidden.contiguous().float()
     chosen = torch.from_numpy(token_indices(rule, hidden.shape[1], image_ids, seed)).to(hidden.device)
-    return hidden[torch.arange(len(hidden), device=hidden.device)[:, None], chosen]
+    return hidden[torch.arange(len(hidden), device=hidden.device)[:, None], chosen].float()

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vlm_sae_lib.devices import place
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
+from vlm_sae_lib.loading import first_sentence
 from vlm_sae_lib.towers import hooks
 from vlm_sae_lib.towers.tokens import check_rule, select_tokens
 
@@ -25,13 +26,19 @@ CLASS_TOKENS = {"class_embedding", "cls_token", "class_token"}
 class Tower:
     """A frozen vision encoder: pictures in, activations of one hook point out; in eval mode, without gradients.
 
-    It computes in fp32 unless told otherwise, and always gives fp32.
+    It computes in fp32 unless told otherwise, and always gives fp32; an autocast around it changes nothing. What half
+    precision costs, ``activations.rounding`` measures and says. TF32 is no choice here: it is a switch of the whole
+    process, which neither the weights nor a store's id would tell.
 
     Hook points are ``block_0`` … ``block_{L-1}`` (a block's output after its last residual addition; a convolutional
     tower's stages, flattened to one token per position) and ``projection`` (the image embedding, not normalised).
 
     Attributes: ``spec``, ``name`` (the spec without any absolute path), ``module`` (the vision module), ``model``
-    (the whole model it belongs to), ``preprocessing`` (what ``preprocess`` does, as plain JSON), ``device``.
+    (the whole model it belongs to), ``preprocessing`` (what ``preprocess`` does, as plain JSON), ``device``, ``dtype``.
+
+    Raises:
+        UserError: blocks or an embedding of another shape; preprocessing that gives no single square of pixels; a
+            forward that fails on one; a tower that gives other activations each time it sees the same picture.
     """
 
     def __init__(
@@ -69,9 +76,17 @@ class Tower:
         blocks = tuple(f"block_{i}" for i in range(len(self._blocks)))
         return blocks if self._projection_dim is None else (*blocks, PROJECTION)
 
+    @property
+    def precision(self) -> str:
+        """What it computes in: ``float32``, ``bfloat16`` or ``float16``."""
+        return str(self.dtype).removeprefix("torch.")
+
     @cached_property
     def weights_hash(self) -> str:
-        """SHA-256 over the vision module's tensors (names, shapes, bytes) and its configuration."""
+        """SHA-256 over the vision module's tensors (names, shapes, bytes) and its configuration.
+
+        The tensors are those it computes with, so that each precision has a hash of its own.
+        """
         digest = hashlib.sha256(content_hash(self._config).encode())
         for name, tensor in sorted(self.module.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -123,14 +138,15 @@ class Tower:
             raise ValueError(f"{len(ids)} image ids for {n} pictures")
         if n == 0:
             return torch.empty(self._selected_shape(0, hook_point, rule))
-        if layout is None:
-            return self._project(pixels).float().cpu()
+        with self._as_asked():
+            if layout is None:
+                return self._project(pixels).float().cpu()
 
-        def keep(hidden: Tensor) -> Tensor:
-            return select_tokens(layout.tokens(hidden, n).float(), rule, ids, seed)
+            def keep(hidden: Tensor) -> Tensor:
+                return select_tokens(layout.tokens(hidden, n), rule, ids, seed)
 
-        block = self._blocks[self._index(hook_point)]
-        return hooks.run_until(block, lambda: self._project(pixels), keep).cpu()
+            block = self._blocks[self._index(hook_point)]
+            return hooks.run_until(block, lambda: self._project(pixels), keep).cpu()
 
     @torch.no_grad()
     def activations_at(
@@ -153,8 +169,10 @@ class Tower:
 
         def watch(i: int) -> Callable:
             def hook(module: nn.Module, arguments: tuple, output: Any) -> None:
-                hidden = self._layout(points[i][0]).tokens(hooks.first_tensor(output), len(pixels)).float()
-                kept[i] = select_tokens(hidden, rules[i], ids, seed).cpu()
+                hidden = self._layout(points[i][0]).tokens(hooks.first_tensor(output), len(pixels))
+                selected = select_tokens(hidden, rules[i], ids, seed)
+                # "all" selects the output itself, which what follows may write over
+                kept[i] = (selected.clone() if rules[i] == "all" else selected).cpu()
 
             return hook
 
@@ -210,16 +228,19 @@ class Tower:
             raise ValueError(f"pixels must be (n, 3, height, width), got {tuple(images.shape)}")
         return images.to(self.device, self.dtype)
 
-    @torch.no_grad()
-    def _probe(self, widths: Sequence[int]) -> tuple[list[hooks.Layout], int | None]:
-        """Layouts of all blocks, and the projection's width, from one pass over blank pictures.
+    def _as_asked(self) -> AbstractContextManager:
+        """The tower's own precision, whatever autocast the caller is in."""
+        kind = self.device.type
+        return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
-        Two pictures tell the batch axis from the token axis, unless there are just two tokens; then three do.
+    def _probe(self, widths: Sequence[int]) -> tuple[list[hooks.Layout], int | None]:
+        """Layouts of all blocks, and the projection's width, from copies of one picture of noise.
+
+        Two copies tell the batch axis from the token axis, unless there are just two tokens; then three do. They go
+        through the tower twice, for an encoder that draws something at random would give a store of chance.
         """
-        blank = self.preprocess(Image.new("RGB", (64, 64)))
         for n in (2, 3):
-            pixels = blank.expand(n, *blank.shape).to(self.device, self.dtype)
-            embedding, shapes = hooks.output_shapes(self._blocks, lambda pixels=pixels: self._project(pixels))
+            embedding, shapes, last = self._probe_once(n)
             try:
                 layouts = [hooks.Layout(shape, n, widths) for shape in shapes]
             except ValueError as error:
@@ -227,5 +248,42 @@ class Tower:
                 continue
             if embedding is not None and (embedding.ndim != 2 or len(embedding) != n):
                 raise UserError(f"{self.name} gives an embedding of shape {tuple(embedding.shape)}, not (batch, d).")
+            again, _, last_again = self._probe_once(n)
+            if not (_agree(last, last_again) and (embedding is None or _agree(embedding, again))):
+                raise UserError(
+                    f"{self.name} gives other activations each time it sees the same picture, though it is in eval "
+                    "mode, so nothing collected from it could be collected again: name a tower that draws nothing at "
+                    "random."
+                )
             return layouts, None if embedding is None else embedding.shape[1]
         raise UserError(f"{self.name} has blocks whose outputs are not (batch, tokens, d): {failure}.")
+
+    @torch.no_grad()
+    def _probe_once(self, n: int) -> tuple[Tensor | None, list[torch.Size], Tensor]:
+        """Of ``n`` copies of the picture: the embedding, each block's output's shape, and the last block's output."""
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        pixels = self.preprocess(Image.fromarray(noise))
+        if pixels.ndim != 3 or len(pixels) != 3:
+            raise UserError(
+                f"{self.name} makes {tuple(pixels.shape)} of a picture and not (3, height, width), which are tiles or "
+                "frames: name a tower that sees a picture whole, as that of a VLM does which is named vlm:<its spec>."
+            )
+        pixels = pixels.expand(n, *pixels.shape).to(self.device, self.dtype)
+        try:
+            with self._as_asked():
+                return hooks.outputs(self._blocks, lambda: self._project(pixels))
+        except (torch.OutOfMemoryError, UserError):
+            raise
+        except Exception as error:  # whatever a model raises that wants something else than a picture
+            raise UserError(
+                f"{self.name} fails on pictures of {tuple(pixels.shape[1:])} ({first_sentence(error)}): name a tower "
+                "that takes one picture at a time."
+            ) from error
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    """Whether two passes gave the same but for rounding; of a module without weights (meta) nothing is known."""
+    if one.is_meta:
+        return True
+    one, other = one.float().nan_to_num(), other.float().nan_to_num()
+    return bool((one - other).norm() <= 1e-3 * one.norm())

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import loading, split_revision
-from vlm_sae_lib.towers import patches
+from vlm_sae_lib.towers import masking, patches
 from vlm_sae_lib.towers.hooks import find_blocks
 from vlm_sae_lib.towers.tower import Tower
 
@@ -59,6 +60,8 @@ def transformers_tower(
     preprocess = _preprocess(processor)
     if patches.takes_patches(module):
         forward, preprocess = patches.forward(module), patches.preprocess(module, processor)
+    if masking.masks_patches(module):
+        forward = masking.forward(module)
 
     def project(pixels: Tensor) -> Tensor | None:
         output = forward(pixels)
@@ -89,8 +92,9 @@ def block_count(config: Any) -> int | None:
 
 
 def stage_widths(config: Any) -> tuple[int, ...]:
-    """Channels of a convolutional tower's stages, empty for a transformer."""
-    return tuple(getattr(config, "hidden_sizes", ()) or ())
+    """Channels of a convolutional tower's stages; the one width of a transformer, which may keep a map, too (SAM's)."""
+    width = getattr(config, "hidden_size", None)
+    return tuple(getattr(config, "hidden_sizes", ()) or ((width,) if isinstance(width, int) else ()))
 
 
 def essential(config: Any) -> dict[str, Any]:
@@ -118,12 +122,37 @@ def _load_module(path: str, spec: str, device: torch.device | None) -> tuple[nn.
                 options["config"] = vision
         else:
             factory = transformers.AutoModel
+            if type(vision or config) not in transformers.MODEL_MAPPING:
+                part = f"the vision part of {config.model_type}" if vision is not None else config.model_type
+                raise UserError(f"{spec} cannot be loaded, since transformers has no model class for {part} alone: "
+                                "name another vision model.")  # fmt: skip
             if vision is not None:
                 options |= {"config": vision, "key_mapping": {VISION_PREFIX: _own_prefix(factory, vision)}}
         module, loaded = factory.from_pretrained(path, **options)
-    if getattr(module, "main_input_name", None) != "pixel_values":
-        raise UserError(f"{spec} is a {module.config.model_type} and takes no pictures: name a vision model.")
+    _refuse_without_pictures(module, spec)
     return module, set(loaded["missing_keys"])
+
+
+def _refuse_without_pictures(module: nn.Module, spec: str) -> None:
+    """Raises UserError, with the reason, for a model that is not handed pictures of one size and nothing else."""
+    takes = signature(module.forward).parameters
+    who = f"{spec} is a {module.config.model_type}"
+    if {"grid_thw", "image_grid_thw"} & takes.keys():
+        raise UserError(f"{who}, whose tower takes the patches of all pictures as one list, as many as each picture's "
+                        "size makes, so that a hook point has no fixed number of tokens: name a tower that takes "
+                        "pictures of one size.")  # fmt: skip
+    if "input_ids" in takes and "pixel_values" in takes:
+        raise UserError(f"{who}, which takes text beside the picture: name the checkpoint of a vision model alone.")
+    if any("video" in name for name in takes) and "pixel_values" not in takes:
+        raise UserError(f"{who}, which takes videos and no pictures: name a vision model for pictures.")
+    if "pixel_values" not in takes:
+        raise UserError(f"{who} and takes no pictures (its input is {next(iter(takes))}): name a vision model.")
+    if not patches.takes_patches(module):
+        others = [name for name, p in takes.items() if name != "pixel_values" and p.default is p.empty
+                  and p.kind is not p.VAR_KEYWORD and p.kind is not p.VAR_POSITIONAL]  # fmt: skip
+        if others:
+            raise UserError(f"{who}, which takes {' and '.join(others)} beside the pixels: name a vision model that "
+                            "takes a picture alone.")  # fmt: skip
 
 
 def _own_prefix(factory: Any, config: Any) -> str:
