@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tiny_towers import noise, toy_tower, write_open_clip
 
-from vlm_sae_lib.activations import ActivationStore, collect, collect_activations
+from vlm_sae_lib.activations import ActivationStore, collect, collect_activations, writing
 from vlm_sae_lib.commands import collect as command
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import load_pictures
@@ -107,7 +107,8 @@ def test_a_killed_process_leaves_no_trace(folder, tmp_path):
     whole = run(folder, tmp_path / "whole")
     out = tmp_path / "killed"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
-    process = subprocess.Popen([sys.executable, HERE / "slow_collect.py", folder, out, "0.3"], env=environment)
+    command = [sys.executable, HERE / "slow_collect.py", folder, "0.3", "block_1", "random:2", out]
+    process = subprocess.Popen(command, env=environment)
     try:
         deadline = time.monotonic() + 240
         while not (out / "metadata.json").is_file() or not json.loads((out / "metadata.json").read_text())["shards"]:
@@ -131,17 +132,18 @@ def test_a_killed_process_leaves_no_trace(folder, tmp_path):
 def test_every_single_write_may_be_the_last(folder, tmp_path, monkeypatch):
     """A run that dies before or after any of its writes resumes to the same bytes."""
     whole = content(run(folder, tmp_path / "whole").path)
-    originals = {name: getattr(collect, name) for name in ("write_bytes", "write_json")}
+    places = ((writing, "write_bytes"), (writing, "write_json"), (collect, "write_json"))
+    originals = {place: getattr(*place) for place in places}
     survived = False
     for stop in range(100):
         for after in (False, True):
             left = [stop]
 
-            def dying(name, left=left, after=after):
+            def dying(original, left=left, after=after):
                 def write(*args):
                     if left[0] == 0 and not after:
                         raise KeyboardInterrupt
-                    originals[name](*args)
+                    original(*args)
                     if left[0] == 0:
                         raise KeyboardInterrupt
                     left[0] -= 1
@@ -149,20 +151,20 @@ def test_every_single_write_may_be_the_last(folder, tmp_path, monkeypatch):
                 return write
 
             out = tmp_path / f"stop-{stop}-{after}"
-            for name in originals:
-                monkeypatch.setattr(collect, name, dying(name))
+            for place, original in originals.items():
+                monkeypatch.setattr(*place, dying(original))
             try:
                 run(folder, out)
                 survived = True
             except KeyboardInterrupt:
                 pass
-            for name, original in originals.items():
-                monkeypatch.setattr(collect, name, original)
+            for place, original in originals.items():
+                monkeypatch.setattr(*place, original)
             run(folder, out)
             assert content(out) == whole, (stop, after)
         if survived:
             break
-    assert stop == 10  # metadata, four shards with metadata each, metadata: none of the ten was passed over
+    assert stop == 12  # metadata, five shards with metadata each, metadata: none of the twelve was passed over
 
 
 def test_a_damaged_shard_of_an_unfinished_store_is_made_anew(folder, tmp_path, monkeypatch):
@@ -171,12 +173,12 @@ def test_a_damaged_shard_of_an_unfinished_store_is_made_anew(folder, tmp_path, m
 
     def dying(path, value):
         calls.append(1)
-        if len(calls) == 5:
+        if len(calls) == 4:
             raise KeyboardInterrupt
         original(path, value)
 
-    original = collect.write_json
-    monkeypatch.setattr(collect, "write_json", dying)
+    original = writing.write_json
+    monkeypatch.setattr(writing, "write_json", dying)
     with pytest.raises(KeyboardInterrupt):
         run(folder, tmp_path / "store")
     monkeypatch.undo()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_towers import noise, toy_tower
 
-from vlm_sae_lib.activations import collect
+from vlm_sae_lib.activations import one_pass
 from vlm_sae_lib.activations.resuming import resumes_to_the_same_bytes
 from vlm_sae_lib.errors import UserError
 
@@ -15,14 +15,14 @@ def test_a_resumed_store_equals_a_whole_one():
 
 def test_the_proof_can_fail(monkeypatch):
     """A collection that gives other numbers when it goes on is found out."""
-    rows, calls = collect._rows, []
+    rows, calls = one_pass._rows, []
 
     def drifting(*arguments):
         calls.append(None)
         made = rows(*arguments)
-        return made | {"activations": made["activations"] + np.float32(len(calls) > 3)}
+        return made | {"activations": made["activations"] + np.float32(len(calls) > 1)}
 
-    monkeypatch.setattr(collect, "_rows", drifting)
+    monkeypatch.setattr(one_pass, "_rows", drifting)
     assert not resumes_to_the_same_bytes(toy_tower(), noise(7), "block_1", pictures_per_shard=3)
 
 
