@@ -28,11 +28,13 @@ def load_tower(spec: str, *, device: str | torch.device | None = None, dtype: st
             also ``hf:<repo id>@<revision>``; ``vlm:pocket`` and ``vlm:hf:<repo id or folder>``, the tower inside a
             vision-language model (see ``tower_of``).
         device: ``auto`` lets accelerate spread an ``hf:`` tower over what there is.
-        dtype: what it computes in, ``float32``, or ``bfloat16`` or ``float16`` on a GPU; activations are always fp32.
+        dtype: what it computes in, ``float32``, or ``bfloat16`` or ``float16`` on a GPU (``activations.rounding`` says
+            what that costs); activations are always fp32.
 
     Raises:
         UserError: an unknown spec, device or dtype, a missing folder, weights that do not fit, gated or unreachable
-            repositories, too little memory.
+            repositories, too little memory; a model that is not handed one picture of a fixed size and nothing else,
+            or that draws something at random in eval mode (but a ViTMAE, which is shown every patch).
     """
     spread = device == "auto" and spec.startswith("hf:")
     device = None if spread else _usable_device(None if device == "auto" else device)
