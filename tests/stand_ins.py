@@ -16,6 +16,7 @@ from hub_cache import put
 from test_sae_artefact import make_sae
 from test_sae_formats import matrix_state
 from tiny_vlm import tiny_processor
+from tokenizers import pre_tokenizers
 
 from vlm_sae_lib import public_profiles as public
 from vlm_sae_lib.loading import split_revision
@@ -25,7 +26,11 @@ from vlm_sae_lib.pocket.world import paint, sample_factors
 
 SQUARE = {"height": 32, "width": 32}
 VISION = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
-TEXT = VISION | {"num_hidden_layers": 2, "vocab_size": 64, "max_position_embeddings": 16}
+TEXT = VISION | {
+    "num_hidden_layers": 2, "vocab_size": 514, "max_position_embeddings": 77, "bos_token_id": 0, "eos_token_id": 2,
+    "pad_token_id": 1,
+}  # fmt: skip
+"""As in OpenAI's checkpoints, whose configuration names other special tokens than their tokenizer has."""
 SAMPLES = ("inat2021-sample-3600", "inat2021-sample-2700")
 IN_EVERY_SAMPLE = 500
 PER_SPECIES = {"train": 9, "choosing": 4, "test": 4}
@@ -48,8 +53,22 @@ def clip(blocks: int, projection: int = 48) -> Callable[[Path], None]:
             folder
         )
         hf.CLIPImageProcessor(size=SQUARE, crop_size=SQUARE).save_pretrained(folder)
+        clip_tokenizer(folder)
 
     return write
+
+
+def clip_tokenizer(folder: Path) -> None:
+    """CLIP's own files for a tokenizer without merges: every byte, alone and at a word's end, and the two ends last."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    settings = {
+        "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>",
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
 
 def dinov2(folder: Path) -> None:

@@ -92,6 +92,60 @@ def test_concepts_are_drawn_with_the_seed_and_rare_ones_left_out():
     assert len(first) == 6 and "rare" not in set(first["concept"])
 
 
+def test_a_concept_to_take_out_is_shown_by_a_test_picture_too():
+    factors = pd.DataFrame({"group": ["bird"] * 6 + ["fish"] * 7 + [np.nan] * 9})
+    scored = pd.DataFrame({"group": ["fish", np.nan]})
+    both, one = (list_concepts(factors, ["group"], 5, min_pictures=6, seed=0, scored=s) for s in (None, scored))
+    assert both["concept"].tolist() == ["bird", "fish"] and one["concept"].tolist() == ["fish"]
+    with pytest.raises(UserError, match="No group is shown by 7 of the 22 choosing pictures and one of those"):
+        list_concepts(factors, ["group"], 5, min_pictures=7, seed=0, scored=scored.head(0))
+
+
+def test_where_there_is_no_concept_or_no_latent_it_is_told_in_a_sentence():
+    names = [f"class {i:03d}" for i in range(300)]
+    factors = pd.DataFrame({"class": names * 3})  # a random draw of a thousand classes
+    with pytest.raises(UserError, match="No class is shown by 6 of the 900 choosing pictures.*steering.min_pictures"):
+        list_concepts(factors, ["class"], 4, min_pictures=6, seed=0)
+    concepts = list_concepts(factors, ["class"], 4, min_pictures=3, seed=0)
+    pooled = PooledLatents(np.ones((900, 5)), np.ones((900, 5)))
+    with pytest.raises(UserError, match="There are 0 concepts"):
+        candidate_latents(pooled, factors, concepts.head(0))
+    with pytest.raises(UserError, match="0 latents that fire on 10 of the 900"):
+        candidate_latents(PooledLatents(np.zeros((900, 5)), np.zeros((900, 5))), factors, concepts)
+
+
+@pytest.mark.parametrize(
+    "kind, said, successes",
+    [
+        ("insertion", ["bird", "stork", "black"], [0.5, 1, 0]),  # on the finch "bird" is no sign of a stork
+        ("suppression", ["bird", "stork", "black", "animal", "finch"], [0, 0, 1, 1, 1]),
+    ],
+)
+def test_a_class_counts_as_named_by_its_kinds(monkeypatch, kind, said, successes):
+    classes = ["goldfinch", "black stork", "guitar", "black stork"]
+    factors = pd.DataFrame({"class": classes, "backdrop": ["Green", "It's blue", "red", "light blue"]})
+    study = SteeringStudy(kind=kind, n_test=4, rest=("backdrop",), ranks=("class",), reading="class", max_new_tokens=5)
+    settings = [
+        experiment.Setting("steered", "class", "black stork", 0, experiment.Intervention(i, 1.0), 1.0)
+        for i in range(len(said))
+    ]
+
+    def answers(bench, needs, questions, study):
+        n = len(bench.images)
+        return {s.intervention: pd.DataFrame({"class": [word] * n, "backdrop": ["Blue"] * n})
+                for s, word in zip(settings, said, strict=True)}  # fmt: skip
+
+    class Bench:
+        def __init__(self, vlm, sae, images, **options):
+            self.images = images
+
+    monkeypatch.setattr(experiment, "SteeringBench", Bench)
+    monkeypatch.setattr(experiment, "_answers", answers)
+    scores = score_settings(None, None, settings, Gallery(tiny_pictures(4), factors), {}, study)
+    assert scores["success"].tolist() == successes
+    assert set(scores["rest"]) == ({0.0} if kind == "insertion" else {1.0})  # blue is behind the storks alone
+
+
 def test_every_control_gets_as_many_tries_of_its_own(study_of):
     pooled, concepts, candidates = study_of
     tries = make_tries(candidates, pooled.maximum, pooled.live(3), STUDY)

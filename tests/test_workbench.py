@@ -5,8 +5,12 @@ import pytest
 import stand_ins
 from hub_cache import offline
 
+from vlm_sae_lib import paths, wordnet
+from vlm_sae_lib import public_profiles as public
+from vlm_sae_lib.pictures import source
 from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.steering import steered
+from vlm_sae_lib.steering.concepts import list_concepts
 from vlm_sae_lib.workbench import Workbench
 
 QUICK = {"steps": 20, "batch_size": 32}
@@ -51,10 +55,67 @@ def test_a_gallery_holds_pictures_with_their_truth_and_the_models_own_answers(at
     gallery = bench.gallery("test", 6)
     ids = list(gallery.factors.index)
     assert len(set(ids)) == len(gallery.images) == 6
+    for i, image in zip(ids, gallery.images, strict=True):
+        assert np.array_equal(image, bench.pictures("test").picture(i))
     assert gallery.factors["group"].tolist() == bench.truth("test")["group"].loc[ids].tolist()
     prompts = bench.asking.questions
     for about in bench.asking.own:
         assert gallery.factors[about].tolist() == bench.vlm().answers(gallery.images, prompts[about], max_new_tokens=5)
+
+
+def test_the_first_pictures_of_a_gallery_are_not_all_of_one_branch(at):
+    """On them settings are chosen and scored; sorted by folder they would all be arachnids and the first insects."""
+    whole = at("colab").gallery("test", 40)
+    assert whole.factors["class"].head(12).nunique() > 3 and not whole.factors.index.is_monotonic_increasing
+
+
+def test_an_empty_or_damaged_picture_leaves_the_others_with_their_own_truth(at, world, tmp_path):
+    stand_ins.paint_species({"test": 3}, tmp_path, species=5)
+    sorted(tmp_path.rglob("*.jpg"))[4].write_bytes(b"")
+    bench = at("colab", test_pictures=f"inat2021:{tmp_path / 'test'}")
+    gallery = bench.gallery("test", 99)
+    assert len(gallery.images) == len(gallery.factors) == 14 and 4 not in gallery.factors.index
+    pictures = bench.pictures("test")
+    for i, image in zip(gallery.factors.index, gallery.images, strict=True):
+        assert np.array_equal(image, pictures.picture(i))
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    """ImageNet's thousand class folders in their real layout, nine pictures each to train on and seven to test on."""
+    root = tmp_path_factory.mktemp("datasets")
+    first = next((paths.root() / "tests" / "data" / "photos").rglob("*.jpg"))
+    for wnid in wordnet.classes():
+        for split, count in (("train", 9), ("val", 7)):
+            folder = root / "imagenet" / split / wnid
+            folder.mkdir(parents=True)
+            for i in range(count):
+                (folder / f"{i}.JPEG").symlink_to(first)
+    return root
+
+
+def test_a_gallery_of_imagenet_holds_enough_pictures_of_each_of_a_few_classes(at, imagenet, monkeypatch):
+    monkeypatch.setenv("VLM_SAE_DATASETS", str(imagenet))
+    bench = at("paper", steering_choosing=60, steering_scored=60)
+    opened = []
+    reads = source.in_threads
+    monkeypatch.setattr(
+        source, "in_threads", lambda pictures, change: reads(opened.extend(pictures) or pictures, change)
+    )
+    choosing, test = bench.gallery("choosing", 60), bench.gallery("test", 60)
+    assert len(opened) == 120  # of 16,000
+    concepts = list_concepts(choosing.factors, bench.asking.kinds, 4, min_pictures=6, seed=0, scored=test.factors)
+    assert len(concepts) == 4
+    assert set(choosing.factors["class"]) == set(test.factors["class"])
+    for gallery in (choosing, test):
+        assert gallery.factors["class"].value_counts().tolist() == [6] * 10
+        assert gallery.factors["class"].head(10).is_unique
+
+
+def test_the_judge_of_words_is_the_scoring_encoder_with_a_text_part(at):
+    assert public.CLIP_B32 in at("paper").judge().name
+    assert at("pocket").judge().name == "pocket:second_clip"
+    assert at("paper", scoring_towers=(("DINOv2", public.DINO_B),)).judge() is None
 
 
 def test_the_smaller_model_brings_its_own_tower_and_its_sae_is_trained_on_it(at):

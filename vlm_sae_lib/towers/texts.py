@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import loading, split_revision
 from vlm_sae_lib.towers.tower import Tower
 
@@ -52,6 +53,8 @@ def _of_transformers(tower: Tower) -> TextPart | None:
             where, config=config.text_config, revision=revision
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, revision=revision)
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # made of nothing, without a word of complaint
+        raise UserError(f"{tower.spec} has no vocabulary for its text part: add its tokenizer.json, or its vocab.json.")
     model = model.float().eval().to(tower.device)
 
     def embed(texts: Sequence[str]) -> Float[Tensor, "n d"]:
