@@ -1,7 +1,8 @@
 """A world in miniature for the profiles of public models: their checkpoints, tiny and random, of the real classes and
 under their real names in a hub cache; the sample of iNaturalist, ImageNet and iNaturalist in their real layouts.
 
-The pictures are the pocket world's, in folders that are called as iNaturalist calls its own.
+The pictures are the pocket world's, in folders that are called as iNaturalist calls its own. Like ImageNet's, they are
+signed (``rasters.py``): a page that shows one, which it may not, can be told.
 """
 
 import json
@@ -9,10 +10,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import rasters
 import tiny_families
 import torch
 import transformers as hf
 from hub_cache import put
+from PIL import Image
 from test_sae_artefact import make_sae
 from test_sae_formats import matrix_state
 from tiny_vlm import tiny_processor
@@ -154,7 +157,7 @@ def paint_species(counts: dict[str, int], root: Path, species: int = SPECIES) ->
             folder = root / split / folder_name(wanted[index])
             folder.mkdir(parents=True)
             for i in range(count):
-                paint(next(rest)).save(folder / f"{i}.jpg", quality=90)
+                rasters.sign(paint(next(rest))).save(folder / f"{i}.jpg", quality=90)
 
 
 def inat_sample(runs: Path) -> None:
@@ -172,9 +175,10 @@ def imagenet_and_inat(root: Path, photos: Path) -> None:
         for folder in sorted(photos.iterdir()):
             target = root / "imagenet" / split / folder.name.split("_")[0]
             target.mkdir(parents=True)
-            for i in range(copies):
-                for picture in folder.iterdir():
-                    shutil.copy(picture, target / f"{i}_{picture.name}")
+            for picture in folder.iterdir():
+                rasters.sign(Image.open(picture)).save(first := target / f"0_{picture.name}", quality=90)
+                for i in range(1, copies):
+                    shutil.copy(first, target / f"{i}_{picture.name}")
     paint_species({"train": 9, "val": 6}, root / "inat2021", species=20)
 
 

@@ -9,6 +9,7 @@ import sys
 import nbformat
 import numpy as np
 import pytest
+import rasters
 import stand_ins
 
 from vlm_sae_lib import editions, paths
@@ -16,6 +17,8 @@ from vlm_sae_lib.profiles import PROFILES
 
 NOTEBOOKS = sorted(path.stem for path in paths.notebooks().glob("[0-9]*.ipynb"))
 QUICK = {"steps": 60, "batch_size": 64, "steering_choosing": 40, "steering_scored": 40}
+SHOWING = ("02_sae_training", "03_monosemanticity_score", "05_llava_steering")
+"""Those that show pictures of the data."""
 CHANGES = {
     "colab": QUICK,
     "light": QUICK,
@@ -84,6 +87,29 @@ def test_the_steering_notebook_says_aloud_what_it_steers_and_by_what(world, ran)
         assert "llava-1.5-7b-hf" in said and stand_ins.RELEASED in said and "`block_22`" in said
 
 
-def test_a_run_of_public_models_can_be_an_edition_of_the_book(world, ran, monkeypatch):
+@pytest.mark.timeout(1500)
+def test_a_run_of_public_models_can_be_an_edition_of_the_book_which_shows_none_of_their_pictures(
+    world, ran, monkeypatch, tmp_path
+):
     monkeypatch.setenv("VLM_SAE_RUNS", str(world / "runs"))
-    assert editions.write_source(ran).is_dir()
+    for part in ("_config.yml", "_toc.yml", "benchmarks", "book", "data", "notebooks", "vlm_sae_lib"):
+        (tmp_path / part).symlink_to(paths.root() / part)
+    monkeypatch.setenv("VLM_SAE_ROOT", str(tmp_path))
+    run = world / "runs" / ran / "notebooks"
+    assert rasters.signed(run) == [f"{name}.ipynb" for name in SHOWING], "the run itself shows its pictures"
+    edition = editions.write_source(ran)
+    assert rasters.signed(edition) == []
+    before, after = (len(rasters.in_folder(folder)) for folder in (run, edition / "notebooks"))
+    assert after >= 25 and before > after, "drawings, and pictures of the pocket world, are still there"
+    told = (edition / "notebooks" / "03_monosemanticity_score.ipynb").read_text()
+    assert told.count("Not shown here: pictures of ") == 4
+    if ran == "paper":  # a minute each: the pages of two are enough
+        return
+    command = [sys.executable, "-m", "vlm_sae_lib", "book", "--edition", ran]
+    environment = os.environ | stand_ins.environment(world)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = tmp_path / "_build" / "html" / ran
+    assert rasters.signed(site) == [] and len(rasters.in_folder(site)) >= 60
+    page = site / "notebooks" / "03_monosemanticity_score.html"
+    assert "You will NOT distribute the dataset images" in page.read_text()

@@ -1,8 +1,9 @@
 """Editions of the book: the same pages, with the notebooks as another profile ran them.
 
 The published edition shows the notebooks of the checkout. Another one is built from a copy of the book's source in
-which they are replaced by the profile's own runs; its pages say so. The copy lies under ``_build``, and neither the
-notebooks nor the results of the checkout are touched.
+which they are replaced by the profile's own runs; its pages say so. It is made to be read by others too: pictures whose
+terms forbid that are not in it (``withholding``). The copy lies under ``_build``, and neither the notebooks nor the
+results of the checkout are touched.
 """
 
 import ast
@@ -14,10 +15,11 @@ from typing import Any
 import yaml
 from nbformat import NotebookNode
 
-from vlm_sae_lib import colab, notebooks, paths
+from vlm_sae_lib import colab, notebooks, paths, withholding
 from vlm_sae_lib.edition_switch import PUBLISHED
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import whole_folder
+from vlm_sae_lib.pictures.terms import terms_of
 from vlm_sae_lib.profiles import Profile, load_profile
 
 BOOK = ("_toc.yml", "book")
@@ -67,24 +69,27 @@ def configured(configuration: dict[str, Any], profile: Profile) -> dict[str, Any
 
 
 def announcement(profile: Profile) -> str:
-    """The line on every page of an edition, as HTML: what was run on what, and what was not."""
+    """The line on every page of an edition, as HTML: what was run on what, what was not, and what is not shown."""
     models = [_short(spec) for spec in (profile.tower, profile.scoring_towers[0][1], profile.vlm)]
     pictures = profile.test_pictures.partition(":")[0]
+    terms = terms_of(profile.test_pictures)
+    not_shown = "" if terms.may_be_published else " The pictures themselves are not shown, as their terms forbid it."
     return (
         f"<strong>{html.escape(profile.name)} edition</strong>: the notebooks run on {html.escape(', '.join(models))} "
         f"and pictures of {html.escape(pictures)}. All other pages, experiments too: the pocket world."
+        f"{not_shown}"
     )
 
 
 def as_run(source: NotebookNode, executed: NotebookNode, profile: str) -> NotebookNode:
-    """A notebook as an edition shows it: a run's outputs, and its profile in the parameters cell.
+    """A notebook as an edition shows it: a run's outputs that may be published, its profile in the parameters cell.
 
     What went to stderr is left out, as the book shows none of it: public models come with warnings of their own.
 
     Raises:
-        ValueError: the code differs.
+        ValueError: the code differs, or an output does not say what of it may be published.
     """
-    shown = notebooks.grafted(source, executed)
+    shown = withholding.withhold(notebooks.grafted(source, executed))
     for cell in notebooks.code_cells(shown):
         cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         if "parameters" in notebooks.tags(cell):

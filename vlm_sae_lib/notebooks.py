@@ -21,6 +21,8 @@ INJECTED_TAGS = {"injected-parameters", "papermill-error-cell-tag"}
 RUN_METADATA = ("papermill", "execution", "ExecuteTime")
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+PUBLISHABLE = "publishable"
+"""Where an output's metadata says what of it may be shown to others (``show.tiles``): of use until it is published."""
 WIDGET_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 MEMORY_ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 
@@ -131,6 +133,7 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
             cell.execution_count = count
         cell.outputs = _merged_streams(cell.outputs)
         for output in cell.outputs:
+            output.get("metadata", {}).pop(PUBLISHABLE, None)
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
     return _renumbered_widgets(copy)

@@ -23,6 +23,7 @@ from vlm_sae_lib.claims.verdict import Verdict, number, said
 from vlm_sae_lib.experiments import registry, running
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.show.style import use_style
+from vlm_sae_lib.show.tiles import covered
 
 COLUMNS = ("result", "here [95 % interval]", "n", "split", "control", "paper")
 LONG = 16
@@ -198,7 +199,8 @@ def draw(figure_of, found: Findings, path: Path) -> None:
     use_style()
     figure = figure_of(found)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    with covered(figure):  # this page is published
+        figure.savefig(path, dpi=150, metadata={"Software": None})
     plt.close(figure)
 
 

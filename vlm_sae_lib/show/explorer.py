@@ -2,13 +2,15 @@
 
 Everything it can show is computed beforehand and stands in the page as JSON. It is one self-contained piece of HTML
 with its style and script inside, so that the same cell output works in the book, in Jupyter and on Colab, with the
-network cut, and from a file. Where no script runs, a table tells the same.
+network cut, and from a file. Where no script runs, a table tells the same. Each picture says on what terms it comes and
+what stands in its place where it may not be published (`without_pictures`).
 """
 
 import base64
 import html
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,15 @@ from typing import Any
 from PIL import Image
 
 from vlm_sae_lib.files import content_hash
+from vlm_sae_lib.pictures.terms import TERMS, UNKNOWN, Credit, credit_of
+from vlm_sae_lib.show.tiles import tile_uri
 from vlm_sae_lib.steering.intervention import Sae
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
 from vlm_sae_lib.steering.vlm import Vlm
 
 HERE = Path(__file__).parent
 N_TOPS = 8
+DATA = re.compile(r'<script type="application/json" class="se-data">(.*?)</script>', re.S)
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,13 @@ def explorer_data(
     return {
         "prompts": list(prompts),
         "multiples": [None, *multiples],
-        "pictures": [{"label": label, "src": data_uri(prints[label], 320)} for label in pictures],
+        "pictures": [{"label": label, **_shown(prints[label], 320)} for label in pictures],
         "neurons": [
             {
                 "latent": n.latent,
                 "name": n.name,
                 "maximum": round(float(n.maximum), 4),
-                "tops": [data_uri(top, 96) for top in n.top_pictures[:N_TOPS]],
+                "tops": [_shown(top, 96) for top in n.top_pictures[:N_TOPS]],
             }
             for n in neurons
         ],
@@ -96,7 +101,7 @@ def explorer_html(data: Mapping[str, Any]) -> str:
     pictures = [p["label"] for p in data["pictures"]]
     tops = max(len(n["tops"]) for n in data["neurons"])
     top_pictures = "".join(
-        f'<img src="{neuron["tops"][i]}" alt="picture {i + 1} of those that neuron {_text(neuron["name"])} '
+        f'<img src="{neuron["tops"][i]["src"]}" alt="picture {i + 1} of those that neuron {_text(neuron["name"])} '
         f'responds to most">' if i < len(neuron["tops"]) else '<img hidden src="data:," alt="">'
         for i in range(tops)
     )  # fmt: skip
@@ -141,6 +146,32 @@ def data_uri(image: Image.Image, side: int) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def without_pictures(fragment: str) -> tuple[str, list[str]]:
+    """An explorer with a tile in the place of each picture that may not be published, and the names of their terms.
+
+    It is made anew from its own data, so that nothing of a picture is left. ValueError: the fragment is no explorer.
+    """
+    if (inline := DATA.search(fragment)) is None:
+        raise ValueError("this HTML is no explorer")
+    data, hidden = json.loads(inline[1]), set()
+    try:
+        for entry in (*data["pictures"], *(top for neuron in data["neurons"] for top in neuron["tops"])):
+            terms = TERMS.get(entry["terms"], UNKNOWN)
+            if not terms.may_be_published:
+                entry["src"] = entry["instead"] or tile_uri(Credit())
+                hidden.add(terms.name)
+        return explorer_html(data), sorted(hidden)
+    except (KeyError, TypeError) as error:
+        raise ValueError("this explorer was made before its pictures said on what terms they come") from error
+
+
+def _shown(image: Image.Image, side: int) -> dict[str, str | None]:
+    """A picture in the data: itself, the name of its terms, and what is published in its place (None: itself)."""
+    credit = credit_of(image)
+    instead = None if credit.terms.may_be_published else tile_uri(credit)
+    return {"src": data_uri(image, side), "terms": credit.terms.name, "instead": instead}
 
 
 def _select(key: str, name: str, options: Sequence[str]) -> str:

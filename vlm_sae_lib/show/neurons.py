@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.show.tiles import draw_picture
 
 COLUMNS = 8
 
@@ -90,7 +91,7 @@ def neuron_strips(strips: Sequence[Strip], pictures: Mapping[int, Image.Image], 
             axis.set_axis_off()
         for axis, image_id in zip(axes.flat, strip.image_ids, strict=False):
             if image_id >= 0:
-                axis.imshow(pictures[int(image_id)], interpolation="nearest")
+                draw_picture(axis, pictures[int(image_id)], 6.4 / columns, interpolation="nearest")
     return figure
 
 

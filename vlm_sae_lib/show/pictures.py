@@ -4,11 +4,12 @@ import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.pictures.terms import Credit, credit_of, credited
+from vlm_sae_lib.show.tiles import draw_picture
 
 WIDTH = 6.4  # inches: the book's column
 LETTER = 0.08  # inches: how wide a letter of ten points runs
@@ -46,7 +47,7 @@ def picture_grid(
     for axis in axes.flat[len(pictures) :]:
         axis.set_axis_off()
     for place, (axis, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
-        axis.imshow(np.asarray(picture), interpolation="nearest")
+        draw_picture(axis, picture, cell, interpolation="nearest")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         axis.set_xlabel(wrapped[place] if wrapped else "", fontsize=10, labelpad=3)
@@ -75,6 +76,9 @@ def labelled_rows(rows: Sequence[tuple[str, Sequence[Image.Image]]], *, columns:
     gap = max(1, side // 16)
     step = side + gap
     plate = Image.new("RGB", (columns * step - gap, len(rows) * step - gap), "white")
+    terms = {credit_of(picture).terms for _, pictures in rows for picture in pictures}
+    if len(terms) == 1:  # else it is under no terms that can be told
+        credited(plate, Credit(*terms))
     for y, (_, pictures) in enumerate(rows):
         for x, picture in enumerate(pictures):
             plate.paste(picture, (x * step, y * step))
@@ -83,7 +87,7 @@ def labelled_rows(rows: Sequence[tuple[str, Sequence[Image.Image]]], *, columns:
     high = (WIDTH - left) * plate.size[1] / plate.size[0]
     figure = plt.figure(figsize=(WIDTH, high), layout="none")
     axis = figure.add_axes((left / WIDTH, 0, 1 - left / WIDTH, 1))
-    axis.imshow(plate, interpolation="antialiased", aspect="auto")
+    draw_picture(axis, plate, WIDTH - left, interpolation="antialiased", aspect="auto")
     axis.set_xticks([])
     axis.set_yticks([y * step + side / 2 for y in range(len(rows))], [label for label, _ in rows], fontsize=11)
     axis.tick_params(length=0)

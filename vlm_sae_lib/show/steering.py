@@ -11,6 +11,7 @@ from PIL import Image
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.show.style import COLOURS, number, with_interval
+from vlm_sae_lib.show.tiles import draw_picture
 from vlm_sae_lib.steering.experiment import BARE_SAE, METHODS, RANDOM_DIRECTION, RANDOM_LATENT, STEERED
 
 METHOD_COLOURS = {
@@ -43,7 +44,7 @@ def caption_ladder(rows: Sequence[tuple[Image.Image, str, Sequence[tuple[str, st
         side = 1.3
         place = (0.01, top - (0.25 + side) / sum(heights), side / WIDTH, side / sum(heights))
         axis = figure.add_axes(place)
-        axis.imshow(np.asarray(picture), interpolation="nearest")
+        draw_picture(axis, picture, side, interpolation="nearest")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set(visible=True, color="#999999")
         y = top - 0.16 / sum(heights)

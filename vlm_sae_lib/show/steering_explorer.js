@@ -47,7 +47,7 @@ for (const explorer of document.querySelectorAll(".steering-explorer:not([data-r
     const tops = explorer.querySelectorAll(".se-tops img");
     tops.forEach((top, i) => {
       top.hidden = !(i < chosen.tops.length);
-      if (!top.hidden) { top.src = chosen.tops[i]; top.alt = `picture ${i + 1} of those that neuron ${chosen.name} responds to most`; }
+      if (!top.hidden) { top.src = chosen.tops[i].src; top.alt = `picture ${i + 1} of those that neuron ${chosen.name} responds to most`; }
     });
     const texts = data.captions[n][p][s].map((i) => data.texts[i]);
     const before = data.captions[n][p][0].map((i) => data.texts[i]);

@@ -8,6 +8,8 @@ import numpy as np
 import seaborn as sns
 from IPython.display import Markdown, display
 
+from vlm_sae_lib.show.tiles import mark_figures
+
 # Colour-blind safe (Okabe and Ito); the same thing has the same colour in every figure of the book.
 COLOURS = {
     "raw": "#767676",
@@ -30,7 +32,11 @@ LABELS = {
 
 
 def use_style() -> None:
-    """Set the book's figure style: white, sans serif, sizes that are legible on a phone, PNG at two times."""
+    """Set the book's figure style: white, sans serif, sizes that are legible on a phone, PNG at two times.
+
+    In a notebook each figure also says from now on what of it may be published (``tiles``).
+    """
+    mark_figures()
     sns.set_theme(style="whitegrid", context="notebook", font="DejaVu Sans")
     plt.rcParams.update({
         "figure.dpi": 110, "savefig.dpi": 110, "figure.constrained_layout.use": True, "axes.titleweight": "bold",

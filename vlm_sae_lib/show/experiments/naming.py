@@ -8,6 +8,7 @@ from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.show.style import COLOURS
+from vlm_sae_lib.show.tiles import draw_picture
 
 METHODS = {
     "its top pictures": (COLOURS["matryoshka_batch_top_k"], "o"),
@@ -83,7 +84,7 @@ def examples(found: Findings) -> Figure:
         lines = [named["name"], said, f"latent {named['latent']} of {named['sae'][:6]}"]
         row[0].text(0, 0.5, "\n".join(lines), fontsize=9, va="center")
         for axis, picture in zip(row[1:], named["top pictures"], strict=True):
-            axis.imshow(pictures.picture(picture))
+            draw_picture(axis, pictures.picture(picture), 1.0)
         for axis in row:
             axis.axis("off")
     return figure
