@@ -21,10 +21,11 @@ FOR_OTHERS = tuple(
     for name in (
         "precision", "public_profiles", "sae.formats", "sae.released", "steering.choice", "towers.vlm_towers",
         "pictures.archive", "pictures.decoding", "pictures.facts", "pictures.folders", "pictures.hf_datasets",
-        "pictures.reading", "pictures.sample",
+        "pictures.reading", "pictures.sample", "pictures.terms",
     )
 )  # fmt: skip
-"""What only pictures, models and files from elsewhere need: no experiment comes there in the published profile."""
+"""What only pictures, models and files from elsewhere need, and who may show them: nothing there changes what an
+experiment finds in the published profile."""
 
 
 def run_experiments(

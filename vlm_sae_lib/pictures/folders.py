@@ -11,6 +11,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import facts
 from vlm_sae_lib.pictures.reading import printable
 from vlm_sae_lib.pictures.source import Item, PictureSource
+from vlm_sae_lib.pictures.terms import IMAGENET, INAT2021, UNKNOWN, Terms
 
 WORDNET_FOLDER = re.compile(r"n\d{8}($|_)")
 TAXON_FOLDER = re.compile(r"\d+(_[^_]+){7}$")
@@ -25,18 +26,18 @@ def plain_folder(root: Path) -> PictureSource:
 
 def imagenet(path: str) -> PictureSource:
     """ImageNet's folders, ``n01440764`` or ``n01440764_<any words>``, below ``path`` or below its ``val``."""
-    return _class_folders(path, "imagenet", WORDNET_FOLDER, "WordNet ids such as n01440764",
+    return _class_folders(path, "imagenet", WORDNET_FOLDER, "WordNet ids such as n01440764", IMAGENET,
                           lambda items: facts.of_imagenet([item.folder for item in items]))  # fmt: skip
 
 
 def inat2021(path: str | Path, name: str = "inat2021") -> PictureSource:
     """iNaturalist's folders of eight parts, below ``path`` or below its ``val``."""
-    return _class_folders(path, name, TAXON_FOLDER, "eight parts, 00042_<kingdom>_…_<genus>_<species>",
+    return _class_folders(path, name, TAXON_FOLDER, "eight parts, 00042_<kingdom>_…_<genus>_<species>", INAT2021,
                           lambda items: facts.of_inat2021([item.folder for item in items]))  # fmt: skip
 
 
 def _class_folders(
-    path: str | Path, kind: str, pattern: re.Pattern, expected: str, describe: Describe
+    path: str | Path, kind: str, pattern: re.Pattern, expected: str, terms: Terms, describe: Describe
 ) -> PictureSource:
     root = Path(path).expanduser()
     if not path or not root.is_dir():
@@ -45,19 +46,23 @@ def _class_folders(
     if splits := [split for split in SPLITS if (root / split).is_dir()]:
         choice = " or ".join(f"{kind}:{Path(path) / split}" for split in splits)
         raise UserError(f"{kind}:{path} has no val folder: say which pictures you mean by {choice}.")
-    source = _folder(root, kind, describe, trust_sizes=True)
+    source = _folder(root, kind, describe, terms, trust_sizes=True)
     for name, folder in zip(source.names, source.folders, strict=True):
         if "/" not in name or not pattern.match(folder):
             raise UserError(f"{name} does not lie in a class folder of {kind}, whose names have {expected}.")
     return source
 
 
-def _folder(root: Path, name: str, describe: Describe, *, trust_sizes: bool = False) -> PictureSource:
+def _folder(
+    root: Path, name: str, describe: Describe, terms: Terms = UNKNOWN, *, trust_sizes: bool = False
+) -> PictureSource:
     found = sorted((printable(path.relative_to(root).as_posix()), path) for path in _walk(root, set()))
     if not found:
         raise UserError(f"The folder {root} holds no files: put pictures into it or name another one.")
     items = [Item(i, name, path, printable(path.parent.name)) for i, (name, path) in enumerate(found)]
-    return PictureSource(printable(name), items, root=root.resolve(), trust_sizes=trust_sizes, describe=describe)
+    return PictureSource(
+        printable(name), items, root=root.resolve(), terms=terms, trust_sizes=trust_sizes, describe=describe
+    )
 
 
 def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:

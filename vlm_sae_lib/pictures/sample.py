@@ -27,6 +27,7 @@ from vlm_sae_lib.pictures.archive import MEGABYTE, PIECE, Archive
 from vlm_sae_lib.pictures.folders import TAXON_FOLDER, inat2021
 from vlm_sae_lib.pictures.reading import read
 from vlm_sae_lib.pictures.source import PictureSource
+from vlm_sae_lib.pictures.terms import INAT2021
 
 SPECIES = 10_000
 SHORT_SIDE = 384
@@ -43,10 +44,11 @@ A sample of the validation pictures of iNaturalist 2021, made smaller.
 
 Each picture is under the licence that its photographer chose, mostly a Creative Commons one (some forbid commercial
 use or changes); photographer and licence of each stand in val.json.tar.gz beside the archive, under the name of the
-file. The data set is provided for non-commercial research and education only.
+file. Who downloads the data set agrees to more (terms of use, 2 and 3): "You will use the data only for non-commercial
+research and educational purposes. You will NOT distribute the dataset images." So keep this folder to yourself.
 
 Source: {url}
-Terms: https://github.com/visipedia/inat_comp/tree/master/2021
+Terms: {terms}
 Citation: G. Van Horn, E. Cole, S. Beery, K. Wilber, S. Belongie, O. Mac Aodha. Benchmarking Representation Learning for
 Natural World Image Collections. CVPR 2021.
 """
@@ -100,7 +102,7 @@ def _fetch(folder: Path, species: int) -> None:
                 shutil.rmtree(left)
             with whole_folder(folder) as made, _opened(url) as archive:
                 _fill(made, archive, species, md5)
-                (made / "LICENCE.txt").write_text(LICENCE.format(url=url), encoding="utf-8")
+                (made / "LICENCE.txt").write_text(LICENCE.format(url=url, terms=INAT2021.url), encoding="utf-8")
                 write_json(made / COMPLETE, {"source": url, "md5": md5, **_counts(made)})
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

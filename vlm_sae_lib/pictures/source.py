@@ -17,6 +17,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.pictures.decoding import in_processes, in_threads, workers_for
 from vlm_sae_lib.pictures.reading import Readable, facts, read, square
+from vlm_sae_lib.pictures.terms import UNKNOWN, Credit, Terms, credit_of, credited
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class PictureSource:
 
     Attributes: ``name`` (never an absolute path), ``names`` and ``folders`` (one per image id; a folder is the
     iNaturalist-style or class-folder name, or None), ``unreadable`` (``(image_id, name, reason)``, filled as the
-    source is read), ``root`` (the folder read from, or None).
+    source is read), ``root`` (the folder read from, or None), ``terms`` (on which the pictures come; each that is given
+    says so, see ``terms.credit_of``).
 
     ``describe`` makes ``factors`` of the items: one row each, or None where nothing is known. With ``trust_sizes`` the
     fingerprint takes files by name and size, which saves reading a set that never changes.
@@ -46,11 +48,13 @@ class PictureSource:
         items: Sequence[Item],
         *,
         root: Path | None = None,
+        terms: Terms = UNKNOWN,
         trust_sizes: bool = False,
         describe: Callable[[Sequence[Item]], pd.DataFrame | None] | None = None,
     ):
         self.name = name
         self.root = root
+        self.terms = terms
         self.names = [item.name for item in items]
         self.folders: list[str | None] = [item.folder for item in items]
         self.unreadable: list[tuple[int, str, str]] = []
@@ -95,7 +99,7 @@ class PictureSource:
         self.unreadable.clear()
         for item, (picture, reason) in self._read(first, transform, workers):
             if reason is None:
-                yield item.image_id, picture
+                yield item.image_id, self._credited(picture, item.image_id)
             else:
                 self.unreadable.append((item.image_id, item.name, reason))
 
@@ -117,7 +121,13 @@ class PictureSource:
         found, reason = read(item.picture, partial(square, size=size) if size else None)
         if reason is not None:
             raise UserError(f"{item.name} of {self.name} cannot be read ({reason}): replace it, or take another one.")
-        return found
+        return self._credited(found, item.image_id)
+
+    def _credited(self, picture: Any, image_id: int) -> Any:
+        """A picture with its terms, unless it came with some; what a transform made of it may be none any more."""
+        if not isinstance(picture, Image.Image) or credit_of(picture) != Credit():
+            return picture
+        return credited(picture, Credit(self.terms, image_id, self.folders[image_id]))
 
     def _item(self, image_id: int) -> Item:
         self._hold([image_id])
@@ -142,7 +152,7 @@ class PictureSource:
             UserError: an id that the source does not hold.
         """
         ids = self._hold(ids)
-        chosen = PictureSource(self._name_of(ids), [self._item(i) for i in ids], root=self.root,
+        chosen = PictureSource(self._name_of(ids), [self._item(i) for i in ids], root=self.root, terms=self.terms,
                                trust_sizes=self._trust_sizes, describe=lambda _: self._factors_of(ids))
         chosen.names, chosen.folders = self.names, self.folders
         return chosen

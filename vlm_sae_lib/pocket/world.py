@@ -14,9 +14,11 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from vlm_sae_lib.files import content_hash
+from vlm_sae_lib.pictures.terms import POCKET, Credit, credited
 from vlm_sae_lib.pocket import animals, habitats, language, plants, tree
 from vlm_sae_lib.pocket.drawing import Drawing, circle, darker, lighter
 
+OURS = Credit(POCKET)
 WORLD_VERSION = 1  # a change of any picture's bytes raises it
 SIZE = 64
 POSES = np.linspace(-1, 1, 9)
@@ -103,7 +105,7 @@ def paint(factors: dict, size: int = SIZE, *, empty: bool = False) -> Image.Imag
     grain = rng.standard_normal((SIZE, SIZE, 3), dtype=np.float32) * np.float32(factors["noise"])
     if size != SIZE:
         grain = grain[(np.arange(size) * SIZE // size)[:, None], np.arange(size) * SIZE // size] * 0.5
-    return Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8))
+    return credited(Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8)), OURS)
 
 
 def _paint_organism(canvas: ImageDraw.ImageDraw, factors: dict, pixels: int, rng: np.random.Generator) -> None:
@@ -132,6 +134,7 @@ class PocketPictures:
         self.ids = np.arange(n) if ids is None else np.asarray(list(ids), dtype=int)
         self.n = n
         self.unreadable: list[tuple[int, str, str]] = []
+        self.terms = POCKET
 
     @property
     def name(self) -> str:
@@ -206,4 +209,4 @@ def pocket_pictures(n: int, seed: int) -> PocketPictures:
 
 def blank(colour: tuple[int, int, int] = (255, 255, 255), size: int = SIZE) -> Image.Image:
     """A blank page, the paper's start for inserting a concept (§4.3)."""
-    return Image.new("RGB", (size, size), colour)
+    return credited(Image.new("RGB", (size, size), colour), OURS)
