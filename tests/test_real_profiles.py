@@ -23,6 +23,7 @@ CHANGES = {
     "colab": QUICK,
     "light": QUICK,
     "paper": QUICK | {
+        "vlm_gpu_gib": 0.0,  # here is no GPU of 40 GB, nor does a stand-in need one
         "expansions": [1, 4],
         "steering": {"concepts": 2, "multiples": [1, 2], "choosing": 2, "test": 4, "repetitions": 1, "trial": 2,
                      "doses": [0.5, 1, 2], "dose_test": 2, "dose_repetitions": 1, "suppressed": 1, "shown": 2,

@@ -96,7 +96,7 @@ def imagenet(tmp_path_factory):
 
 def test_a_gallery_of_imagenet_holds_enough_pictures_of_each_of_a_few_classes(at, imagenet, monkeypatch):
     monkeypatch.setenv("VLM_SAE_DATASETS", str(imagenet))
-    bench = at("paper", steering_choosing=60, steering_scored=60)
+    bench = at("paper", vlm_gpu_gib=0.0, steering_choosing=60, steering_scored=60)
     opened = []
     reads = source.in_threads
     monkeypatch.setattr(
