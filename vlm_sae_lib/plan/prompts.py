@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlm_sae_lib.settings import Profile, SteeringSize
-from vlm_sae_lib.steering.asking import GROUPS, KINGDOMS, NATURE, OBJECTS, Asking, island
+from vlm_sae_lib.steering.asking import NATURE, OBJECTS, Asking, island
 from vlm_sae_lib.steering.experiment import SteeringStudy
 
 RANDOM_LATENTS = SteeringStudy().random_latents
@@ -17,8 +17,8 @@ CAPTION_WORDS = 32
 LADDER = 5  # unsteered, and four strengths
 TRIED = 99  # the first look takes every value of its factor that has pictures
 PAGE_WORDS = 16
-TOKENS = {"word": (70, 12), "exact": (10, 6)}
-"""Tokens of a sequence beside its picture, by how it is read: the chat template with a question, and one more."""
+POCKET_TOKENS, PUBLIC_TOKENS = (10, 6), (70, 12)
+"""Tokens of a sequence beside its picture: the chat template with a question, and one question more."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,14 @@ def values_of(asking: Asking, profile: Profile) -> dict[str, int]:
 
         drawn = [sample_factors(profile.seed, i) for i in range(profile.steering_choosing)]
         return {kind: len({str(one.get(kind)) for one in drawn}) for kind in asking.kinds}
-    known = {"group": len(set(GROUPS.values()) | set(KINGDOMS.values())), "realm": len(KINGDOMS)}
-    return {kind: known.get(kind, profile.gallery_classes) for kind in asking.kinds}
+    return {kind: len(asking.offered.get(kind, range(profile.gallery_classes))) for kind in asking.kinds}
 
 
 def prompts(profile: Profile) -> list[Prompts]:
     """All that notebook 5 asks under a profile, in its order."""
     size, asking = profile.steering, asking_for(profile)
     values = values_of(asking, profile)
-    asked, alone = _Counter(asking), TOKENS[asking.reading][0]
+    asked, alone = _Counter(asking), _tokens(asking)[0]
     concepts = sum(min(size.concepts, n) for n in values.values())
     tried, best = min(TRIED, values[asking.trial]), min(size.concepts, values[asking.trial])
     down = sum(min(size.suppressed, n) for n in values.values())
@@ -82,6 +81,10 @@ def prompts(profile: Profile) -> list[Prompts]:
     return [*found, Prompts("captions for the page", shown, PAGE_WORDS, pictures, alone)]
 
 
+def _tokens(asking: Asking) -> tuple[int, int]:
+    return POCKET_TOKENS if asking.reading == "exact" else PUBLIC_TOKENS
+
+
 def _tries(size: SteeringSize, concepts: int, strengths: int) -> int:
     """Different tries of so many concepts on the same pictures: their candidates, a random direction for each as often
     as it is repeated, the latents of the random pool, and the SAE in place."""
@@ -102,7 +105,7 @@ class _Counter:
     asking: Asking
 
     def __call__(self, part: str, interventions: int, pictures: int, questions: int, benches: int = 1) -> Prompts:
-        one, more = TOKENS[self.asking.reading]
+        one, more = _tokens(self.asking)
         if self.asking.reading == "exact":  # one sequence holds all questions, and of the answer the first word is read
             words = one + more * (questions - 1)
             return Prompts(part, interventions * pictures, 0, benches * pictures, words)
