@@ -22,6 +22,7 @@ from tiny_vlm import tiny_processor
 from tokenizers import pre_tokenizers
 
 from vlm_sae_lib import public_profiles as public
+from vlm_sae_lib import wordnet
 from vlm_sae_lib.loading import split_revision
 from vlm_sae_lib.pictures import sample
 from vlm_sae_lib.pocket import tree
@@ -170,7 +171,7 @@ def inat_sample(runs: Path) -> None:
 
 
 def imagenet_and_inat(root: Path, photos: Path) -> None:
-    """``imagenet/{train,val}`` of a few photographs, each split several times over, and ``inat2021/{train,val}``."""
+    """``imagenet/{train,val}`` of a few photographs many times over and of other classes, ``inat2021/{train,val}``."""
     for split, copies in (("train", 60), ("val", 60)):
         for folder in sorted(photos.iterdir()):
             target = root / "imagenet" / split / folder.name.split("_")[0]
@@ -179,7 +180,17 @@ def imagenet_and_inat(root: Path, photos: Path) -> None:
                 rasters.sign(Image.open(picture)).save(first := target / f"0_{picture.name}", quality=90)
                 for i in range(1, copies):
                     shutil.copy(first, target / f"{i}_{picture.name}")
+    paint_classes({"train": 7, "val": 7}, root / "imagenet", classes=12)
     paint_species({"train": 9, "val": 6}, root / "inat2021", species=20)
+
+
+def paint_classes(counts: dict[str, int], root: Path, classes: int) -> None:
+    """``<root>/<split>/<wnid>/<n>.JPEG``: so few pictures of each of so many classes, spread over the tree."""
+    chosen = wordnet.classes()[7 :: len(wordnet.classes()) // classes][:classes]
+    for number, (split, wnid, i) in enumerate((s, c, i) for s in counts for c in chosen for i in range(counts[s])):
+        folder = root / split / wnid
+        folder.mkdir(parents=True, exist_ok=True)
+        rasters.sign(paint(sample_factors(78, number))).save(folder / f"{i}.JPEG", quality=90)
 
 
 def environment(root: Path) -> dict[str, str]:
