@@ -1,4 +1,4 @@
-"""What can be asked about a source's pictures, in which words, and how an answer is read.
+"""What can be asked about a source's pictures, and in which words; ``reading`` says when an answer counts.
 
 The island's models answer in its own vocabulary, and every answer has a truth. A LLaVA that looks at photographs is
 asked about what their folders say of them; what they do not say it is asked as well, and its own unsteered answer
