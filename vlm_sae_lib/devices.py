@@ -1,4 +1,4 @@
-"""Where a model runs."""
+"""Where a model runs, and whether there was too little room."""
 
 import torch
 from torch import nn
@@ -17,3 +17,11 @@ def place(model: nn.Module, device: torch.device | None) -> torch.device:
     if device is not None and not placed:
         model.to(device)
     return next(model.parameters()).device
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the host, has too little memory: not every one has a class of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    signs = ("not enough memory", "can't allocate memory", "out of memory", "alloc_failed")
+    return any(sign in str(error).lower() for sign in signs)

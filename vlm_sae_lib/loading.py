@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
+from vlm_sae_lib.devices import out_of_memory
 from vlm_sae_lib.errors import UserError
 
 
@@ -69,7 +68,7 @@ def way_out(error: BaseException, spec: str) -> str:
         return f"{repository} has no such revision, so leave out what follows the @, or name a commit of it"
     if any(isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT) for link in chain):
         return "the disk is full, so free some space, or let the variable HF_HOME name a folder on another disk"
-    if among(torch.OutOfMemoryError, MemoryError) or "not enough memory" in words or "can't allocate memory" in words:
+    if any(map(out_of_memory, chain)):
         return "there is too little memory for it, so name a smaller model, close what else runs, or give device='auto'"
     if among(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) or kinds & {"ConnectError", "ConnectTimeout"}:
         if constants.HF_HUB_OFFLINE:

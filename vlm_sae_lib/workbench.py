@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.activations import ActivationStore, collect_activations, collect_together
@@ -198,15 +199,19 @@ class Workbench:
         split: str = "train",
         tower: Tower | None = None,
         number: int | None = None,
+        device: torch.device | None = None,
     ) -> list[SparseAutoencoder]:
-        """SAEs on the training split at a hook point; those not made yet are trained in one pass over the data."""
+        """SAEs on the training split at a hook point; those not made yet are trained in one pass over the data.
+
+        They come on the CPU, where the stores' activations are, unless a device is named.
+        """
         store = self.activations(split, hook_point, tokens, tower=tower, number=number)
         folders = [self._sae_folder(store, config) for config in configs]
         if not all(folder.is_dir() for folder in folders):
             checkpoints = self.folder / "checkpoints" / content_hash([folder.name for folder in folders])[:16]
             with alone(checkpoints):  # two notebooks at once may want the same SAEs: one makes them
                 self._train_missing(store, configs, folders, checkpoints)
-        return [SparseAutoencoder.load(folder) for folder in folders]
+        return [SparseAutoencoder.load(folder, device=device) for folder in folders]
 
     def _train_missing(
         self, store: ActivationStore, configs: Sequence[SaeConfig], folders: list[Path], checkpoints: Path
@@ -235,12 +240,13 @@ class Workbench:
 
         Latents have no names of their own: another machine's training gives other numbers to them. So the pocket
         profile reads them from the repository, and the text stays true on any machine; other profiles train them, or
-        (for steering) take one that was released.
+        (for steering) take one that was released. The one for steering is where the tower is that it looks into.
         """
         profile = self.profile
         kind, family = SHOWN[name]
         if profile.shipped:
-            return SparseAutoencoder.load(paths.pocket() / "sae" / name)
+            device = self.steering_tower[0].device if family == "steering" else None
+            return SparseAutoencoder.load(paths.pocket() / "sae" / name, device=device)
         if family == "steering":
             return self._released_sae() or self._steering_sae()
         if family == "taxonomy":
@@ -261,7 +267,8 @@ class Workbench:
         config = self.config(profile.steering_kind, profile.steering_expansion, k=profile.steering_k)
         # the explained tower's activations of all training pictures are there anyway
         number = None if profile.steering_hook_point else profile.steering_pictures
-        return self.sae(config, hook_point, profile.steering_tokens, tower=tower, number=number)
+        options = {"tower": tower, "number": number, "device": tower.device}
+        return self.sae(config, hook_point, profile.steering_tokens, **options)
 
     @cached_property
     def _release(self) -> tuple[ReleasedSae | None, str]:

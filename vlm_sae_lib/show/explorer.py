@@ -19,6 +19,7 @@ from typing import Any
 from PIL import Image
 
 from vlm_sae_lib.files import content_hash
+from vlm_sae_lib.pictures import to_rgb
 from vlm_sae_lib.pictures.terms import TERMS, UNKNOWN, Credit, credit_of
 from vlm_sae_lib.show.tiles import tile_uri
 from vlm_sae_lib.steering.intervention import Sae
@@ -141,7 +142,7 @@ aria-valuetext="unsteered">
 
 def data_uri(image: Image.Image, side: int) -> str:
     """A picture as a JPEG inside a URL, at most ``side`` pixels wide and high; never enlarged."""
-    image = image.convert("RGB")
+    image = to_rgb(image)
     image.thumbnail((side, side))
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=85)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import ipywidgets as widgets
 from PIL import Image
 
+from vlm_sae_lib.pictures import to_rgb
 from vlm_sae_lib.show.explorer import Neuron
 from vlm_sae_lib.steering.intervention import Sae, steered
 from vlm_sae_lib.steering.vlm import Vlm
@@ -72,5 +73,5 @@ def steering_panel(
 
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    to_rgb(image).save(buffer, format="PNG")
     return buffer.getvalue()

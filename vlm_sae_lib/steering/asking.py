@@ -175,12 +175,10 @@ def look_for(asking: Asking, factors: pd.DataFrame, number: int = 3) -> dict[str
     return {f"{factor} {value}": (factor, value) for factor, value in chosen}
 
 
-def own_answers(
-    vlm: Vlm, asking: Asking, images: Sequence[Image.Image], factors: pd.DataFrame, *, batch_size: int = 8
-) -> pd.DataFrame:
+def own_answers(vlm: Vlm, asking: Asking, images: Sequence[Image.Image], factors: pd.DataFrame) -> pd.DataFrame:
     """The factors, with what the model itself says unsteered where nobody else knows: a column for each of ``own``."""
     said = {
-        about: vlm.answers(images, asking.questions[about], max_new_tokens=asking.max_new_tokens, batch_size=batch_size)
+        about: vlm.answers(images, asking.questions[about], max_new_tokens=asking.max_new_tokens)
         for about in asking.own
     }
     return factors.assign(**said)

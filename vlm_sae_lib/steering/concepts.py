@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from PIL import Image
+from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
@@ -54,19 +55,26 @@ class PooledLatents:
 def pool_latents(vlm: Vlm, sae: Sae, images: Sequence[Image.Image], *, batch_size: int = 64) -> PooledLatents:
     """Encode every token at the hook point, CLS included, and pool by picture.
 
-    Of a batch no more tokens are encoded at once than give ``ENCODED_BYTES`` of latents.
-    Raises: UserError for a wrong width.
+    batch_size: of how many pictures the states are held; the tower takes them in as many passes as memory asks for. Of
+    a batch no more tokens are encoded at once than give ``ENCODED_BYTES`` of latents, and fewer where memory is short.
+    Raises: UserError for a wrong width, and where memory is too short for a single picture.
     """
     check_latents(vlm, sae, {})
-    largest, mean = [], []
+    at_once = max(1, ENCODED_BYTES // (4 * sae.n_latents))
+
+    def pool(x: Float[Tensor, "pictures tokens d"]) -> tuple[np.ndarray, np.ndarray]:
+        pooled = [(z.amax(1), z.mean(1), z.shape[1]) for z in map(sae.encode, x.split(at_once, dim=1))]
+        largest = torch.stack([of_part for of_part, _, _ in pooled]).amax(0)
+        mean = reduce(torch.add, (of_part * (n / x.shape[1]) for _, of_part, n in pooled))
+        return largest.cpu().numpy(), mean.cpu().numpy()
+
+    done: list[tuple[np.ndarray, np.ndarray]] = []
     for start in progress(range(0, len(images), batch_size), "latents of the tokens"):
-        states = for_sae(sae, vlm.states(images[start : start + batch_size], batch_size=batch_size))
-        at_once = max(1, ENCODED_BYTES // (4 * sae.n_latents))
-        for x in states.split(max(1, at_once // states.shape[1])):
-            pooled = [(z.amax(1), z.mean(1), z.shape[1]) for z in map(sae.encode, x.split(at_once, dim=1))]
-            largest.append(torch.stack([of_part for of_part, _, _ in pooled]).amax(0).cpu().numpy())
-            mean.append(reduce(torch.add, (of_part * (n / x.shape[1]) for _, of_part, n in pooled)).cpu().numpy())
-    return PooledLatents(np.concatenate(largest), np.concatenate(mean))
+        states = for_sae(sae, vlm.states(images[start : start + batch_size]))
+        tokens = states.shape[1]
+        fit, a_picture = max(1, at_once // tokens), 4 * sae.n_latents * min(tokens, at_once)
+        done += vlm.room.run(pool, states, a_picture, at_once=fit, what="pictures")
+    return PooledLatents(*(np.concatenate(parts) for parts in zip(*done, strict=True)))
 
 
 def best_f1(

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.pictures.reading import to_rgb
 
 
 class Llava:
@@ -58,6 +59,17 @@ class Llava:
             raise UserError(f"vision_feature_layer {layers[0]} is not the output of one of the {n_blocks} blocks")
         return index
 
+    def count_tokens_by(self, a_tile: int) -> None:
+        """Have the processor put in as many picture tokens as the model makes of so many tokens of a tile.
+
+        Folders of older dates do not say what it counts by, and what others say may be another model's.
+        """
+        vision = self.config.vision_config
+        if hasattr(self.processor, "num_additional_image_tokens"):
+            self.processor.patch_size = vision.patch_size
+            self.processor.num_additional_image_tokens = a_tile - (vision.image_size // vision.patch_size) ** 2
+            self.processor.vision_feature_select_strategy = self.config.vision_feature_select_strategy
+
     def see_squares(self) -> int | None:
         """Have every picture cut alike; the side in pixels to which it must be brought before, None if as it is."""
         return self.cut_alike(self.processor.image_processor)
@@ -87,6 +99,10 @@ class LlavaNext(Llava):
 
     tiled = True
 
+    def count_tokens_by(self, a_tile: int) -> None:
+        super().count_tokens_by(a_tile)
+        self.processor.image_processor.image_grid_pinpoints = self.config.image_grid_pinpoints
+
     def see_squares(self) -> int:
         side = self.cut_alike(self.processor.image_processor)
         self.config.image_grid_pinpoints = [[side, side]]
@@ -114,6 +130,12 @@ class LlavaNext(Llava):
 class LlavaOnevision(LlavaNext):
     """LLaVA-OneVision: as LLaVA-1.6, on a SigLIP; too many tiles are drawn together after the projector."""
 
+    def count_tokens_by(self, a_tile: int) -> None:
+        super().count_tokens_by(a_tile)
+        self.processor.num_image_tokens = a_tile
+        self.processor.vision_feature_select_strategy = self.config.vision_feature_select_strategy
+        self.processor.vision_aspect_ratio = self.config.vision_aspect_ratio
+
     @property
     def _packing(self) -> dict[str, Any]:
         return {"vision_aspect_ratio": self.config.vision_aspect_ratio}
@@ -140,6 +162,9 @@ class Idefics3(Llava):
     def block_read(self, n_blocks: int) -> int:
         return n_blocks - 1
 
+    def count_tokens_by(self, a_tile: int) -> None:
+        self.processor.image_seq_len = a_tile // self.config.scale_factor**2
+
     def cut_alike(self, image_processor: Any) -> int:
         image_processor.do_image_splitting = False
         return self.config.vision_config.image_size
@@ -164,8 +189,8 @@ FAMILIES: dict[str, type[Llava]] = {
 
 
 def squared(image: Image.Image, side: int | None) -> Image.Image:
-    """An RGB picture, brought to a square of so many pixels a side where there is one to be brought to."""
-    image = image.convert("RGB")
+    """Any picture as upright RGB, brought to a square of so many pixels a side where there is one to be brought to."""
+    image = to_rgb(image)
     return image if side is None else image.resize((side, side), Image.Resampling.BICUBIC)
 
 

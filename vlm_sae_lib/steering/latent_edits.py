@@ -40,7 +40,7 @@ def scaled(latents: Int[Tensor, " k"], factor: float) -> Change:
 
     def change(z: Tensor) -> Tensor:
         z = z.clone()
-        z[..., latents] *= factor
+        z[..., latents.to(z.device)] *= factor
         return z
 
     return change
@@ -50,7 +50,7 @@ def strongest_scaled(n: int, factor: float, unit: Float[Tensor, " latents"]) -> 
     """The picture's own n strongest latents times a factor: by their mean over its tokens, in units of ``unit``."""
 
     def change(z: Tensor) -> Tensor:
-        return scaled((z.mean(-2) / unit).topk(n).indices, factor)(z)
+        return scaled((z.mean(-2) / unit.to(z)).topk(n).indices, factor)(z)
 
     return change
 
@@ -61,11 +61,11 @@ def some_scaled(n: int, factor: float, seed: int) -> Change:
 
     def change(z: Tensor) -> Tensor:
         firing = torch.where(z.amax(-2) > 0)[0]
-        return scaled(firing[order[firing].argsort()[:n]], factor)(z)
+        return scaled(firing[order.to(z.device)[firing].argsort()[:n]], factor)(z)
 
     return change
 
 
 def shifted(by: Float[Tensor, " latents"], strength: float) -> Change:
     """Latents moved where they fire, and never below 0."""
-    return lambda z: torch.where(z > 0, (z + strength * by).clamp_min(0), z)
+    return lambda z: torch.where(z > 0, (z + strength * by.to(z)).clamp_min(0), z)

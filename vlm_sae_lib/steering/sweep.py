@@ -8,10 +8,10 @@ language model is read where the questions end and nowhere else (``ends.py``).
 The answers are those of :func:`~vlm_sae_lib.steering.intervention.steered`; the tests compare them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse
@@ -21,7 +21,6 @@ from PIL import Image
 from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.progress import progress
 from vlm_sae_lib.steering.ends import Ends, can_read_ends
 from vlm_sae_lib.steering.intervention import (
     ENCODED_BYTES,
@@ -31,7 +30,11 @@ from vlm_sae_lib.steering.intervention import (
     for_sae,
     random_directions,
 )
+from vlm_sae_lib.steering.memory import prompt_bytes
 from vlm_sae_lib.steering.vlm import Vlm, greedy
+
+AT_MOST = 48
+"""Prompts at once where memory has room for more: a larger batch is no quicker."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,17 @@ class StateEdit(Protocol):
 
 
 UNSTEERED = Intervention()
+Pair = tuple[Intervention | StateEdit, int]
+"""What is done, and to which of the bench's pictures."""
 
 
 class SteeringBench:
     """Pictures with their states and latents at the hook point, ready for interventions.
 
     ``latents`` is a CSC matrix (n_pictures · tokens, n_latents), picture by picture; ``tokens`` counts CLS.
-    Raises: UserError when the SAE's width is not the tower's.
+    batch_size: how many prompts at once; None: as many as memory holds (``memory.py``), at most ``AT_MOST``. Where
+    there was too little, it is halved. The pictures' states stay on the model's device, in float32.
+    Raises: UserError when the SAE's width is not the tower's, and whenever memory is too short for a single prompt.
     """
 
     def __init__(
@@ -75,24 +82,27 @@ class SteeringBench:
         images: Sequence[Image.Image],
         *,
         keep_error: bool = False,
-        batch_size: int = 48,
+        batch_size: int | None = None,
         description: str = "steering",
     ):
         check_latents(vlm, sae, {})
         self.vlm, self.sae, self.keep_error = vlm, sae, keep_error
         self.batch_size, self.description = batch_size, description
-        states = vlm.states(images)
+        states = for_sae(sae, vlm.states(images))
         self.n_pictures, self.tokens = states.shape[:2]
-        start, columns = [], []
-        with torch.no_grad():
-            fit = max(1, ENCODED_BYTES // (4 * sae.n_latents * self.tokens))
-            for x in for_sae(sae, states).split(min(batch_size, fit)):
-                z = sae.encode(x)
-                start.append(x if keep_error else sae.decode(z))
-                columns.append(scipy.sparse.csr_matrix(z.flatten(0, 1).cpu().numpy()))
-        self._start: Float[Tensor, "n tokens d"] = torch.cat(start)
-        self.latents = scipy.sparse.vstack(columns).tocsc()
+        a_picture = 4 * sae.n_latents * self.tokens
+        fit = min(batch_size or AT_MOST, max(1, ENCODED_BYTES // a_picture))
+        ready = vlm.room.run(self._encoded, states, a_picture, at_once=fit, what="pictures")
+        self._start: Float[Tensor, "n tokens d"] = torch.cat([start for start, _ in ready])
+        self.latents = scipy.sparse.vstack([latents for _, latents in ready]).tocsc()
         self._parts: dict[int, tuple[Float[Tensor, "n tokens"], Float[Tensor, " d"]]] = {}
+
+    @torch.no_grad()
+    def _encoded(self, x: Float[Tensor, "batch tokens d"]) -> tuple[Tensor, scipy.sparse.csr_matrix]:
+        """Where interventions on some pictures start from, and their latents."""
+        z = self.sae.encode(x)
+        start = x if self.keep_error else self.sae.decode(z)
+        return start, scipy.sparse.csr_matrix(z.flatten(0, 1).cpu().numpy())
 
     # ---- answers -------------------------------------------------------------------------------------------------
 
@@ -108,7 +118,8 @@ class SteeringBench:
         """
         pairs, shape = self._pairs(interventions, pictures)
         board = _QuestionBoard(self.vlm, prompts)
-        tokens = [board.ask(self._edited(batch)).argmax(-1).cpu() for batch in self._batches(pairs)]
+        cost = self._cost(board, attention="dense", cache=False)
+        tokens = self._run(lambda batch: board.ask(self._edited(batch)).argmax(-1).cpu(), pairs, cost)
         if not tokens:
             return np.empty((*shape, len(prompts)), dtype=object)
         ids, inverse = torch.cat(tokens).unique(return_inverse=True)
@@ -121,7 +132,8 @@ class SteeringBench:
         """The scores that :meth:`answers` takes the likeliest of, for one intervention."""
         pairs, _ = self._pairs([intervention], pictures)
         board = _QuestionBoard(self.vlm, prompts)
-        return torch.cat([board.ask(self._edited(batch)) for batch in self._batches(pairs)])
+        cost = self._cost(board, attention="dense", cache=False)
+        return torch.cat(self._run(lambda batch: board.ask(self._edited(batch)), pairs, cost))
 
     @torch.no_grad()
     def captions(
@@ -135,13 +147,15 @@ class SteeringBench:
         """Whole greedy answers (n_interventions, n_pictures) to one prompt."""
         pairs, shape = self._pairs(interventions, pictures)
         board = _QuestionBoard(self.vlm, [prompt])
-        texts: list[str] = []
-        for batch in self._batches(pairs):
+
+        def say(batch: list[Pair]) -> list[str]:
             embeddings = board.embed(self._edited(batch))
             mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
             output = self.vlm.model.generate(inputs_embeds=embeddings, attention_mask=mask, **greedy(max_new_tokens))
-            texts += self.vlm.decode(output)
-        return np.array(texts, dtype=object).reshape(shape)
+            return self.vlm.decode(output)
+
+        texts = self._run(say, pairs, self._cost(board, new_tokens=max_new_tokens))
+        return np.array([text for batch in texts for text in batch], dtype=object).reshape(shape)
 
     def texts(
         self,
@@ -162,9 +176,9 @@ class SteeringBench:
     ) -> Float[Tensor, "n tokens d"]:
         """What the projector would read under an intervention."""
         pairs, _ = self._pairs([intervention], pictures)
-        return torch.cat([self._edited(batch) for batch in self._batches(pairs)])
+        return torch.cat(self._run(self._edited, pairs, 3 * self._start[0].nbytes))
 
-    def _edited(self, pairs: list[tuple[Intervention | StateEdit, int]]) -> Float[Tensor, "batch tokens d"]:
+    def _edited(self, pairs: list[Pair]) -> Float[Tensor, "batch tokens d"]:
         return torch.stack([self._one(what, self._start[picture], picture) for what, picture in pairs])
 
     @torch.no_grad()
@@ -193,13 +207,19 @@ class SteeringBench:
 
     def _pairs(
         self, interventions: Sequence[Intervention | StateEdit], pictures: Sequence[int] | None
-    ) -> tuple[list[tuple[Intervention | StateEdit, int]], tuple[int, int]]:
+    ) -> tuple[list[Pair], tuple[int, int]]:
         chosen = range(self.n_pictures) if pictures is None else pictures
         return [(i, int(p)) for i in interventions for p in chosen], (len(interventions), len(chosen))
 
-    def _batches(self, pairs: list) -> list[list]:
-        starts = range(0, len(pairs), self.batch_size)
-        return progress([pairs[start : start + self.batch_size] for start in starts], self.description)
+    def _cost(self, board: "_QuestionBoard", *, new_tokens: int = 0, **how: Any) -> int:
+        """Bytes of one edited picture and what is asked about it, see ``prompt_bytes``."""
+        tokens, dtype = len(board.text) + new_tokens, board.text.dtype
+        states = self.tokens * self.vlm.dim
+        return prompt_bytes(self.vlm.model.config, tokens, dtype, ends=len(board.ends), states=states, **how)
+
+    def _run(self, work: Callable[[list[Pair]], Any], pairs: list[Pair], cost: int) -> list:
+        options = {"at_once": self.batch_size, "at_most": AT_MOST, "description": self.description}
+        return self.vlm.room.run(work, pairs, cost, **options)
 
 
 class _QuestionBoard:

@@ -20,11 +20,16 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.devices import choose_device, place
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import loading, locate
+from vlm_sae_lib.pictures.reading import to_rgb
 from vlm_sae_lib.precision import half_precision, quantised
 from vlm_sae_lib.steering.families import exact_parts, family_of, known_family, squared
+from vlm_sae_lib.steering.memory import Room, picture_bytes, prompt_bytes
+from vlm_sae_lib.steering.processors import WHITE, check_picture_tokens, tokens_of_a_tile
 from vlm_sae_lib.towers.hooks import changed_output, find_blocks, first_tensor, watched
 
 Edit = Callable[[Float[Tensor, "n tokens d"]], Float[Tensor, "n tokens d"]]
+AT_MOST = 64
+"""Pictures at once where memory has room for more: a larger batch is no quicker."""
 
 
 class Vlm:
@@ -61,7 +66,13 @@ class Vlm:
         self.hook_point = f"block_{index}"
         self.dim: int = model.config.vision_config.hidden_size
         self.dtype = next(weight.dtype for weight in self.family.tower.parameters())
-        self._side = self.family.see_squares() if square else None
+        self.room = Room(self.device)
+        self._counted: dict[tuple[int, int], tuple[int, int]] = {}
+        self._side: int | None = None
+        self.tokens_of_a_tile = tokens_of_a_tile(self, blocks[0])
+        self.family.count_tokens_by(self.tokens_of_a_tile)
+        if square:
+            self._side = self.family.see_squares()
 
     # ---- words ---------------------------------------------------------------------------------------------------
 
@@ -76,21 +87,27 @@ class Vlm:
         prompts: str | Sequence[str],
         *,
         max_new_tokens: int = 32,
-        batch_size: int = 64,
+        batch_size: int | None = None,
     ) -> list[str]:
         """Greedy answers, one for each picture and its prompt; one prompt alone is put to every picture.
 
-        Raises: ValueError when there are not as many prompts as pictures.
+        batch_size: how many at once; None: as many as memory holds. Where there was too little, it is halved.
+        Raises: ValueError when there are not as many prompts as pictures; UserError where not even one fits in memory.
         """
         prompts = [prompts] * len(images) if isinstance(prompts, str) else list(prompts)
         if len(prompts) != len(images):
             raise ValueError(f"{len(images)} pictures need as many prompts, not {len(prompts)}")
         words = [""] * len(images)
-        for group in self._alike(images, prompts, batch_size):
+
+        def say(group: list[int]) -> None:
             inputs = self.inputs([images[i] for i in group], [prompts[i] for i in group])
             output = self.model.generate(**inputs, **greedy(max_new_tokens))
             for i, text in zip(group, self.decode(output[:, inputs["input_ids"].shape[1] :]), strict=True):
                 words[i] = text
+
+        for (length, size), group in self._alike(images, prompts).items():
+            cost = self._answer_bytes(length + max_new_tokens, size)
+            self.room.run(say, group, cost, at_once=batch_size, at_most=AT_MOST)
         return words
 
     @torch.no_grad()
@@ -129,17 +146,36 @@ class Vlm:
         """Token ids to text, one string per row, without special tokens and outer blanks."""
         return [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
 
-    def _alike(self, images: Sequence[Image.Image], prompts: list[str], batch_size: int) -> Iterator[list[int]]:
+    def _alike(
+        self, images: Sequence[Image.Image], prompts: list[str]
+    ) -> dict[tuple[int, tuple[int, int] | None], list[int]]:
         # Prompts of one length go together, so that no padding, and no padding side, can change an answer; where
         # pictures are cut into tiles, so do pictures of one size.
         length = {p: len(self.processor.tokenizer(self.chat(p))["input_ids"]) for p in set(prompts)}
-        groups: dict[tuple, list[int]] = {}
+        groups: dict[tuple[int, tuple[int, int] | None], list[int]] = {}
         for i, prompt in enumerate(prompts):
-            size = images[i].size if self.family.tiled and self._side is None else None
+            size = to_rgb(images[i]).size if self.family.tiled and self._side is None else None
             groups.setdefault((length[prompt], size), []).append(i)
-        for group in groups.values():
-            for start in range(0, len(group), batch_size):
-                yield group[start : start + batch_size]
+        return groups
+
+    def _answer_bytes(self, words: int, size: tuple[int, int] | None) -> int:
+        """What an answer costs in memory: first the picture in the tower, then all tokens in the language model."""
+        tokens, tiles = self.picture_tokens(size or WHITE.size)
+        text = prompt_bytes(self.model.config, words + tokens, self.text_dtype)
+        return max(picture_bytes(self.model.config, self.dtype, tiles=tiles), text)
+
+    @property
+    def text_dtype(self) -> torch.dtype:
+        """What the language model computes in."""
+        return self.model.get_input_embeddings().weight.dtype
+
+    def picture_tokens(self, size: tuple[int, int]) -> tuple[int, int]:
+        """How many tokens the processor puts in for a picture of a size (width, height), and how many tiles it cuts."""
+        if size not in self._counted:
+            inputs = self.inputs([WHITE.resize(size)], ["?"])
+            tokens = int((inputs["input_ids"] == self.model.config.image_token_id).sum())
+            self._counted[size] = tokens, len(inputs["pixel_values"].flatten(0, -4))
+        return self._counted[size]
 
     # ---- the hook point ------------------------------------------------------------------------------------------
 
@@ -167,36 +203,37 @@ class Vlm:
         return (states, *output[1:]) if isinstance(output, tuple) else states
 
     @torch.no_grad()
-    def states(self, images: Sequence[Image.Image], *, batch_size: int = 64) -> Float[Tensor, "n tokens d"]:
+    def states(self, images: Sequence[Image.Image], *, batch_size: int | None = None) -> Float[Tensor, "n tokens d"]:
         """The hook point's output as the model has it, before any edit, CLS first where the tower has one; float32.
 
-        The tokens of a picture's tiles follow each other. Raises: UserError as :meth:`pixels`.
+        The tokens of a picture's tiles follow each other. batch_size: as in :meth:`answers`.
+        Raises: UserError as :meth:`pixels`, and where not even one picture fits in memory.
         """
-        kept: list[Tensor] = []
 
-        def keep(module: nn.Module, arguments: tuple, output: Tensor | tuple) -> None:
-            kept.append(first_tensor(output).float())
+        def see(group: list[Image.Image]) -> Tensor:
+            pixels = self.pixels(group)
+            kept: list[Tensor] = []
+            with watched(self.block, lambda module, arguments, output: kept.append(first_tensor(output).float())):
+                self.family.tower(pixels.flatten(0, -4))
+            return kept[0].reshape(len(pixels), -1, self.dim)
 
         edits, self._edits = self._edits, []
         try:
-            for start in range(0, len(images), batch_size):
-                pixels = self.pixels(images[start : start + batch_size])
-                with watched(self.block, keep):
-                    self.family.tower(pixels.flatten(0, -4))
-                kept[-1] = kept[-1].reshape(len(pixels), -1, self.dim)
+            cost = picture_bytes(self.model.config, self.dtype, tiles=self._tiles)
+            seen = self.room.run(see, images, cost, at_once=batch_size, at_most=AT_MOST, what="pictures")
         finally:
             self._edits = edits
-        return torch.cat(kept)
+        return torch.cat(seen)
 
-    @cached_property
+    @property
     def tower_tokens(self) -> int:
         """Tokens per picture at the hook point, CLS included."""
-        return self.states([Image.new("RGB", (64, 64), "white")]).shape[1]
+        return self.tokens_of_a_tile * self._tiles
 
     @cached_property
     def _tiles(self) -> int:
-        """Into how many tiles a white square is cut; with the tokens of that, how many tokens a tile has."""
-        return len(self.pixels([Image.new("RGB", (64, 64), "white")])[0])
+        """Into how many tiles a white square is cut."""
+        return len(self.pixels([WHITE]).flatten(0, -4))
 
     def features(
         self, states: Float[Tensor, "n tokens d"], size: tuple[int, int] | None = None
@@ -205,7 +242,7 @@ class Vlm:
 
         size: (height, width) of the pictures; only families with tiles ask for it, and not under ``square``.
         """
-        a_tile = self.tower_tokens // self._tiles if self.family.tiled else states.shape[1]
+        a_tile = self.tokens_of_a_tile if self.family.tiled else states.shape[1]
         tiles = states.to(self.device, self.dtype).unflatten(1, (-1, a_tile))
         return self.family.features(tiles, (self._side, self._side) if self._side else size)
 
@@ -282,12 +319,15 @@ def _load(
         raise UserError(f"{spec} is incomplete: it lacks {len(lost)} of its weights, among them {lost[0]}")
     if getattr(processor, "chat_template", None) is None:
         raise UserError(f"the processor in {where} has no chat template: add a chat_template.jinja to it")
-    with loading(spec, "torch"):
-        vlm = Vlm(model, processor, spec=spec, device=device, square=square)
-    seeing = (vlm.family.tower, vlm.family.projector)
+    family = family_of(model, processor)
+    seeing = (family.tower, family.projector)
     if not all(weight.is_floating_point() for part in seeing for weight in part.parameters()):
         raise UserError(
             f"transformers {__version__} quantised the vision tower of {spec} too, so nothing can be steered exactly: "
             "leave bits out, or update it by `pip install -U transformers`"
         )
+    with loading(spec, "torch"):
+        vlm = Vlm(model, processor, spec=spec, device=device, square=square)
+        if speaks:
+            check_picture_tokens(vlm)
     return vlm
