@@ -13,6 +13,7 @@ from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
 
+from vlm_sae_lib.devices import choose_device
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.active import above_active, above_of_coarse
 from vlm_sae_lib.sae.coarse import CoarseEncoder, pays
@@ -108,7 +109,8 @@ class SparseAutoencoder:
         return digest.hexdigest()
 
     def to(self, device: str | torch.device) -> "SparseAutoencoder":
-        """The same SAE on another device."""
+        """The same SAE on another device. Raises ``UserError`` where there is none of that name."""
+        device = choose_device(device)
         names = ("w_enc", "b_enc", "w_dec", "b_dec", "threshold")
         return replace(self, **{n: getattr(self, n).to(device) for n in names if getattr(self, n) is not None})
 
@@ -177,10 +179,11 @@ class SparseAutoencoder:
         overcomplete and ViT-Prisma that this formula can express; ``foreign/`` says what each of them applies.
 
         No code of a file is run. Raises ``UserError`` for what is none of these, was never finished, or no longer
-        computes the latents recorded beside it.
+        computes the latents recorded beside it, and for a device that is not there.
         """
         from vlm_sae_lib.sae import formats
 
+        device = None if device is None else choose_device(device)
         sae = formats.load(path)
         return sae if device is None else sae.to(device)
 

@@ -272,7 +272,8 @@ def load_vlm(
     leaves all as the checkpoint has it on a GPU, and computes in float32 on the CPU.
 
     Raises: UserError when there is no such folder or repository, it is gated or out of reach, what lies there is of no
-    family known here or is incomplete, or memory is too small; or bits are asked for where there is no bitsandbytes.
+    family known here or is incomplete, or memory is too small; there is no such device; or bits are asked for where
+    there is no bitsandbytes.
     """
     return _load(spec, device, square=square, bits=bits)
 
@@ -298,7 +299,7 @@ def _load(
         raise UserError(f"there is no vision-language model {spec!r}: use 'pocket' or 'hf:<repo id or folder>'")
     where, revision = locate(str(paths.pocket() / "llava") if spec == "pocket" else spec.removeprefix("hf:"))
     spread = device == "auto"
-    device = choose_device(None if spread else device)
+    device = choose_device(device)
     options: dict[str, Any] = {"device_map": "auto"} if spread else {}
     # half precision on a CPU is slow and coarse
     options["dtype"] = dtype or (torch.float32 if device.type == "cpu" and not spread else "auto")

@@ -37,7 +37,7 @@ def load_tower(spec: str, *, device: str | torch.device | None = None, dtype: st
             or that draws something at random in eval mode (but a ViTMAE, which is shown every patch).
     """
     spread = device == "auto" and spec.startswith("hf:")
-    device = None if spread else _usable_device(None if device == "auto" else device)
+    device = None if spread else choose_device(device)
     if dtype not in ("float32", "bfloat16", "float16"):
         raise UserError(f"A tower computes in float32, bfloat16 or float16, not in {dtype!r}.")
     precision = getattr(torch, dtype)
@@ -59,15 +59,6 @@ def load_tower(spec: str, *, device: str | torch.device | None = None, dtype: st
     if kind == "vlm" and rest:
         return load_vlm_tower(rest, device=device, dtype=precision)
     raise UserError(f"Unknown tower {spec!r}: known are {KNOWN_SPECS}.")
-
-
-def _usable_device(device: str | torch.device | None) -> torch.device:
-    try:
-        chosen = choose_device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # torch knows no such device, or was built without it
-        raise UserError(f"There is no device {device!r} here: leave it out, or name cpu or cuda.") from error
-    return chosen
 
 
 def _load_open_clip(spec: str, rest: str, **options) -> Tower:

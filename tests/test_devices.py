@@ -1,0 +1,53 @@
+"""A device that is not there is one sentence, whoever is asked to use it."""
+
+import numpy as np
+import pytest
+import torch
+from test_score_command import make_sae
+
+from vlm_sae_lib.devices import choose_device
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, train_sae
+from vlm_sae_lib.steering import load_vlm
+from vlm_sae_lib.towers import load_tower
+
+ABSENT = "cuda:99" if torch.cuda.is_available() else "cuda"
+
+
+@pytest.mark.parametrize("name", [ABSENT, "cuda:77", "gpu", "xla", "meta", "", "cpu:x", 99])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
+    with pytest.raises(UserError, match=f"There is no device '{name}' here: leave it out, or name cpu"):
+        choose_device(name)
+
+
+def test_left_out_it_is_the_best_there_is():
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    assert {choose_device().type, choose_device("auto").type} == {best}
+    assert choose_device("cpu") == choose_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_a_device_that_is_there_and_does_not_work_is_said_to_be(monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="no device 'cuda:2' here: leave it out, or name cpu or cuda:0 or cuda:1"):
+        choose_device("cuda:2")
+    monkeypatch.setattr(torch, "zeros", full)
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(UserError, match=rf"'{name}' does not work \(CUDA out of memory\)"):
+            choose_device(name)
+
+
+def test_whoever_is_asked_says_the_same(tmp_path):
+    sae = make_sae()
+    sae.save(tmp_path / "sae")
+    for ask in (
+        lambda: train_sae(np.ones((4, 3)), SaeConfig(k=1, steps=2), device=ABSENT),
+        lambda: SparseAutoencoder.load(tmp_path / "sae", device=ABSENT),
+        lambda: sae.to(ABSENT),
+        lambda: load_tower("pocket", device=ABSENT),
+        lambda: load_vlm("pocket", device=ABSENT),
+    ):
+        with pytest.raises(UserError, match=f"There is no device '{ABSENT}' here"):
+            ask()
