@@ -84,6 +84,32 @@ def test_run_refuses_what_does_not_exist(monkeypatch, capsys, tmp_path):
     assert "seed" in complaint(capsys, "run", "--set", "sede=4")
 
 
+def test_run_refuses_a_value_of_the_wrong_kind_before_it_starts(monkeypatch, capsys, tmp_path):
+    toy = toy_notebook("01_toy", parameters='profile = "pocket"\nseed = 0\nchanges = {}')
+    monkeypatch.setenv("VLM_SAE_ROOT", str(write_checkout(tmp_path, {"01_toy": toy})))
+    monkeypatch.delenv("VLM_SAE_RUNS", raising=False)
+    assert "seed='abc' must be a whole number" in complaint(capsys, "run", "--set", "seed=abc")
+    assert "shipped='no' must be True or False" in complaint(capsys, "run", "--set", "changes={'shipped': 'no'}")
+    assert "NAME=VALUE" in complaint(capsys, "run", "--set", "seed")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--batch-size", "abc", "'abc' must be a whole number of at least 1"),
+        ("--batch-size", "0", "'0' must be a whole number of at least 1"),
+        ("--seed", "-1", "'-1' must be a whole number of at least 0"),
+        ("--device", "gpu", "no device 'gpu' here: leave it out, or name cpu"),
+    ],
+)
+def test_collect_refuses_a_value_of_the_wrong_kind(capsys, tmp_path, option, value, words):
+    store = tmp_path / "store"
+    given = ("--pictures", "pocket:4", "--tower", "pocket", "--hook-point", "block_4", "--out", str(store))
+    assert words in complaint(capsys, "collect", *given, option, value)
+    assert not store.exists()
+
+
 def test_run_returns_1_and_the_traceback_of_a_notebook_that_fails(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("VLM_SAE_ROOT", str(write_checkout(tmp_path, {"01_toy": toy_notebook("01_toy", "1 / 0")})))
     monkeypatch.delenv("VLM_SAE_RUNS", raising=False)

@@ -66,6 +66,12 @@ def test_the_same_seed_gives_the_same_directions():
         assert not np.array_equal(make(ROWS, 5, seed=4).directions, make(ROWS, 5, seed=5).directions)
 
 
+def test_a_seed_that_torch_and_numpy_take_is_taken():
+    largest = 2**63 - 1
+    assert directions.clusters(ROWS, 5, seed=largest).n_latents == 5
+    assert directions.independent(np.random.default_rng(0).random((300, 2)), seed=largest).n_latents == 4
+
+
 def test_a_linear_readout_reads_what_is_there_and_nothing_else():
     code = directions.principal(ROWS).encode(ROWS)
     assert linear_readout_r2(code[:200], ROWS[:200], code[200:], ROWS[200:]) > 0.99

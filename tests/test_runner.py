@@ -8,7 +8,7 @@ from toy_notebooks import toy_notebook, write_checkout
 
 from vlm_sae_lib import notebooks, paths, runner
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.runner import NotebookFailed, Run, parse_override, run
+from vlm_sae_lib.runner import NotebookFailed, Run, run
 
 THIS_LIBRARY = "as it is"  # so that these tests pass also while somebody edits the library
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2, seed]);"
@@ -206,13 +206,38 @@ def test_a_folder_without_notebooks_is_told(tmp_path, monkeypatch):
         said_by(Run())
 
 
-def test_override_values_are_literals_or_words():
-    assert parse_override("steps=7") == ("steps", 7)
-    assert parse_override("layers=[1, 2]") == ("layers", [1, 2])
-    assert parse_override("name=a=b") == ("name", "a=b")
-    for wrong in ("steps", "=7", "a b=7"):
-        with pytest.raises(UserError, match="NAME=VALUE"):
-            parse_override(wrong)
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"seed": "abc"}, "seed='abc' must be a whole number"),
+        ({"seed": True}, "seed=True must be a whole number"),
+        ({"seed": -1}, "seed=-1 must be a whole number of at least 0"),
+        ({"seed": 2**63}, "below 2"),
+        ({"changes": "k=3"}, "changes='k=3' must be a mapping"),
+        ({"changes": {3: 4}}, "changes={3: 4} must be a mapping"),
+        ({"changes": {"kk": 4}}, "no setting 'kk'"),
+        ({"changes": {"steps": "many"}}, "steps='many' must be a whole number"),
+        ({"changes": {"steering": {"test": 0}}}, "test=0"),
+        ({"changes": {"seed": 4}}, "--set seed=…"),
+        ({"changes": {"name": "mine"}}, "--profile"),
+    ],
+)
+def test_values_are_checked_before_a_notebook_starts(checkout, monkeypatch, overrides, message):
+    path = checkout / "notebooks" / "01_first.ipynb"
+    path.write_text(path.read_text().replace("seed = 3", "seed = 3\\nchanges = {}\\nhalf = 1 / 2"))
+    monkeypatch.setattr(runner, "_execute", lambda *_: pytest.fail("a notebook was started"))
+    with pytest.raises(UserError, match=message):
+        run(Run(overrides=overrides), print)
+
+
+def test_a_value_that_fits_is_handed_on(checkout, monkeypatch):
+    path = checkout / "notebooks" / "01_first.ipynb"
+    path.write_text(path.read_text().replace("seed = 3", "seed = 3\\nchanges = {}\\nhalf = 1 / 2"))
+    overrides = {"seed": 4, "changes": {"steps": 60, "hook_points": ["block_4"]}, "half": 0.25}
+    given = []
+    monkeypatch.setattr(runner, "_execute", lambda plan, name, source: given.append(plan.parameters(source)) or 0.0)
+    run(Run(overrides=overrides, only=("01",)), print)
+    assert given == [{"profile": "pocket", **overrides}]
 
 
 def test_the_environment_is_put_back(monkeypatch):

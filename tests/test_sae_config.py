@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import KINDS, SaeConfig
+from vlm_sae_lib.sae import KINDS, SaeConfig, train_sae
 from vlm_sae_lib.sae.config import PAPER_GROUPS
 from vlm_sae_lib.sae.rows import Batches, Rows
 
@@ -18,7 +18,7 @@ def test_unknown_setting_names_the_known_ones():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"kind": "gated"}, "matryoshka_batch_top_k, batch_top_k"),
+        ({"kind": "gated"}, "kind='gated' must be 'matryoshka_batch_top_k', 'batch_top_k'"),
         ({"k": 0}, "k=0"),
         ({"k": 2.5}, "k=2.5"),
         ({"steps": 0}, "steps=0"),
@@ -35,6 +35,20 @@ def test_unknown_setting_names_the_known_ones():
         ({"mono_coefficient": -1}, "mono_coefficient"),
         ({"k": "20"}, "k='20'"),
         ({"lr": "fast"}, "lr='fast'"),
+        ({"k": True}, "k=True"),
+        ({"normalise": "False"}, "normalise='False' must be True or False"),
+        ({"normalise": 0}, "normalise=0 must be True or False"),
+        ({"lr_decay": "half"}, "lr_decay='half' must be a number from 0 to 1"),
+        ({"lr_decay": None}, "lr_decay=None"),
+        ({"group_fractions": 0.5}, "group_fractions=0.5 must be a list of fractions that sum to 1"),
+        ({"group_fractions": "1"}, "group_fractions='1'"),
+        ({"group_fractions": (float("nan"), 1)}, "sum to 1"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 2**63}, "seed=9223372036854775808 must be .*below 2"),
+        ({"steps": 10**30}, "below 2"),
+        ({"expansion": 10**400}, "positive, finite"),
+        ({"threshold_momentum": "0.9"}, "threshold_momentum='0.9'"),
+        ({"steps": 20, "warmup": 21}, "warmup=21 is longer than the run of 20 steps: .*lower warmup or raise steps"),
     ],
 )
 def test_a_senseless_value_is_refused_by_name(wrong, message):
@@ -49,6 +63,18 @@ def test_config_is_frozen_and_compares_by_value():
     )
     with pytest.raises(AttributeError):
         config.k = 3
+
+
+def test_the_largest_seed_and_the_longest_warm_up_are_taken():
+    config = SaeConfig(expansion=2, k=1, steps=3, warmup=3, seed=2**63 - 1, lr=1.0)
+    assert config.schedule(4).lr_at(2, 3) == 1.0
+    assert train_sae(np.eye(4), config).n_latents == 8
+
+
+@pytest.mark.parametrize(("expansion", "message"), [(0.1, "no latent .*raise it"), (1e300, "too many .*lower it")])
+def test_a_width_that_cannot_be_is_refused(expansion, message):
+    with pytest.raises(UserError, match=message):
+        SaeConfig(expansion=expansion).schedule(8)
 
 
 def test_group_sizes_of_the_paper():

@@ -214,13 +214,25 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(world, capsys):
         (arguments(folder, sae="nowhere"), "nowhere"),
         (arguments(folder, out="file"), "is a file"),
         (arguments(folder, out="file/inside"), "cannot be written"),
-        ([*arguments(folder), "--resamples", "-1"], "--resamples is -1"),
+        ([*arguments(folder), "--resamples", "-1"], "--resamples: '-1' must be a whole number of at least 0"),
+        ([*arguments(folder), "--resamples", "3.5"], "--resamples: '3.5' must be a whole number"),
+        ([*arguments(folder), "--seed", "-1"], "--seed: '-1' must be a whole number of at least 0"),
+        ([*arguments(folder), "--device", "gpu"], "no device 'gpu'"),
+        ([*arguments(folder), "--device", "cuda:99"], "no device 'cuda:99'"),
     ]
     for command, words in wrong:
-        assert main(command) == 2, command
+        assert exit_code(command) == 2, command
         shown = capsys.readouterr()
         assert words in shown.err and shown.err.count("\n") == 1 and "Traceback" not in shown.err and shown.out == ""
     assert list((folder / "scores").iterdir()) == []
+
+
+def exit_code(command: list[str]) -> int:
+    """Of the program: the parser of the options leaves by itself."""
+    try:
+        return main(command)
+    except SystemExit as stop:
+        return stop.code
 
 
 def test_a_report_can_be_had_without_the_command(world):

@@ -60,12 +60,29 @@ def test_what_the_user_can_mend_is_one_sentence(files):
         ({"sae": files / "wide"}, "width 48"),
         ({"sae": files / "nowhere"}, "nowhere"),
         ({"latent": 24}, "latents 0 to 23"),
-        ({"strength": "nan"}, "finite"),
+        ({"strength": "1e39"}, "finite number of single precision"),
+        ({"device": "gpu"}, "no device 'gpu'"),
         ({"image": files / "missing.png"}, "missing.png"),
         ({"image": files / "empty.jpg"}, "empty.jpg"),
         ({"vlm": f"hf:{files / 'gone'}"}, "no folder"),
-        ({"max-new-tokens": 0}, "at least 1"),
     ]:
         with pytest.raises(UserError, match=hint) as caught:
             run(files, **changes)
         assert "\n" not in str(caught.value), changes
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("strength", "nan", "a finite number"),
+        ("strength", "much", "a finite number"),
+        ("latent", "-1", "a whole number of at least 0"),
+        ("max-new-tokens", "0", "a whole number of at least 1"),
+        ("bits", "3", "4 or 8"),
+    ],
+)
+def test_an_option_of_the_wrong_kind_is_refused_before_anything_is_loaded(files, capsys, name, value, hint):
+    with pytest.raises(SystemExit) as stop:
+        run(files, **{name: value})
+    assert stop.value.code == 2
+    assert f"argument --{name}: {value!r} must be {hint}" in capsys.readouterr().err

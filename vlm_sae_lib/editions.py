@@ -42,10 +42,7 @@ def write_source(edition: str) -> Path:
     Raises:
         UserError: no such profile; or a notebook was not run under it, or is not fit to be shown.
     """
-    try:
-        profile = load_profile(edition)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    profile = load_profile(edition)
     ready = _fit_to_show(profile)
     with whole_folder(source_folder(edition)) as folder:
         for name in BOOK:

@@ -5,9 +5,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import refuse_unknown
 from vlm_sae_lib.public_profiles import PUBLIC
 from vlm_sae_lib.settings import Profile, SteeringSize
 
@@ -46,20 +48,14 @@ def load_profile(name: str, **overrides: Any) -> Profile:
     """The profile of that name, with single settings replaced; of ``steering`` a mapping replaces some of its own.
 
     Raises:
-        ValueError: the name or a setting is unknown; the message lists the known ones.
+        UserError: the name or a setting is unknown (the message lists the known ones), or a value is of the wrong type
+            or out of range.
     """
     if name not in PROFILES:
-        raise ValueError(f"There is no profile {name!r}; the profiles are {', '.join(PROFILES)}.")
+        raise UserError(f"There is no profile {name!r}; the profiles are {', '.join(PROFILES)}.")
     profile = PROFILES[name]
+    refuse_unknown("A profile", Profile, overrides)
     if isinstance(part := overrides.get("steering"), Mapping):
-        overrides["steering"] = _replaced(profile.steering, part, "The steering study")
-    return _replaced(profile, overrides, "A profile")
-
-
-def _replaced(settings: Any, changes: Mapping[str, Any], who: str) -> Any:
-    known = [field.name for field in fields(settings)]
-    unknown = [key for key in changes if key not in known]
-    if unknown:
-        raise ValueError(f"{who} has no setting {unknown[0]!r}; the settings are {', '.join(known)}.")
-    # papermill hands on no tuples
-    return replace(settings, **{k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()})
+        refuse_unknown("The steering study", SteeringSize, part)
+        overrides["steering"] = replace(profile.steering, **part)
+    return replace(profile, **overrides)

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,16 @@ from typing import Any
 from vlm_sae_lib import colab, notebooks, paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash, file_hash, folder_hash, read_json, write_bytes, write_json
+from vlm_sae_lib.overrides import held
+from vlm_sae_lib.profiles import load_profile
 
 PUBLISHED_PROFILE = "pocket"
 CELL_SECONDS = 1800  # a published run's cell that takes longer hangs
 QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # a kernel warns about its transport each time; errors come as outputs
 VERSIONS = ("torch", "numpy", "scipy", "pandas", "matplotlib", "transformers", "open_clip_torch")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+ANNOTATIONS = {int: int, float: float, bool: bool, str: str, dict: dict[str, Any]}
+"""What another value of a notebook's parameter may be, by the type of its own."""
 KERNEL_ENVIRONMENT = {
     "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1",
 }  # fmt: skip
@@ -91,17 +95,6 @@ def choose(plan: Run) -> list[Path]:
     return [path for path in found if not plan.only or path.name.startswith(plan.only)]
 
 
-def parse_override(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE``, the value a Python literal or else a string."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise UserError(f"{text!r} is not of the form NAME=VALUE.")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
-
-
 def publish(names: Sequence[str]) -> None:
     """Put the outputs of the last runs, their results and the cover picture in the place of the published ones.
 
@@ -150,14 +143,29 @@ def _source(name: str) -> notebooks.NotebookNode:
 
 
 def _check_overrides(plan: Run, sources: dict[str, notebooks.NotebookNode]) -> None:
+    """Refuse what the notebooks would, before one of them is started: they give it to ``load_profile``."""
     if "profile" in plan.overrides:
         raise UserError("The profile is chosen with --profile, not with --set.")
-    known = {name for source in sources.values() for name in notebooks.parameters(source)} - {"profile"}
-    for name in plan.overrides:
+    known = {name: text for source in sources.values() for name, text in notebooks.parameters(source).items()}
+    known.pop("profile", None)
+    for name, value in plan.overrides.items():
         if name not in known:
             raise UserError(
                 f"No chosen notebook has a parameter {name!r}; they have {', '.join(sorted(known)) or 'none'}."
             )
+        if (annotation := _annotation_of(known[name])) is not None:
+            held(name, value, annotation)
+    changes = plan.overrides.get("changes", {})
+    if {"name", "seed"} & set(changes):
+        raise UserError("The name of a run is chosen with --profile, its seed with --set seed=…, neither in changes.")
+    load_profile(plan.profile, **changes, **{k: v for k, v in plan.overrides.items() if k == "seed"})
+
+
+def _annotation_of(source: str) -> Any:
+    """What may take the place of a parameter's value; None where that is computed, or of a type not checked here."""
+    with suppress(ValueError):
+        return ANNOTATIONS.get(type(ast.literal_eval(source)))
+    return None
 
 
 def _execute(plan: Run, name: str, source: notebooks.NotebookNode) -> float:

@@ -1,45 +1,54 @@
 """What a profile is: every number of a run in one frozen dataclass."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+from vlm_sae_lib.overrides import AtLeastZero, Count, Index, Kind, Positive, Seed, Share, Shares, hold
 
 
 @dataclass(frozen=True)
 class SteeringSize:
-    """How much of the steering study is run: a single answer costs what the language model costs."""
+    """How much of the steering study is run: a single answer costs what the language model costs.
 
-    concepts: int = 4
+    Raises ``UserError`` for a number that is not what its annotation says.
+    """
+
+    concepts: Count = 4
     """Concepts to insert, per kind."""
-    min_pictures: int = 6
+    min_pictures: Count = 6
     """Choosing pictures that must show a concept."""
-    candidates: int = 3
+    candidates: Count = 3
     """Latents tried for a concept."""
-    multiples: tuple[float, ...] = (1, 2, 4)
+    multiples: tuple[Positive, ...] = (1, 2, 4)
     """Strengths tried, in multiples of a latent's maximum."""
-    choosing: int = 5
+    choosing: Count = 5
     """Pictures on which a setting is chosen."""
-    test: int = 16
+    test: Count = 16
     """Pictures on which it is scored."""
-    repetitions: int = 7
+    repetitions: Count = 7
     """New draws of each random control."""
-    trial: int = 6
+    trial: Count = 6
     """Pictures on which the latents of the first look are tried."""
-    doses: tuple[float, ...] = (0.25, 0.5, 1, 2, 4, 8)
-    dose_test: int = 12
-    dose_repetitions: int = 3
-    suppressed: int = 3
+    doses: tuple[Positive, ...] = (0.25, 0.5, 1, 2, 4, 8)
+    dose_test: Count = 12
+    dose_repetitions: Count = 3
+    suppressed: Count = 3
     """Concepts to suppress, per kind."""
-    suppress_choosing: int = 3
-    suppress_test: int = 6
-    shown: int = 8
+    suppress_choosing: Count = 3
+    suppress_test: Count = 6
+    shown: Count = 8
     """Neurons that the page lets the reader steer."""
-    shown_pictures: int = 4
+    shown_pictures: Index = 4
     """Pictures, beside a blank page, on which it does."""
     shown_multiples: tuple[float, ...] = (-2, -1, 0, 0.5, 1, 2, 4, 8)
+
+    def __post_init__(self) -> None:
+        hold(self, "The steering study's")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The settings of a run."""
+    """The settings of a run. Raises ``UserError`` for one that is not what its annotation says."""
 
     name: str
     """What ``runs/<name>`` is called."""
@@ -62,50 +71,53 @@ class Profile:
     """The layer whose neurons the book looks at one by one."""
     steering_hook_point: str | None
     """The block of ``tower`` that the VLM's projector reads; None where the VLM brings a tower of its own."""
-    kinds: tuple[str, ...] = ("batch_top_k", "matryoshka_batch_top_k")
+    kinds: tuple[Kind, ...] = ("batch_top_k", "matryoshka_batch_top_k")
     """The SAEs that the paper compares (§4.1)."""
-    expansions: tuple[float, ...] = (1, 4, 8)
+    expansions: tuple[Positive, ...] = (1, 4, 8)
     """Expansion factors ε at the main hook point (paper: 1, 2, 4, 8, 16, 64)."""
-    main_expansion: float = 4
+    main_expansion: Positive = 4
     """ε of the SAEs whose single latents the book shows, and of those that compare layers (paper: 4)."""
-    k: int = 20
+    k: Count = 20
     """Active latents per picture."""
-    steps: int = 100_000
-    batch_size: int = 4096
-    lr: float | str | None = None
+    steps: Count = 100_000
+    batch_size: Count = 4096
+    lr: Positive | Literal["text"] | None = None
     """``None`` is the rate of the authors' code, 2e-4 / sqrt(F / 2^14); ``"text"`` is the paper's, five times that."""
-    lr_decay: float = 0.0
-    group_fractions: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5625)
+    lr_decay: Share = 0.0
+    group_fractions: Shares = (0.0625, 0.125, 0.25, 0.5625)
     """Matryoshka groups (paper §4.1)."""
     taxonomy_train: str | None = None
     """What the autoencoders of notebook 4 learn from (paper: iNaturalist 2021); None: ``train_pictures``."""
     taxonomy_test: str | None = None
-    taxonomy_expansion: float = 2
-    taxonomy_k: int = 20
+    taxonomy_expansion: Positive = 2
+    taxonomy_k: Count = 20
     steering_tokens: str = "random:2"
     """Tokens per training picture for the steering SAE (paper: two random ones)."""
-    steering_pictures: int | None = None
+    steering_pictures: Count | None = None
     """So many training pictures, drawn by the seed, for an SAE of the VLM's own tower; None: all of them."""
-    steering_expansion: float = 64
-    steering_k: int = 20
-    steering_kind: str = "matryoshka_batch_top_k"
-    steering_choosing: int = 1000
+    steering_expansion: Positive = 64
+    steering_k: Count = 20
+    steering_kind: Kind = "matryoshka_batch_top_k"
+    steering_choosing: Count = 1000
     """Pictures on which latents are matched with concepts and strengths chosen."""
-    steering_scored: int = 1000
+    steering_scored: Count = 1000
     """Other pictures on which steering is scored."""
-    gallery_classes: int = 20
+    gallery_classes: Count = 20
     """Classes that both hold, where pictures have one of hundreds: so many that each has enough pictures."""
     steering: SteeringSize = SteeringSize()
-    vlm_bits: int | None = None
+    vlm_bits: Literal[4, 8] | None = None
     """Bits per weight that the VLM is loaded in, on a GPU; None: as its checkpoint is."""
-    vlm_gpu_gib: float = 0.0
+    vlm_gpu_gib: AtLeastZero = 0.0
     """GPU memory that it needs; with less, ``smaller_vlm`` is taken."""
     smaller_vlm: str | None = None
     released_saes: str | None = None
     """A release on the hub: if it holds an SAE for the very block that the VLM's projector reads, that one is taken."""
     half_on_gpu: bool = False
     """Whether towers compute in half precision where there is a GPU; activations are kept in full."""
-    seed: int = 0
-    collect_batch: int = 64
+    seed: Seed = 0
+    collect_batch: Count = 64
     shipped: bool = False
     """Whether the SAEs whose single latents the book shows travel with the repository (``data/pocket/sae``)."""
+
+    def __post_init__(self) -> None:
+        hold(self, f"The profile {self.name}'s")

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from vlm_sae_lib.overrides import Count, Seed, option
+
 HELP = "collect a vision tower's activations for a set of pictures into a store"
 EXAMPLE = (
     "example:\n  python -m vlm_sae_lib collect --pictures folder:photos --tower pocket "
@@ -20,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hook-point", required=True, help="block_0 … block_{L-1}, or projection")
     parser.add_argument("--tokens", default="cls", help="cls, mean, all or random:<k> (default: cls)")
     parser.add_argument("--out", required=True, metavar="STORE", help="folder to write; an unfinished one is resumed")
-    parser.add_argument("--batch-size", type=int, default=64, help="pictures per forward pass (default: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random token draw (default: 0)")
+    parser.add_argument("--batch-size", type=option(Count), default=64, help="pictures per forward pass (default: 64)")
+    parser.add_argument("--seed", type=option(Seed), default=0, help="seed of the random token draw (default: 0)")
     parser.add_argument("--dtype", default="float32", help="float32 or float16, as stored (default: float32)")
     parser.add_argument("--device", default=None, help="cpu, cuda, … (default: the first GPU, or else the CPU)")
 

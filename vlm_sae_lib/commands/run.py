@@ -5,6 +5,7 @@ import sys
 from functools import partial
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import parse_override
 
 HELP = "run the notebooks in order; those of the pocket profile are published into notebooks/ when all have passed"
 EXAMPLE = "python -m vlm_sae_lib run --only 03"
@@ -25,19 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=VALUE",
         dest="overrides",
-        help="another value for a name in the notebooks' parameters cell; nothing is published then; repeatable",
+        help="another value for a name in the notebooks' parameters cell, such as seed=3 or changes=\"{'k': 8}\"; "
+        "nothing is published then; repeatable",
     )
     parser.add_argument("--force", action="store_true", help="run also what was already run from the same inputs")
 
 
 def main(arguments: argparse.Namespace) -> int:
     from vlm_sae_lib.profiles import load_profile
-    from vlm_sae_lib.runner import NotebookFailed, Run, parse_override, run
+    from vlm_sae_lib.runner import NotebookFailed, Run, run
 
-    try:
-        load_profile(arguments.profile)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    load_profile(arguments.profile)
     longer = [prefix for prefix in arguments.only if prefix.startswith("experiments")]
     if longer:
         from vlm_sae_lib.experiments.running import choose, run_experiments

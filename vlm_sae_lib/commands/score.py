@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from vlm_sae_lib.overrides import Index, Seed, option
+
 HELP = "score every latent of an SAE on pictures, with the embeddings of a second model"
 EXAMPLE = (
     "python -m vlm_sae_lib score --sae runs/my-sae --activations runs/my-store --embeddings runs/my-embeddings "
@@ -22,9 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for neurons.csv and scores.json")
     parser.add_argument(
-        "--resamples", type=int, default=200, help="bootstrap draws of the pictures for the interval (default: 200)"
+        "--resamples",
+        type=option(Index),
+        default=200,
+        help="bootstrap draws of the pictures for the interval; 0: no interval (default: 200)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
+    parser.add_argument("--seed", type=option(Seed), default=0, help="seed of the draws (default: 0)")
     parser.add_argument("--device", default=None, help="cpu, cuda, … (default: the first GPU, or else the CPU)")
 
 
@@ -38,8 +43,6 @@ def main(args: argparse.Namespace) -> int:
     out = Path(args.out).expanduser()
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give --out a folder.")
-    if args.resamples < 0:
-        raise UserError(f"--resamples is {args.resamples}; give 0 (no interval over pictures) or more.")
     sae = SparseAutoencoder.load(args.sae, device=choose_device(args.device))
     activations, embeddings = ActivationStore.open(args.activations), ActivationStore.open(args.embeddings)
     report = score_sae(sae, activations, embeddings, resamples=args.resamples, seed=args.seed)

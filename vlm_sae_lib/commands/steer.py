@@ -1,6 +1,9 @@
 """``steer``: one latent overwritten while a vision-language model looks at one picture."""
 
 import argparse
+from typing import Literal
+
+from vlm_sae_lib.overrides import Count, Index, option
 
 HELP = "overwrite one SAE latent in a vision-language model and print what it then says about a picture"
 EXAMPLE = (
@@ -12,18 +15,26 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vlm", required=True, metavar="SPEC", help="pocket, or hf:<LLaVA repo id or folder>")
     parser.add_argument("--sae", required=True, help="folder or file of an SAE of the block that the projector reads")
-    parser.add_argument("--latent", required=True, type=int, help="index of the latent to overwrite, from 0")
+    parser.add_argument("--latent", required=True, type=option(Index), help="index of the latent to overwrite, from 0")
     parser.add_argument(
-        "--strength", required=True, type=float, help="its value on every token, in activation units; may be negative"
+        "--strength",
+        required=True,
+        type=option(float),
+        help="its value on every token, in activation units; may be negative",
     )
     parser.add_argument("--image", required=True, metavar="FILE", help="a picture")
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="what to ask about it")
     parser.add_argument(
         "--keep-error", action="store_true", help="add back what the SAE fails to reconstruct (the paper does not)"
     )
-    parser.add_argument("--max-new-tokens", type=int, default=32, help="length limit of an answer (default: 32)")
     parser.add_argument(
-        "--bits", type=int, default=None, help="4 or 8: quantise the language model by bitsandbytes, on a GPU"
+        "--max-new-tokens", type=option(Count), default=32, help="length limit of an answer (default: 32)"
+    )
+    parser.add_argument(
+        "--bits",
+        type=option(Literal[4, 8]),
+        default=None,
+        help="4 or 8: quantise the language model by bitsandbytes, on a GPU",
     )
     parser.add_argument("--device", default=None, help="cpu, cuda, … (default: the first GPU, or else the CPU)")
 
@@ -35,8 +46,6 @@ def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.steering.intervention import steered
     from vlm_sae_lib.steering.vlm import load_vlm
 
-    if args.max_new_tokens < 1:
-        raise UserError(f"--max-new-tokens is {args.max_new_tokens}, but an answer needs at least 1.")
     source = load_pictures([args.image])
     pictures = list(source)
     if not pictures:

@@ -1,15 +1,31 @@
 """What a training run of a sparse autoencoder is asked for, and the numbers that follow from it."""
 
 import math
-from dataclasses import asdict, dataclass, fields
-from numbers import Integral, Real
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal, get_args
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import (
+    AtLeastZero,
+    Count,
+    Index,
+    Kind,
+    Positive,
+    Seed,
+    Share,
+    Shares,
+    Such,
+    hold,
+    refuse_unknown,
+)
 
-KINDS = ("matryoshka_batch_top_k", "batch_top_k", "top_k", "relu", "jump_relu")
+KINDS = get_args(Kind)
 BATCH_TOP_K_KINDS = ("matryoshka_batch_top_k", "batch_top_k")
 LR_OF_TEXT = "text"
+Momentum = Annotated[float, Such("a number of at least 0 and below 1", lambda x: 0 <= x < 1)]
+MOST_LATENTS = 2**31 - 1
+ROWS_PER_LATENT = 20
+"""What the paper's widest SAE had: the 1.28 million pictures of ImageNet's training set for 64 · 1,024 latents."""
 PAPER_GROUPS = (0.0625, 0.125, 0.25, 0.5625)
 
 
@@ -18,87 +34,69 @@ class SaeConfig:
     """One SAE to train (paper §4.1; the values of the authors' code are named where a default differs).
 
     Fields left at ``None`` follow from the others by a rule that gives the paper's number for a run of the paper's
-    length and scales with shorter ones; ``schedule(dim)`` resolves them and the artefact's metadata records them.
+    length and scales with shorter ones; ``schedule`` resolves them and the artefact's metadata records them.
 
-    Raises ``UserError`` for a value that makes no sense and for an unknown keyword, naming the known ones.
+    Raises ``UserError`` for a value of the wrong type or that makes no sense, and for an unknown keyword, naming the
+    known ones.
     """
 
-    kind: str = "matryoshka_batch_top_k"
+    kind: Kind = "matryoshka_batch_top_k"
     """One of ``KINDS``. Both batch-top-k kinds select the k·B largest of a whole batch, over all groups together."""
-    expansion: float = 4
+    expansion: Positive = 4
     """Latents per input dimension, ε: F = int(ε·d)."""
-    k: int = 20
+    k: Count = 20
     """Active latents per sample: exactly (top_k), on average (batch kinds), the target (jump_relu); relu ignores it."""
-    group_fractions: tuple[float, ...] = PAPER_GROUPS
+    group_fractions: Shares = PAPER_GROUPS
     """Matryoshka groups as fractions of F: sizes int(fraction·F), the remainder to the last. Other kinds ignore it."""
-    steps: int = 2000
+    steps: Count = 2000
     """Optimiser steps (paper: 100,000)."""
-    batch_size: int = 1024
+    batch_size: Count = 1024
     """Samples per step (paper: 4,096); never more than there are rows."""
-    lr: float | str | None = None
+    lr: Positive | Literal["text"] | None = None
     """Adam's learning rate; ``None``: the authors' code, 2e-4 / sqrt(F / 2^14) = 16 / (625 sqrt(F)); ``"text"``: what
     the paper prints (v3 §4.1), 16 / (125 sqrt(F)), five times as much."""
-    lr_decay: float = 0.0
+    lr_decay: Share = 0.0
     """The fraction of the run, at its end, over which the rate falls linearly to zero (paper: none)."""
-    warmup: int | None = None
+    warmup: Count | None = None
     """Steps of linear warm-up; ``None``: 5 % of the run, at most the paper's 1,000."""
-    threshold_start: int | None = None
+    threshold_start: Index | None = None
     """First step at which the inference threshold is learned; ``None``: 10 % of the run, at most the paper's 1,000."""
-    threshold_momentum: float | None = None
+    threshold_momentum: Momentum | None = None
     """Momentum of the threshold's moving average; ``None``: a memory of 2 % of the run, at most the paper's .999."""
-    dead_window: int | None = None
+    dead_window: Count | None = None
     """Samples without firing after which a latent is dead; ``None``: 5 % of the run, at most the paper's 10^7."""
-    aux_coefficient: float = 0.03
+    aux_coefficient: AtLeastZero = 0.03
     """Weight of the aux-k loss, by which dead latents explain the residual (paper: .03); relu and jump_relu: unused."""
-    l1_coefficient: float = 0.1
+    l1_coefficient: AtLeastZero = 0.1
     """Weight of the mean L1 norm of the latents (relu), for inputs scaled to E‖x‖² = 1."""
-    l0_coefficient: float = 1.0
+    l0_coefficient: AtLeastZero = 1.0
     """Weight of (L0/k − 1)² (jump_relu)."""
-    mono_coefficient: float = 0.0
+    mono_coefficient: AtLeastZero = 0.0
     """Weight λ of 1 − the mean monosemanticity of the batch's latents (MonoLoss); 0: not asked for, as in the paper."""
-    bandwidth: float = 0.01
+    bandwidth: Positive = 0.01
     """Width of the rectangle that stands in for the jump's derivative (jump_relu), for inputs with E‖x‖² = 1."""
     normalise: bool = True
     """Scale the inputs to E‖x‖² = 1 while training; the factor is folded into the finished SAE."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides the initial weights and the order of the data."""
 
     def __new__(cls, *args: Any, **keywords: Any) -> "SaeConfig":
-        known = [field.name for field in fields(cls)]
-        for name in keywords:
-            if name not in known:
-                raise UserError(f"SaeConfig has no setting {name!r}: the known ones are {', '.join(known)}.")
+        refuse_unknown("SaeConfig", cls, keywords)
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "group_fractions", tuple(float(fraction) for fraction in self.group_fractions))
-        if self.kind not in KINDS:
-            raise UserError(f"SaeConfig kind={self.kind!r} is unknown: choose one of {', '.join(KINDS)}.")
-        for name, least in (("k", 1), ("steps", 1), ("batch_size", 1), ("warmup", 1), ("dead_window", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, Integral) and value >= least):
-                raise UserError(f"SaeConfig {name}={value!r} must be a whole number of at least {least}.")
-        positive = ("expansion", "lr", "bandwidth")
-        weights = ("aux_coefficient", "l1_coefficient", "l0_coefficient", "mono_coefficient")
-        for name in (*positive, "threshold_start", *weights):
-            value = getattr(self, name)
-            if name == "lr" and value == LR_OF_TEXT:
-                continue
-            number = value is None or (isinstance(value, Real) and math.isfinite(value))
-            if not number or (value is not None and (value <= 0 if name in positive else value < 0)):
-                raise UserError(f"SaeConfig {name}={value!r} must be {'positive' if name in positive else '>= 0'}.")
-        if not 0 <= self.lr_decay <= 1:
-            raise UserError(f"SaeConfig lr_decay={self.lr_decay!r} must be a fraction of the run, from 0 to 1.")
-        if self.threshold_momentum is not None and not 0 <= self.threshold_momentum < 1:
-            raise UserError(f"SaeConfig threshold_momentum={self.threshold_momentum!r} must be at least 0 and below 1.")
+        hold(self, "SaeConfig")
+        object.__setattr__(self, "group_fractions", tuple(map(float, self.group_fractions)))
+        if self.warmup is not None and self.warmup > self.steps:
+            raise UserError(
+                f"SaeConfig warmup={self.warmup!r} is longer than the run of {self.steps} steps: the learning rate "
+                "would never be reached, so lower warmup or raise steps."
+            )
         if self.threshold_start is not None and self.threshold_start >= self.steps:
             raise UserError(
                 f"SaeConfig threshold_start={self.threshold_start!r} is not before the last of {self.steps} steps: the "
                 "inference threshold would never be learned."
             )
-        fractions = self.group_fractions
-        if not fractions or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-            raise UserError(f"SaeConfig group_fractions={fractions!r} must be fractions that sum to 1.")
 
     def n_latents(self, dim: int) -> int:
         """F, the width of the SAE for ``dim``-wide activations."""
@@ -112,16 +110,21 @@ class SaeConfig:
         sizes = [int(fraction * width) for fraction in self.group_fractions[:-1]]
         return (*sizes, width - sum(sizes))
 
-    def schedule(self, dim: int) -> "Schedule":
+    def schedule(self, dim: int, rows: int | None = None) -> "Schedule":
         """Every number of the run for ``dim``-wide activations, none left open.
 
-        Raises ``UserError`` where k exceeds the number of latents or the SAE would have none.
+        Of fewer ``rows`` than the batch size a step takes all, and what is counted in samples follows from those.
+
+        Raises ``UserError`` where k exceeds the number of latents or the SAE would have none, or too many to count.
         """
         width = self.n_latents(dim)
-        if width < 1:
+        if not 1 <= width <= MOST_LATENTS:
+            many = "no latent" if width < 1 else "too many latents"
             raise UserError(
-                f"SaeConfig expansion={self.expansion} leaves no latent for {dim}-wide activations: raise it."
+                f"SaeConfig expansion={self.expansion} gives {many} for {dim}-wide activations: "
+                f"{'raise' if width < 1 else 'lower'} it."
             )
+        batch = self.batch_size if rows is None else min(self.batch_size, rows)
         if self.kind != "relu" and self.k > width:
             raise UserError(
                 f"SaeConfig k={self.k} exceeds the {width} latents of this SAE: lower k or raise expansion."
@@ -140,7 +143,7 @@ class SaeConfig:
             decay_start=self.steps - round(self.lr_decay * self.steps),
             threshold_start=chosen(self.threshold_start, min(1000, self.steps // 10)),
             threshold_momentum=chosen(self.threshold_momentum, 1 - 1 / memory),
-            dead_window=chosen(self.dead_window, min(10_000_000, max(1, self.steps // 20) * self.batch_size)),
+            dead_window=chosen(self.dead_window, min(10_000_000, max(1, self.steps // 20) * batch)),
             k_aux=max(1, dim // 2),
         )
 

@@ -10,6 +10,9 @@ from jaxtyping import Float
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores.reconstruction_controls import Pca, cut_at_l0
 
+SEEDS = 2**32
+"""scikit-learn has so many seeds; torch and numpy, to which every other seed goes, have more."""
+
 
 @dataclass(frozen=True, eq=False)
 class Directions:
@@ -60,7 +63,7 @@ def independent(training: Any, *, seed: int = 0) -> Directions:
     from sklearn.decomposition import FastICA
 
     rows = as_rows(training)
-    ica = FastICA(whiten="unit-variance", random_state=seed, max_iter=1000).fit(rows)
+    ica = FastICA(whiten="unit-variance", random_state=seed % SEEDS, max_iter=1000).fit(rows)
     return Directions(ica.mean_, _both_sides(ica.components_))
 
 
@@ -69,7 +72,7 @@ def clusters(training: Any, n_latents: int, *, seed: int = 0) -> Directions:
     from sklearn.cluster import MiniBatchKMeans
 
     rows = as_rows(training)
-    means = MiniBatchKMeans(n_latents, random_state=seed, batch_size=2048, n_init=1).fit(rows)
+    means = MiniBatchKMeans(n_latents, random_state=seed % SEEDS, batch_size=2048, n_init=1).fit(rows)
     return Directions(rows.mean(axis=0), _unit(means.cluster_centers_ - rows.mean(axis=0)))
 
 

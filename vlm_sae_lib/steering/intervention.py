@@ -10,7 +10,6 @@ that an intervention moves each token by (strength − z_k)·d_k from where the 
 directions moves each token by exactly as far, |strength − z_k|·‖d_k‖, along a direction of its own.
 """
 
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -137,8 +136,8 @@ def check_latents(vlm: Vlm, sae: Sae, latents: Mapping[int, float]) -> dict[int,
     for latent, strength in latents.items():
         if isinstance(latent, bool) or int(latent) != latent or not 0 <= latent < sae.n_latents:
             raise UserError(f"there is no latent {latent}: this SAE has latents 0 to {sae.n_latents - 1}")
-        if not math.isfinite(strength):
-            raise UserError(f"the strength of latent {latent} is {strength}: give a finite number")
+        if not abs(strength) <= torch.finfo(torch.float32).max:
+            raise UserError(f"the strength of latent {latent} is {strength}: give a finite number of single precision")
     return {int(latent): float(strength) for latent, strength in latents.items()}
 
 
