@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from test_devices import ABSENT
 from test_score_command import make_store
 
 from vlm_sae_lib.__main__ import main
@@ -61,6 +62,26 @@ def test_a_killed_run_resumes_beside_its_target(store, tmp_path, capsys, monkeyp
     assert SparseAutoencoder.load(tmp_path / "sae").metadata == straight.metadata
 
 
+@pytest.mark.parametrize("word", ["False", "false"])
+def test_false_is_false(store, tmp_path, word):
+    out = tmp_path / "sae"
+    words = ["--set", f"normalise={word}", "--set", "warmup=null", "--set", "group_fractions=(0.5, 0.5)"]
+    assert main(["train", "--activations", str(store.path), "--out", str(out), *FEW, *words]) == 0
+    metadata = SparseAutoencoder.load(out).metadata
+    assert metadata["config"]["normalise"] is False and metadata["norm_factor"] == 1.0
+    assert metadata["config"]["group_fractions"] == [0.5, 0.5] and metadata["config"]["warmup"] is None
+
+
+def test_few_rows_are_told_and_trained_on(store, tmp_path, capsys):
+    words = ["train", "--activations", str(store.path), "--out", str(tmp_path / "sae"), *FEW]
+    assert main([*words, "--batch-size", "200"]) == 0
+    told, batch = capsys.readouterr().err.splitlines()
+    assert told.startswith("few rows (120) for so many latents (20)") and "20 rows a latent" in told
+    assert batch == "fewer rows (120) than the batch size (200): a step takes them all"
+    assert main([*words, "--expansion", "0.6"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -69,6 +90,15 @@ def test_a_killed_run_resumes_beside_its_target(store, tmp_path, capsys, monkeyp
         (("--steps", "0"), "steps=0"),
         (("--set", "expension=3"), "no setting 'expension'"),
         (("--set", "lr_decay"), "NAME=VALUE"),
+        (("--set", "normalise=no"), "normalise='no' must be True or False"),
+        (("--set", "lr_decay=half"), "lr_decay='half'"),
+        (("--set", "group_fractions=0.5"), "group_fractions=0.5"),
+        (("--set", "group_fractions=[NaN,1]"), "group_fractions=[nan, 1]"),
+        (("--set", "warmup=31"), "warmup=31 is longer than the run of 30 steps"),
+        (("--seed", "99999999999999999999"), "seed=99999999999999999999"),
+        (("--expansion", "1e300"), "too many latents"),
+        (("--device", ABSENT), f"no device '{ABSENT}'"),
+        (("--device", "gpu"), "no device 'gpu'"),
         (("--activations", "/nowhere/at/all"), "/nowhere/at/all"),
         (("--out", "/dev/null/sae"), "/dev/null"),
         (("--out", "{store}"), "is no SAE folder"),

@@ -1,11 +1,11 @@
 """``python -m vlm_sae_lib train``: a sparse autoencoder on an activation store."""
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+
+from vlm_sae_lib.overrides import parse_override
 
 HELP = "train a sparse autoencoder on an activation store"
 EXAMPLE = (
@@ -41,18 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Train, write the SAE, print how it does. A killed run resumes from the folder beside ``--out``."""
     from vlm_sae_lib.activations import ActivationStore
+    from vlm_sae_lib.devices import choose_device
     from vlm_sae_lib.sae import SaeConfig, train_sae
     from vlm_sae_lib.sae.folder import check_target
 
     named = ("kind", "expansion", "k", "steps", "batch_size", "lr", "seed")
-    config = SaeConfig(**{**{name: getattr(args, name) for name in named}, **_settings(args.set)})
+    settings = dict(map(parse_override, args.set))
+    config = SaeConfig(**{name: getattr(args, name) for name in named} | settings)
     out = Path(args.out).expanduser()
     check_target(out)
     store = ActivationStore.open(args.activations)
+    device = choose_device(args.device)
+    _tell_of_few_rows(len(store), config.schedule(store.dim, len(store)).n_latents, config.batch_size)
     checkpoints = out.with_name(f"{out.name}.checkpoint")
     if checkpoints.exists():
         sys.stderr.write(f"resuming from {checkpoints}\n")
-    sae = train_sae(store, config, checkpoint_dir=checkpoints, device=args.device)
+    sae = train_sae(store, config, checkpoint_dir=checkpoints, device=device)
     sae.save(out)
     shutil.rmtree(checkpoints)
 
@@ -63,20 +67,19 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def _tell_of_few_rows(rows: int, latents: int, batch_size: int) -> None:
+    """On stderr: that so many latents learn too little from these rows, and that a step takes all there are."""
+    from vlm_sae_lib.sae.config import ROWS_PER_LATENT
+
+    if rows < ROWS_PER_LATENT * latents:
+        sys.stderr.write(
+            f"few rows ({rows:,}) for so many latents ({latents:,}): R² and scores on these rows promise little for "
+            f"others; the paper's widest SAE had {ROWS_PER_LATENT} rows a latent, so take more pictures, more tokens "
+            "of each, or a lower --expansion\n"
+        )
+    if rows < batch_size:
+        sys.stderr.write(f"fewer rows ({rows:,}) than the batch size ({batch_size:,}): a step takes them all\n")
+
+
 def _shown(value: float | None, form: str) -> str:
     return "undefined" if value is None else format(value, form)
-
-
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    from vlm_sae_lib.errors import UserError
-
-    settings = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise UserError(f"--set {pair} is no NAME=VALUE: write for example --set lr_decay=0.3.")
-        try:
-            settings[name] = json.loads(text)
-        except json.JSONDecodeError:
-            settings[name] = text
-    return settings

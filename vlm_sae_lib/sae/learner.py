@@ -46,7 +46,7 @@ class Learner:
 
     def __init__(self, config: SaeConfig, first_batch: Float[Tensor, "batch d"], scale: float) -> None:
         self.config, self.scale = config, scale
-        self.schedule = config.schedule(first_batch.shape[1])
+        self.schedule = config.schedule(first_batch.shape[1], len(first_batch))
         jump_k = config.k if config.kind == "jump_relu" else None
         self.weights = initial_weights(first_batch / scale, self.schedule.n_latents, config.seed, jump_k=jump_k)
         for parameter in self.weights.named().values():

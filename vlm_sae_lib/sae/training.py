@@ -49,14 +49,14 @@ def train_saes(
     With ``checkpoint_dir`` the state is written every ``checkpoint_every`` steps (a tenth of the run) and at the end,
     and a later call with the same data and configs continues from there, to the same bytes.
 
-    Raises ``UserError`` for data without rows, of a wrong shape or not finite, for a config that does not fit them,
-    for a checkpoint of another run, and where training diverges.
+    Raises ``UserError`` for a device that is not there, for data without rows, of a wrong shape or not finite, for a
+    config that does not fit them, for a checkpoint of another run, and where training diverges.
     """
     keep_freed_memory()
+    device = choose_device(device)
     rows = Rows(activations)
     for config in configs:
-        config.schedule(rows.dim)
-    device = choose_device(device)
+        config.schedule(rows.dim, rows.n)
     batches = {key: Batches(rows.n, key[1], key[0]) for key in map(_order, configs)}
     learners = _learners(rows, configs, batches, device)
     identity = rows.identity()
