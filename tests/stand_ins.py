@@ -171,7 +171,10 @@ def inat_sample(runs: Path) -> None:
 
 
 def imagenet_and_inat(root: Path, photos: Path) -> None:
-    """``imagenet/{train,val}`` of a few photographs many times over and of other classes, ``inat2021/{train,val}``."""
+    """``imagenet/{train,val}`` of a few pictures many times over and of other classes, and ``inat2021/{train,val}``.
+
+    The ones called photographs are drawn, too, with the sizes and modes of three of ImageNet's.
+    """
     for split, copies in (("train", 60), ("val", 60)):
         for folder in sorted(photos.iterdir()):
             target = root / "imagenet" / split / folder.name.split("_")[0]

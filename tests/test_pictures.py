@@ -94,7 +94,7 @@ def test_a_palette_with_transparency_reads_without_a_warning(tmp_path, recwarn):
     assert not recwarn.list
 
 
-def test_real_photos_grey_ones_too():
+def test_imagenets_folders_and_files_grey_ones_too():
     source = load_pictures(f"imagenet:{PHOTOS}")
     assert source.folders == ["n02002724_black_stork", "n04254120_soap_dispenser", "n04372370_switch"]
     assert [picture.mode for _, picture in source] == ["RGB"] * 3

@@ -246,3 +246,17 @@ def test_the_environment_is_put_back(monkeypatch):
         assert runner.os.environ["TQDM_DISABLE"] == "1"
         assert runner.os.environ["PYTHONPATH"].startswith(str(paths.PACKAGE.parent))
     assert runner.os.environ["TQDM_DISABLE"] == "before"
+
+
+def test_a_run_that_broke_off_goes_on_in_another_checkout_behind_the_last_notebook_that_passed(run_checkout, tmp_path):
+    """As where what a run has made is kept and laid into the next one's checkout."""
+    break_second(run_checkout)
+    with pytest.raises(NotebookFailed):
+        said_by(Run(force=True))
+    elsewhere = shutil.copytree(run_checkout, tmp_path / "elsewhere")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLM_SAE_ROOT", str(elsewhere))
+        mended = elsewhere / "notebooks" / "02_second.ipynb"
+        mended.write_text(mended.read_text().replace("steps / 0", "steps * 2"))
+        lines = said_by(Run())
+    assert "up to date" in lines[0] and "01_first" in lines[0] and "02_second" in lines[1] and "running" in lines[1]

@@ -19,7 +19,7 @@ from vlm_sae_lib.profiles import PROFILES
 FOLDER = paths.root() / ".github" / "workflows"
 NAMES = ("pages", "tests", "weekly")
 MAY_WRITE = {("pages", "publish"): {"pages": "write", "id-token": "write"}}
-SHELL = {"sudo", "git"}
+SHELL = {"sudo", "git", "echo"}
 """What a step may call beside make, the command line and scripts of the repository."""
 
 each_workflow = pytest.mark.parametrize("name", NAMES)
@@ -91,7 +91,7 @@ def test_actionlint_finds_nothing():
     [
         ("steps.deployment.outputs", "steps.missing.outputs"),
         ("needs: [pocket, light]", "needs: [pocket, dark]"),
-        ("env.PROFILE }}-${{ github.run_id", "env.PROFILE }}-${{ github.run_number_of_it"),
+        ("github.run_id }}-${{ github.run_attempt", "github.run_number_of_it }}-${{ github.run_attempt"),
         ("          path: _build/html\n      # This", "          folder: _build/html\n      # This"),
         ("runs-on: ubuntu-latest", "runs-on:"),
     ],
@@ -144,21 +144,70 @@ def test_tests_run_on_every_python_that_the_package_allows():
     assert 'requires-python = ">=3.11"' in (paths.root() / "pyproject.toml").read_text()
 
 
-def test_what_a_light_run_leaves_is_kept_under_one_name_where_it_is_looked_for(monkeypatch):
-    """A cache is found only under the very paths that it was saved with."""
+def caches(job: dict) -> dict[str, dict[str, tuple[int, dict]]]:
+    """A job's steps that restore and save caches, by what is kept (a key's first word), each with its place."""
+    found: dict[str, dict[str, tuple[int, dict]]] = {}
+    for place, step in enumerate(job["steps"]):
+        if step.get("uses", "").startswith("actions/cache"):
+            key = step["with"]["key"]
+            if named := re.match(r"\${{ steps\.(\w+)\.outputs\.cache-primary-key }}", key):
+                key = next(other for other in job["steps"] if other.get("id") == named[1])["with"]["key"]
+            found.setdefault(key.partition("-")[0], {})[step["uses"].partition("@")[0].rpartition("/")[2]] = place, step
+    return found
+
+
+def test_what_a_light_run_leaves_is_kept_also_when_it_fails():
+    """A cache is found only under the very paths that it was saved with, and is never written twice under one name."""
+    job = workflow("pages")["jobs"]["light"]
+    run = next(place for place, step in enumerate(job["steps"]) if step.get("run") == "make light")
+    kept = {what: steps for what, steps in caches(job).items() if what != "edition"}
+    for what, steps in kept.items():
+        assert set(steps) == {"restore", "save"}, f"{what}: one step for both saves only where all has passed"
+        (before, restore), (after, save) = steps["restore"], steps["save"]
+        assert before < run < after
+        assert save["if"].startswith("${{ !cancelled() && steps."), what
+        assert restore["with"]["path"] == save["with"]["path"], what
+        prefix, whole = restore["with"]["restore-keys"], save["with"]["key"]
+        if whole == f"${{{{ steps.{restore['id']}.outputs.cache-primary-key }}}}":
+            whole = restore["with"]["key"]
+            assert whole.removeprefix(prefix) == "${{ github.run_id }}-${{ github.run_attempt }}"
+        else:  # the key is what lies there
+            assert whole.startswith(f"${{{{ steps.{restore['id']}.outputs.cache-primary-key }}}}${{{{ steps.")
+            assert restore["with"]["key"] == prefix
+        assert "env.PROFILE" in prefix
+    everything = "\n".join(steps["save"][1]["with"]["path"] for steps in kept.values()).split("\n")
+    assert {"~/.cache/huggingface/hub", "runs/pictures", "runs/${{ env.PROFILE }}"} == set(filter(None, everything))
+
+
+def test_a_light_run_out_of_time_leaves_its_job_time_to_keep_what_it_made():
+    job = workflow("pages")["jobs"]["light"]
+    own = next(int(step["timeout-minutes"]) for step in job["steps"] if step.get("run") == "make light")
+    assert own + 15 <= int(job["timeout-minutes"]), "a job that is out of time is cancelled, and saves nothing"
+
+
+def test_artefacts_made_by_other_code_are_not_taken_up():
+    """Their names tell of weights, pictures and settings, and not of the code that reads and collects them."""
+    key = caches(workflow("pages")["jobs"]["light"])["run"]["restore"][1]["with"]["restore-keys"]
+    patterns = re.findall(r"'([^']*)'", key)
+    covered = {path.relative_to(paths.root()).parts[1] for pattern in patterns for path in paths.root().glob(pattern)}
+    assert covered == {"public_profiles.py", "pictures", "towers", "activations", "sae"}
+
+
+def test_an_edition_is_published_again_only_under_the_rule_it_was_made_under(monkeypatch):
     monkeypatch.delenv("VLM_SAE_RUNS", raising=False)
     body = workflow("pages")
     profile = body["env"]["PROFILE"]
     assert profile in PROFILES and f"--edition {profile}" in (paths.root() / "Makefile").read_text()
-    caches: dict[str, set[str]] = {}
-    for _, job in jobs("pages"):
-        for step in job["steps"]:
-            if step.get("uses", "").startswith("actions/cache"):
-                kind = step["with"]["key"].partition("-")[0]
-                caches.setdefault(kind, set()).add(step["with"]["path"])
-    assert caches["edition"] == {f"_build/html/{profile}"}
-    assert caches["run"] == {f"runs/{profile}/notebooks\nruns/{profile}/results\n"}
-    assert str(paths.pictures().relative_to(paths.root())) in caches["downloads"].pop().split()
+    saved = caches(body["jobs"]["light"])["edition"]["save"][1]
+    restored = caches(body["jobs"]["publish"])["edition"]["restore"][1]
+    assert "if" not in saved, "one that was not built whole is not kept"
+    assert saved["with"]["path"] == restored["with"]["path"] == f"_build/html/{profile}"
+    assert saved["with"]["key"] == restored["with"]["key"]
+    prefix = restored["with"]["restore-keys"]
+    assert saved["with"]["key"].removeprefix(prefix) == "${{ github.run_id }}-${{ github.run_attempt }}"
+    rule = re.findall(r"'([^']*)'", prefix)
+    assert {"vlm_sae_lib/withholding.py", "vlm_sae_lib/pictures/terms.py"} < set(rule)
+    assert all((paths.root() / file).is_file() for file in rule)
 
 
 def test_a_light_run_that_fails_blocks_nothing():

@@ -23,6 +23,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from vlm_sae_lib.notebooks import PUBLISHABLE
+from vlm_sae_lib.pictures import to_rgb
 from vlm_sae_lib.pictures.facts import of_imagenet, of_inat2021
 from vlm_sae_lib.pictures.terms import IMAGENET, INAT2021, TERMS, UNKNOWN, Credit, credit_of
 
@@ -37,7 +38,7 @@ KNOWN = {INAT2021: of_inat2021, IMAGENET: of_imagenet}
 def draw_picture(axis: Axes, picture: Image.Image, inches: float, **options: Any) -> None:
     """Draw a picture into an axis about so many inches wide; ``options`` are those of ``Axes.imshow``."""
     credit = credit_of(picture)
-    axis.imshow(np.asarray(picture), **options).set_gid(credit.terms.name)
+    axis.imshow(np.asarray(to_rgb(picture)), **options).set_gid(credit.terms.name)
     if not credit.terms.may_be_published:
         ground = Rectangle((0, 0), 1, 1, transform=axis.transAxes, facecolor=GREY, edgecolor="none", clip_on=False)
         words = "\n".join(_lines(credit, int(inches / LETTER)))
