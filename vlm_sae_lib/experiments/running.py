@@ -20,8 +20,9 @@ FOR_OTHERS = tuple(
     f"vlm_sae_lib.{name}"
     for name in (
         "precision", "public_profiles", "sae.formats", "sae.released", "steering.choice", "towers.vlm_towers",
-        "pictures.archive", "pictures.decoding", "pictures.facts", "pictures.folders", "pictures.hf_datasets",
-        "pictures.reading", "pictures.sample", "pictures.terms",
+        "pictures.archive", "pictures.bare", "pictures.decoding", "pictures.depth", "pictures.facts",
+        "pictures.folders", "pictures.hf_datasets", "pictures.reading", "pictures.refusal", "pictures.sample",
+        "pictures.terms",
     )
 )  # fmt: skip
 """What only pictures, models and files from elsewhere need, and who may show them: nothing there changes what an

@@ -6,7 +6,7 @@ skipped, and is listed by name in ``unreadable``: one bad file must never cost t
 """
 
 from vlm_sae_lib.pictures.opening import KNOWN_SOURCES, load_pictures
-from vlm_sae_lib.pictures.reading import to_rgb
+from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.pictures.source import Item, PictureSource
 
 __all__ = ["KNOWN_SOURCES", "Item", "PictureSource", "load_pictures", "to_rgb"]

@@ -7,47 +7,73 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from vlm_sae_lib.pictures.bare import JPEG, PNG, TIFF, without_metadata
+from vlm_sae_lib.pictures.refusal import HEAD, Unreadable, brand, why
+from vlm_sae_lib.pictures.rgb import to_rgb
 
 Readable = Path | bytes | Image.Image | Callable[[], bytes]  # a function fetches the bytes from afar
-
-
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Any PIL picture as upright RGB: EXIF rotation applied, grey, palette, CMYK and 16-bit converted."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):  # convert("RGB") would clip every value above 255 to white
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode == "P" and "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    return picture.convert("RGB")
 
 
 def read(picture: Readable, transform: Callable | None = None) -> tuple[Any, str | None]:
     """The picture (transformed) and None, or None and the reason in words free of paths and of library versions."""
     if callable(picture):
         picture = picture()  # outside the try: that the network fails is no fault of the picture
-    try:
-        if isinstance(picture, Image.Image):
-            rgb = to_rgb(picture)
-        else:
-            if (len(picture) if isinstance(picture, bytes) else picture.stat().st_size) == 0:
-                return None, "empty file"
-            with Image.open(BytesIO(picture) if isinstance(picture, bytes) else picture) as opened:
-                opened.load()  # decodes every row: a truncated file fails here and not later
-                rgb = to_rgb(opened)
-    except UnidentifiedImageError:
-        return None, "not a picture"
-    except FileNotFoundError:
-        return None, "no such file"
-    except PermissionError:
-        return None, "no permission to read it"
-    except Exception:  # PIL's decoders raise anything on damaged files: OSError, SyntaxError, struct.error, ...
-        return None, "damaged or truncated"
+    rgb, reason = _in_memory(picture) if isinstance(picture, Image.Image) else _from_file(picture)
+    if reason is not None:
+        return None, reason
     try:
         return (rgb if transform is None else transform(rgb)), None
     except Exception as error:  # a picture of one pixel, or a thousand times as long as it is high
         return None, f"{'×'.join(map(str, rgb.size))} pixels, which preprocessing refuses ({type(error).__name__})"
+
+
+def _in_memory(picture: Image.Image) -> tuple[Image.Image | None, str | None]:
+    try:
+        return to_rgb(picture), None
+    except Unreadable as error:
+        return None, error.reason
+
+
+def _from_file(file: Path | bytes) -> tuple[Image.Image | None, str | None]:
+    try:
+        if (len(file) if isinstance(file, bytes) else file.stat().st_size) == 0:
+            return None, "empty file"
+        return _opened(file), None
+    except Exception as error:  # whatever PIL raises
+        head = b""
+        try:
+            head = _begin(file)
+            if (otherwise := _otherwise(file, head)) is not None:
+                return _opened(otherwise), None
+        except Exception:
+            pass  # the first failure says more
+        return None, why(error.__cause__ if isinstance(error, Unreadable) else error, head)
+
+
+def _opened(file: Path | bytes) -> Image.Image:
+    with Image.open(BytesIO(file) if isinstance(file, bytes) else file) as opened:
+        return to_rgb(opened)
+
+
+def _begin(file: Path | bytes) -> bytes:
+    if isinstance(file, bytes):
+        return file[:HEAD]
+    with file.open("rb") as opened:
+        return opened.read(HEAD)
+
+
+def _otherwise(file: Path | bytes, head: bytes) -> Path | bytes | None:
+    """What to read where a file could not be: itself once its decoder is there, or what is left without metadata."""
+    if brand(head) == "HEIC":
+        from pillow_heif import register_heif_opener  # PIL does not find it by itself
+
+        register_heif_opener()
+        return file
+    if head.startswith((JPEG, PNG, *TIFF)):
+        return without_metadata(file if isinstance(file, bytes) else file.read_bytes())
+    return None
 
 
 def square(picture: Image.Image, size: int) -> Image.Image:
@@ -58,8 +84,8 @@ def square(picture: Image.Image, size: int) -> Image.Image:
 def facts(picture: Path | Image.Image, trust_size: bool) -> list:
     """What of a picture counts for a source's fingerprint, as plain JSON: its size, and the hash of its content."""
     if isinstance(picture, Image.Image):
-        rgb = to_rgb(picture)
-        return [list(rgb.size), hashlib.sha256(rgb.tobytes()).hexdigest()]
+        rgb, reason = _in_memory(picture)
+        return [reason] if rgb is None else [list(rgb.size), hashlib.sha256(rgb.tobytes()).hexdigest()]
     try:
         size = picture.stat().st_size
         if trust_size:
