@@ -10,6 +10,7 @@ from PIL.Image import Transpose
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures.depth import eight_bits
 from vlm_sae_lib.pictures.refusal import Unreadable, why
+from vlm_sae_lib.pictures.terms import KEY, Credit
 
 TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
@@ -23,9 +24,9 @@ XMP_ORIENTATION = re.compile(r'tiff:Orientation(?:="|>)([1-8])')
 def to_rgb(picture: Image.Image) -> Image.Image:
     """Any PIL picture as RGB: turned as its metadata say, grey, palette, CMYK and more than 8 bits a channel converted.
 
-    The result has no metadata, so that it can be given again and comes back as the same object; so does any picture
-    in memory that needs nothing. Colours are not converted by an ICC profile, nor are they where models are trained.
-    How more than 8 bits become 8 stands in ``depth``. Transparency is ignored.
+    The result has no metadata but its ``Credit`` (``terms``), so that it can be given again and comes back as the same
+    object; so does any picture in memory that needs nothing. Colours are not converted by an ICC profile, nor are they
+    where models are trained. How more than 8 bits become 8 stands in ``depth``. Transparency is ignored.
 
     Raises:
         UserError: what is given is no PIL picture; or cannot be decoded, or not be brought to 8 bits (``Unreadable``).
@@ -35,13 +36,14 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     try:
         picture.load()  # decodes every row: a truncated file fails here and not later
         turn = TURNS.get(_orientation(picture))
-        if turn is None and type(picture) is Image.Image and picture.mode == "RGB" and not picture.info:
+        credit = {KEY: said} if isinstance(said := picture.info.get(KEY), Credit) else {}
+        if turn is None and type(picture) is Image.Image and picture.mode == "RGB" and picture.info == credit:
             return picture
         rgb = _in_rgb(eight_bits(picture))
         rgb = rgb if turn is None else rgb.transpose(turn)
     except Exception as error:  # PIL raises anything on damaged files
         raise Unreadable(why(error)) from error
-    rgb.info = {}
+    rgb.info = credit
     return rgb
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from vlm_sae_lib.files import content_hash
-from vlm_sae_lib.pictures import to_rgb
+from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.pictures.terms import TERMS, UNKNOWN, Credit, credit_of
 from vlm_sae_lib.show.tiles import tile_uri
 from vlm_sae_lib.steering.intervention import Sae
@@ -55,13 +55,14 @@ def explorer_data(
 ) -> dict[str, Any]:
     """Caption every picture under every neuron at every strength; JSON-able.
 
-    pictures: by the label that the reader chooses; shown: larger prints of them, for the eye only.
+    pictures: by the label that the reader chooses, of any mode; shown: larger prints of them, for the eye only.
     multiples: strengths in units of each neuron's maximum; the unsteered control (SAE in place) always comes first.
     prompts: the first asks for the caption, the others' answers stand below it.
     Raises: ValueError for nothing to choose from; UserError as :func:`~vlm_sae_lib.steering.intervention.steered`.
     """
     if not pictures or not neurons or not multiples or not prompts:
         raise ValueError("the explorer needs at least one picture, one neuron, one strength and one prompt")
+    pictures = {label: to_rgb(image) for label, image in pictures.items()}
     bench = SteeringBench(vlm, sae, list(pictures.values()), keep_error=keep_error, description="captions")
     interventions = [UNSTEERED, *(Intervention(n.latent, m * n.maximum) for n in neurons for m in multiples)]
     said = [bench.captions(interventions, prompt, max_new_tokens=max_new_tokens) for prompt in prompts]
@@ -142,7 +143,7 @@ aria-valuetext="unsteered">
 
 def data_uri(image: Image.Image, side: int) -> str:
     """A picture as a JPEG inside a URL, at most ``side`` pixels wide and high; never enlarged."""
-    image = to_rgb(image)
+    image = to_rgb(image).copy()
     image.thumbnail((side, side))
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=85)

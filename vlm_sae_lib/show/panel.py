@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import ipywidgets as widgets
 from PIL import Image
 
-from vlm_sae_lib.pictures import to_rgb
+from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.show.explorer import Neuron
 from vlm_sae_lib.steering.intervention import Sae, steered
 from vlm_sae_lib.steering.vlm import Vlm
 
+SIDE = 160  # pixels: how wide the picture is shown
 PROMPTS = ("describe the image.", "what is shown in this image? use exactly one word!")
 
 
@@ -27,9 +28,11 @@ def steering_panel(
 ) -> widgets.VBox:
     """Widgets for Jupyter and Colab (ipywidgets ≥ 7.7); they need a kernel, unlike ``show.explorer``.
 
-    The strength is stated in multiples of the neuron's maximum; 0 holds the latent at 0, negative values suppress.
-    Raises: UserError when the SAE does not fit the model or a latent does not exist.
+    pictures: of any mode, turned as their EXIF says. The strength is stated in multiples of the neuron's maximum;
+    0 holds the latent at 0, negative values suppress.
+    Raises: UserError when the SAE does not fit the model, a latent does not exist or a picture cannot be read.
     """
+    pictures = {label: to_rgb(image) for label, image in pictures.items()}
     for neuron in neurons:
         steered(vlm, sae, {neuron.latent: 0.0})  # complains here rather than at the reader's first click
     picture = widgets.Dropdown(options=list(pictures), description="picture")
@@ -40,7 +43,7 @@ def steering_panel(
         value=0, min=-highest / 2, max=highest, step=0.5, description="strength", continuous_update=False
     )
     keep_error = widgets.Checkbox(value=False, description="keep what the SAE misses")
-    view = widgets.Image(format="png", width=160, height=160)
+    view = widgets.Image(format="png", width=SIDE)
     text = widgets.HTML()
 
     def ask() -> list[str]:
@@ -72,6 +75,8 @@ def steering_panel(
 
 
 def _png(image: Image.Image) -> bytes:
+    small = image.copy()
+    small.thumbnail((2 * SIDE, 2 * SIDE))  # a photograph of a phone would be 20 MB with each move of a control
     buffer = io.BytesIO()
-    to_rgb(image).save(buffer, format="PNG")
+    small.save(buffer, format="PNG")
     return buffer.getvalue()

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.pictures.terms import Credit, credit_of, credited
 from vlm_sae_lib.show.tiles import draw_picture
 
@@ -25,7 +26,7 @@ def picture_grid(
     """Pictures in rows of ``columns``, each with its caption below, wrapped to the picture's width.
 
     Args:
-        pictures: PIL pictures of any size; small ones are enlarged pixel by pixel.
+        pictures: PIL pictures of any size and mode; small ones are enlarged pixel by pixel.
         captions: one per picture, or none.
         title: of the whole grid.
 
@@ -81,7 +82,7 @@ def labelled_rows(rows: Sequence[tuple[str, Sequence[Image.Image]]], *, columns:
         credited(plate, Credit(*terms))
     for y, (_, pictures) in enumerate(rows):
         for x, picture in enumerate(pictures):
-            plate.paste(picture, (x * step, y * step))
+            plate.paste(to_rgb(picture), (x * step, y * step))
     letters = max(len(label) for label, _ in rows)
     left = 0.2 + LETTER * letters
     high = (WIDTH - left) * plate.size[1] / plate.size[0]

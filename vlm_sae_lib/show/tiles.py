@@ -23,8 +23,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from vlm_sae_lib.notebooks import PUBLISHABLE
-from vlm_sae_lib.pictures import to_rgb
 from vlm_sae_lib.pictures.facts import of_imagenet, of_inat2021
+from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.pictures.terms import IMAGENET, INAT2021, TERMS, UNKNOWN, Credit, credit_of
 
 TILE = "tile"

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.pictures.reading import to_rgb
+from vlm_sae_lib.pictures.rgb import to_rgb
 
 
 class Llava:

@@ -20,7 +20,7 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.devices import choose_device, place
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import loading, locate
-from vlm_sae_lib.pictures.reading import to_rgb
+from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.precision import half_precision, quantised
 from vlm_sae_lib.steering.families import exact_parts, family_of, known_family, squared
 from vlm_sae_lib.steering.memory import Room, picture_bytes, prompt_bytes

@@ -21,12 +21,12 @@ def takes_patches(module: nn.Module) -> bool:
 
 
 def preprocess(module: nn.Module, processor: Any) -> Callable[[Image.Image], Float[Tensor, "3 side side"]]:
-    """A picture to the square of pixels whose patches the processor makes of it."""
+    """An RGB picture to the square of pixels whose patches the processor makes of it."""
     patch = module.config.patch_size
     side = isqrt(processor.max_num_patches)
 
     def make(picture: Image.Image) -> Tensor:
-        square = picture.convert("RGB").resize((side * patch, side * patch), Image.Resampling.BICUBIC)
+        square = picture.resize((side * patch, side * patch), Image.Resampling.BICUBIC)
         made = processor(images=square, return_tensors="pt", max_num_patches=side**2)
         grid = made["pixel_values"][0].reshape(side, side, patch, patch, 3)
         return grid.permute(4, 0, 2, 1, 3).reshape(3, side * patch, side * patch)

@@ -16,6 +16,7 @@ from vlm_sae_lib.devices import place
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.loading import first_sentence
+from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.towers import hooks
 from vlm_sae_lib.towers.tokens import check_rule, select_tokens
 
@@ -34,7 +35,8 @@ class Tower:
     tower's stages, flattened to one token per position) and ``projection`` (the image embedding, not normalised).
 
     Attributes: ``spec``, ``name`` (the spec without any absolute path), ``module`` (the vision module), ``model``
-    (the whole model it belongs to), ``preprocessing`` (what ``preprocess`` does, as plain JSON), ``device``, ``dtype``.
+    (the whole model it belongs to), ``preprocessing`` (what the checkpoint does to an RGB picture, as plain JSON),
+    ``device``, ``dtype``.
 
     Raises:
         UserError: blocks or an embedding of another shape; preprocessing that gives no single square of pixels; a
@@ -58,11 +60,12 @@ class Tower:
         widths: Sequence[int] = (),
     ):
         """``project`` runs the whole tower, pixels (n, 3, H, W) to (n, d), or to None where it has no such output;
+        ``preprocess`` makes pixels of an upright RGB picture;
         ``config`` is what, beside the weights, determines the outputs; ``widths`` are the channels of the stages;
         ``device`` None leaves the module where accelerate put it."""
         self.spec, self.name, self.dtype = spec, name, dtype
         self.module, self.model = module, model if model is not None else module
-        self.preprocess, self.preprocessing = preprocess, preprocessing
+        self._preprocess, self.preprocessing = preprocess, preprocessing
         self._blocks, self._project, self._config = list(blocks), project, config
         self.device = place(self.model.to(dtype).eval().requires_grad_(False), device)
         self._layouts, self._projection_dim = self._probe(widths)
@@ -93,6 +96,11 @@ class Tower:
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
+    def preprocess(self, picture: Image.Image) -> Float[Tensor, "3 height width"]:
+        """Any PIL picture as the pixels that the tower takes: upright in RGB (``pictures.to_rgb``), then as the
+        checkpoint has it. Raises: UserError for a picture that cannot be read."""
+        return self._preprocess(to_rgb(picture))
+
     def dim(self, hook_point: str) -> int:
         """Width d of a hook point's activations."""
         layout = self._layout(hook_point)
@@ -121,13 +129,14 @@ class Tower:
         """Activations of one batch at a hook point, float32, on the CPU; the forward stops there.
 
         Args:
-            images: PIL pictures, or pixels as ``preprocess`` makes them.
+            images: PIL pictures of any mode, turned as their EXIF says; or pixels as ``preprocess`` makes them.
             tokens: ``cls`` or ``mean`` give (n, d), ``all`` (n, T, d), ``random:k`` (n, k, d) with tokens drawn with
                 replacement; ``projection`` gives (n, d) under every rule.
             seed, image_ids: what a random draw depends on; ids default to 0 … n−1.
 
         Raises:
-            UserError: unknown hook point or token rule, ``cls`` at a block of a tower without a class token.
+            UserError: unknown hook point or token rule, ``cls`` at a block of a tower without a class token, a picture
+                that cannot be read.
         """
         rule = self.check(hook_point, tokens)
         layout = self._layout(hook_point)
@@ -222,7 +231,7 @@ class Tower:
         if isinstance(images, Image.Image):
             images = [images]
         if not isinstance(images, Tensor):
-            images = [self.preprocess(image.convert("RGB")) for image in images]
+            images = [self.preprocess(image) for image in images]
             images = torch.stack(images) if images else torch.empty(0, 3, 1, 1)
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"pixels must be (n, 3, height, width), got {tuple(images.shape)}")
