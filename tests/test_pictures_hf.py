@@ -146,6 +146,41 @@ def test_what_goes_wrong_is_one_sentence(folder, tmp_path):
         refused(f"hf-datasets:{spec}", "is no data set: write")
 
 
+@pytest.fixture
+def two(tmp_path):
+    """A data set of two configurations, as its card lays it out."""
+    for i, (configuration, picture) in enumerate(zip(("birds", "birds", "fish", "fish"), noise(4), strict=True)):
+        path = tmp_path / "zoo" / configuration / ("young" if i % 2 else "old") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    configs = "".join(f"- config_name: {name}\n  data_dir: {name}\n" for name in ("birds", "fish"))
+    (tmp_path / "zoo" / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    return tmp_path / "zoo"
+
+
+def test_one_of_two_configurations_is_named_before_the_split(two):
+    source = load_pictures(f"hf-datasets:{two}:fish/train:2")
+    assert source.name == "hf-datasets:zoo:fish/train:2" and source.names == ["fish/train[0]", "fish/train[1]"]
+    for (_, picture), drawn in zip(source, noise(4)[2:], strict=True):
+        np.testing.assert_array_equal(picture, drawn)
+    assert source.factors["class"].tolist() == ["old", "young"]
+    assert source.fingerprint != load_pictures(f"hf-datasets:{two}:birds/train:2").fingerprint
+
+
+def test_a_configuration_that_is_not_named_or_not_there_is_one_sentence(two, folder):
+    way_out = f"take birds or fish, as in hf-datasets:{two}:birds/train:2"
+    refused(f"hf-datasets:{two}:train:2", f"has 2 configurations: {way_out}")
+    refused(f"hf-datasets:{two}:cats/train:2", f"has no configuration 'cats': {way_out}")
+    refused(f"hf-datasets:{two}:fish/test:2", "has no split 'test': take train")
+    refused(f"hf-datasets:{folder}:cats/train:2", "has no configuration 'cats': take default, as in .*:default/train:2")
+
+
+def test_the_default_configuration_needs_no_name(two):
+    card = two / "README.md"
+    card.write_text(card.read_text().replace("data_dir: fish", "data_dir: fish\n  default: true"))
+    np.testing.assert_array_equal(load_pictures(f"hf-datasets:{two}:train:2").picture(0), noise(4)[2])
+
+
 def test_offline_it_says_what_to_fetch(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     way_out = "where it can, run `hf download --repo-type dataset owner/name --local-dir <folder>`"

@@ -15,7 +15,8 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", required=True, metavar="SOURCE",
                         help="pocket[:n[:seed]], a folder, folder:<path>, imagenet:<path>, inat2021:<path>, "
-                             "inat2021-sample:<species>:<split> or hf-datasets:<repo or folder>:<split>:<n>")
+                             "inat2021-sample:<species>:<split> or "
+                             "hf-datasets:<repo or folder>:[<configuration>/]<split>:<n>")
     parser.add_argument("--tower", required=True, metavar="SPEC",
                         help="pocket, pocket:second_clip, pocket:self_supervised, open_clip:<model>/<tag or file>, "
                              "hf:<repo id or folder>")

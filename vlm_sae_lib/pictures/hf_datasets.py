@@ -21,21 +21,26 @@ from vlm_sae_lib.pictures.decoding import in_threads
 from vlm_sae_lib.pictures.reading import Readable, printable
 from vlm_sae_lib.pictures.source import Item, PictureSource
 
+LISTED = 12  # configurations; some data sets have hundreds
 UNREACHABLE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectionError", "ConnectError", "ConnectTimeout",
                "ReadError", "ReadTimeout", "RemoteProtocolError"}  # of huggingface_hub, datasets and httpx  # fmt: skip
 
 
 def hf_datasets(spec: str, rest: str) -> "StreamedPictures":
-    """The source ``hf-datasets:<repo or folder>[@<revision>]:<split>:<n>``; ``rest`` is what follows the first colon.
+    """The source ``hf-datasets:<repo or folder>[@<revision>]:[<configuration>/]<split>:<n>``.
+
+    ``rest`` is what follows the first colon. Of a data set with several configurations, which the hub also calls
+    subsets, one has to be named unless it says itself which is the default; no name of one can hold ``/`` or ``:``.
 
     Raises:
         UserError: another spelling; ``datasets`` is not installed; the data set is not there, gated or out of reach;
-            no such split; no column of pictures; fewer than n pictures.
+            no such configuration or split; no column of pictures; fewer than n pictures.
     """
     place, split, n = rest.rsplit(":", 2) if rest.count(":") > 1 else ("", "", "")
     if not (place and split and n.isdecimal() and int(n)):
         raise UserError(
-            f'{spec} is no data set: write "hf-datasets:<repo>[@<revision>]:<split>:<n>", or a folder for the repo.'
+            f'{spec} is no data set: write "hf-datasets:<repo>[@<revision>]:[<configuration>/]<split>:<n>", or a '
+            "folder for the repo."
         )
     folder = Path(place).expanduser()
     if folder.is_dir():
@@ -65,6 +70,7 @@ class Stream:
     spec: str
     repository: str
     split: str
+    """As it was asked for: with its configuration, where one was named."""
     rows: Any
     picture: str
     label: str | None
@@ -158,14 +164,21 @@ class StreamedPictures(PictureSource):
         return StreamedPictures(self._name_of(ids), self.stream, self.n, ids, self.root)
 
 
-def _open(spec: str, path: str, revision: str | None, split: str, version: list[str]) -> Stream:
-    """A split as a stream of undecoded pictures and their labels."""
+def _open(spec: str, path: str, revision: str | None, asked: str, version: list[str]) -> Stream:
+    """A split (``asked``: after ``<configuration>/``, or alone) as a stream of undecoded pictures and their labels."""
+    configuration, _, split = asked.rpartition("/")
     try:
-        from datasets import ClassLabel, Image, load_dataset
+        from datasets import ClassLabel, Image, get_dataset_config_names, load_dataset
     except ImportError as error:
         raise UserError(f"{spec} needs the package datasets: install it by `pip install datasets`.") from error
     with _reaching(spec, path):
-        splits = load_dataset(path, revision=revision, streaming=True)
+        try:
+            splits = load_dataset(path, configuration or None, revision=revision, streaming=True)
+        except ValueError as error:
+            names = get_dataset_config_names(path, revision=revision)
+            if configuration in names or (not configuration and "Config name is missing" not in str(error)):
+                raise
+            raise _no_configuration(spec, configuration, names) from error
     if split not in splits:
         raise UserError(f"{spec} has no split {split!r}: take {' or '.join(map(str, splits))}.")
     rows = splits[split]
@@ -180,7 +193,7 @@ def _open(spec: str, path: str, revision: str | None, split: str, version: list[
     return Stream(
         spec=spec,
         repository=path,
-        split=split,
+        split=asked,
         rows=rows.select_columns([pictures[0], label] if label else [pictures[0]]),
         picture=pictures[0],
         label=label,
@@ -188,6 +201,14 @@ def _open(spec: str, path: str, revision: str | None, split: str, version: list[
         length=(stated and stated.num_examples) or None,
         version=version,
     )
+
+
+def _no_configuration(spec: str, configuration: str, names: Sequence[str]) -> UserError:
+    place, split, n = spec.rsplit(":", 2)
+    example = f"{place}:{names[0]}/{split.rpartition('/')[2]}:{n}"
+    listed = " or ".join(names[:LISTED]) + f" or one of {len(names) - LISTED} more" * (len(names) > LISTED)
+    what = f"no configuration {configuration!r}" if configuration else f"{len(names)} configurations"
+    return UserError(f"{spec} has {what}: take {listed}, as in {example}.")
 
 
 def _too_short(spec: str, length: int | None) -> UserError:
