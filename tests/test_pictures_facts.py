@@ -8,6 +8,9 @@ from tiny_towers import noise
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import load_pictures
+from vlm_sae_lib.scores.truth import one_hot
+from vlm_sae_lib.steering.asking import OBJECTS, asking_of, in_words, look_for
+from vlm_sae_lib.steering.concepts import PooledLatents, candidate_latents, list_concepts
 from vlm_sae_lib.taxonomy import RANKS, rank_names
 
 PHOTOS = Path(__file__).parent / "data" / "photos"
@@ -67,10 +70,36 @@ def test_imagenet_gives_wordnet_ids_and_names(tmp_path):
 def test_a_folder_of_class_folders_gives_classes_and_another_one_nothing(tmp_path):
     source = load_pictures(write(tmp_path / "a", "Cat/1.png", "Cat/young/2.png", "dog/3.png"))
     assert source.factors["class"].tolist() == ["Cat", "Cat", "dog"] and list(source.factors) == ["class"]
-    assert load_pictures(write(tmp_path / "b", "cat/1.png", "dog/2.png", "loose.png")).factors is None
     assert load_pictures(write(tmp_path / "c", "cat/1.png", "cat/2.png")).factors is None
     assert load_pictures(noise(2)).factors is None
     assert load_pictures(noise(2)).subset([1]).factors is None
+
+
+def test_what_strays_at_the_root_costs_no_labels(tmp_path):
+    root = write(tmp_path / "a", "cat/1.png", "cat/2.png", "dog/3.png", "loose.png")
+    for name in ("notes.txt", "Thumbs.db"):
+        (root / name).write_bytes(b"no picture")
+    source = load_pictures(root)
+    assert source.names == ["Thumbs.db", "cat/1.png", "cat/2.png", "dog/3.png", "loose.png", "notes.txt"]
+    assert source.factors["class"].fillna("").tolist() == ["", "cat", "cat", "dog", "", ""]
+    read = [i for i, _ in source]  # what a store has rows of
+    assert [name for _, name, _ in source.unreadable] == ["Thumbs.db", "notes.txt"]
+    assert source.subset(read).factors["class"].fillna("").tolist() == ["cat", "cat", "dog", ""]
+    one = load_pictures(write(tmp_path / "b", "cat/1.png", "cat/2.png", "loose.png"))
+    assert one.factors is None  # one class is none
+
+
+def test_a_picture_without_a_label_is_no_example_of_any_class(tmp_path):
+    known = load_pictures(write(tmp_path, "cat/1.png", "cat/2.png", "dog/3.png", "loose.png")).factors
+    assert in_words(known) is known and asking_of(known) is OBJECTS
+    assert look_for(OBJECTS, known) == {"class cat": ("class", "cat"), "class dog": ("class", "dog")}
+    concepts = list_concepts(known, ["class"], 5, min_pictures=1, seed=0)
+    assert concepts[["concept", "pictures"]].to_numpy().tolist() == [["cat", 2], ["dog", 1]]
+    latents = np.array([[1, 0], [1, 0], [0, 1], [0, 0]], dtype=np.float32)
+    found = candidate_latents(PooledLatents(latents, latents), known, concepts, n_candidates=1, min_pictures=1)
+    assert found[["concept", "latent", "f1"]].to_numpy().tolist() == [["cat", 0, 1.0], ["dog", 1, 1.0]]
+    with pytest.raises(UserError, match="missing on 1 of 4 pictures, the first of them with the id 3; leave"):
+        one_hot(known, "class")
 
 
 def test_inaturalist_above_its_splits(tmp_path):

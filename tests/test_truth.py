@@ -101,5 +101,5 @@ def test_mistakes_are_one_sentence():
         detection_scores(activations[1:], factors, COLUMNS)
     with pytest.raises(UserError, match="Image id 50 has no factors"):
         top_image_precision(np.array([[50]]), factors, COLUMNS)
-    with pytest.raises(UserError, match="missing on some pictures"):
+    with pytest.raises(UserError, match="missing on 1 of 50 pictures, the first of them with the id 0; leave"):
         factor_embeddings(factors.assign(colour=[None, *factors["colour"][1:]]), COLUMNS)

@@ -27,14 +27,13 @@ def of_imagenet(folders: Sequence[str]) -> pd.DataFrame:
 
 
 def of_folder(names: Sequence[str]) -> pd.DataFrame | None:
-    """``class`` of pictures with these relative names, if all lie in class folders, of which there are two or more.
+    """``class`` of pictures with these relative names, if there are two class folders or more.
 
-    As torchvision's ImageFolder has it, the class is the folder right below the root, however deep a file lies.
+    As torchvision's ImageFolder has it, the class is the folder right below the root, however deep a file lies. A file
+    at the root has none: what strays there (a note, a thumbnail's index, a picture) costs the others nothing.
     """
-    if not all("/" in name for name in names):
-        return None
-    classes = [name.split("/", 1)[0] for name in names]
-    return pd.DataFrame({"class": classes}) if len(set(classes)) > 1 else None
+    classes = [folder if rest else None for folder, _, rest in (name.partition("/") for name in names)]
+    return pd.DataFrame({"class": classes}) if len(set(classes) - {None}) > 1 else None
 
 
 def _wordnet_name(folder: str) -> str:

@@ -31,8 +31,11 @@ def one_hot(factors: pd.DataFrame, column: str) -> tuple[Bool[np.ndarray, "n val
     """Truth table of one factor, and its values in alphabetical order."""
     if column not in factors:
         raise UserError(f"There is no factor {column!r}; the factors are {', '.join(map(str, factors.columns))}.")
-    if factors[column].isna().any():
-        raise UserError(f"The factor {column!r} is missing on some pictures; leave those pictures out.")
+    if (missing := factors[column].isna()).any():
+        raise UserError(
+            f"The factor {column!r} is missing on {missing.sum()} of {len(factors)} pictures, the first of them with "
+            f"the id {factors.index[missing][0]}; leave those pictures out."
+        )
     words = factors[column].astype(str).to_numpy()
     values, codes = np.unique(words, return_inverse=True)
     return codes[:, None] == np.arange(len(values)), values.tolist()
