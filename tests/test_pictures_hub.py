@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ for spec in sys.argv[1:]:
             "name": source.name,
             "pictures": [[i, *picture.size] for i, picture in source],
             "unreadable": source.unreadable,
-            "class": source.factors["class"].tolist(),
+            "class": None if source.factors is None else source.factors["class"].tolist(),
             "fingerprint": source.fingerprint,
         }
     except ValueError as error:
@@ -36,14 +37,17 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """owner/animals, a folder of pictures; owner/secret, which is gated; nothing else."""
-    root = tmp_path_factory.mktemp("hub")
+    """owner/animals, a folder of pictures; owner/zoo, two configurations of it; owner/secret, which is gated."""
+    hub = tmp_path_factory.mktemp("hub")
     for name, picture in zip(("cat/0", "cat/1", "dog/2", "dog/3"), noise(4), strict=True):
-        (root / "train" / name).parent.mkdir(parents=True, exist_ok=True)
-        picture.save(root / "train" / f"{name}.png")
-    (root / "train" / "cat" / "1.png").write_bytes(b"")
+        (hub / "animals" / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(hub / "animals" / "train" / f"{name}.png")
+    shutil.copytree(hub / "animals" / "train", hub / "zoo")
+    configurations = "".join(f"- config_name: {name}s\n  data_dir: {name}\n" for name in ("cat", "dog"))
+    (hub / "zoo" / "README.md").write_text(f"---\nconfigs:\n{configurations}---\n")
+    (hub / "animals" / "train" / "cat" / "1.png").write_bytes(b"")
 
-    def entry(path):
+    def entry(path, root):
         kind = "directory" if path.is_dir() else "file"
         return {"type": kind, "path": path.relative_to(root).as_posix(), "oid": "0" * 40, "size": path.stat().st_size}
 
@@ -67,22 +71,24 @@ def hub(tmp_path_factory):
                 return 200, json.dumps({"id": "owner/secret", "sha": COMMIT, "siblings": []}).encode(), {}
             if "owner/secret" in path:
                 return 403, b"", {"X-Error-Code": "GatedRepo"}
-            if path.startswith("/datasets/owner/animals/resolve/"):
+            name = next((name for name in ("animals", "zoo") if f"datasets/owner/{name}" in path), "missing")
+            root = hub / name
+            if path.startswith(f"/datasets/owner/{name}/resolve/"):
                 return self.file(root / path.split("/", 6)[6])
-            if not path.startswith("/api/datasets/owner/animals"):
+            if not path.startswith(f"/api/datasets/owner/{name}") or name == "missing":
                 return 401, b"", {"X-Error-Code": "RepoNotFound"}
-            kind, _, rest = path.removeprefix("/api/datasets/owner/animals").strip("/").partition("/")
+            kind, _, rest = path.removeprefix(f"/api/datasets/owner/{name}").strip("/").partition("/")
             if kind == "tree":
                 folder = root / rest.partition("/")[2]
                 if not folder.is_dir():
                     return 404, b"", {"X-Error-Code": "EntryNotFound"}
-                return 200, json.dumps([entry(path) for path in sorted(folder.rglob("*"))]).encode(), {}
+                return 200, json.dumps([entry(path, root) for path in sorted(folder.rglob("*"))]).encode(), {}
             if kind == "paths-info":
                 paths = [root / name for name in (json.loads(asked) if asked[0] == "{" else parse_qs(asked))["paths"]]
-                return 200, json.dumps([entry(path) for path in paths if path.exists()]).encode(), {}
+                return 200, json.dumps([entry(path, root) for path in paths if path.exists()]).encode(), {}
             if kind == "revision" and rest not in (COMMIT, "v1"):
                 return 404, b"", {"X-Error-Code": "RevisionNotFound"}
-            return 200, json.dumps({"id": "owner/animals", "sha": COMMIT, "siblings": []}).encode(), {}
+            return 200, json.dumps({"id": f"owner/{name}", "sha": COMMIT, "siblings": []}).encode(), {}
 
         def file(self, path):
             if not path.is_file():
@@ -108,7 +114,8 @@ def hub(tmp_path_factory):
 def answers(hub, tmp_path_factory):
     """What each source gives; asked in a process of its own, as the hub's address is read when Python starts."""
     specs = ["animals:train:4", "animals@v1:train:4", "animals:train:3", "animals:test:4", "animals@v2:train:4",
-             "secret:train:4", "missing:train:4", "animals:train:5"]  # fmt: skip
+             "secret:train:4", "missing:train:4", "animals:train:5", "zoo@v1:dogs/train:2",
+             "zoo:train:2", "zoo:cows/train:2"]  # fmt: skip
     home = str(tmp_path_factory.mktemp("home"))
     settings = {"HF_ENDPOINT": hub, "HF_HOME": home, "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "0"}
     command = [sys.executable, "-c", ASK, *(f"hf-datasets:owner/{spec}" for spec in specs)]
@@ -132,7 +139,15 @@ def test_the_fingerprint_is_that_of_the_commit_and_of_n(answers):
     assert answers["animals:train:3"]["pictures"] == [[0, 40, 32], [2, 40, 32]]
 
 
+def test_a_configuration_is_streamed_from_its_own_folder(answers):
+    found = answers["zoo@v1:dogs/train:2"]
+    assert found["name"] == "hf-datasets:owner/zoo@v1:dogs/train:2" and found["unreadable"] == []
+    assert found["pictures"] == [[0, 40, 32], [1, 40, 32]]
+
+
 @pytest.mark.parametrize(("spec", "words"), [
+    ("zoo:train:2", "has 2 configurations: take cats or dogs, as in hf-datasets:owner/zoo:cats/train:2."),
+    ("zoo:cows/train:2", "has no configuration 'cows': take cats or dogs, as in hf-datasets:owner/zoo:cats/train:2."),
     ("animals:test:4", "has no split 'test': take train."),
     ("animals@v2:train:4", "has no such revision, so leave out what follows the @"),
     ("secret:train:4", "datasets/owner/secret is gated, so accept its terms at {hub}/datasets/owner/secret"),
