@@ -8,7 +8,8 @@ from vlm_sae_lib.plan.machines import GB, GIB, Machine
 from vlm_sae_lib.plan.models import vlm_cost
 from vlm_sae_lib.plan.work import Stage, rows_per_latent, stages, stages_of
 from vlm_sae_lib.settings import Profile
-from vlm_sae_lib.steering.memory import MOST_PROMPTS, prompt_bytes, prompts_at_once
+from vlm_sae_lib.steering.memory import prompt_bytes, prompts_at_once
+from vlm_sae_lib.steering.sweep import AT_MOST
 
 PROCESS_GIB = 1.6
 """Host memory of a notebook's process before anything is loaded: Python, torch, transformers, the plots."""
@@ -149,11 +150,13 @@ def _batch(stage: Stage, machine: Machine) -> tuple[int | None, float]:
     if stage.prompt is None:
         return None, held if on_gpu and stage.held_bytes else 0.0
     spec, tokens = stage.prompt
-    per = prompt_bytes(vlm_cost(spec).config, tokens, torch.float16 if on_gpu else torch.float32)
+    cost = vlm_cost(spec)
+    states = cost.tower_tokens * cost.dim
+    per = prompt_bytes(cost.config, tokens, torch.float16 if on_gpu else torch.float32, states=states)
     free = (machine.gpu_gib - held if on_gpu else machine.host_gib - PROCESS_GIB - stage.held_bytes / GIB) * GIB
     if free < per:
         return 0, held + per / GIB
-    batch = prompts_at_once(int(free), per, at_most=MOST_PROMPTS)
+    batch = prompts_at_once(int(free), per, at_most=AT_MOST)
     return batch, held + batch * per / GIB if on_gpu else 0.0
 
 

@@ -28,8 +28,8 @@ from vlm_sae_lib.progress import progress
 
 Done = TypeVar("Done")
 
-RESERVE = 0.15
-"""The share of free memory that no prompt is promised."""
+RESERVE = 0.3
+"""The share of free memory that no prompt is promised: a T4 of 15 GB is then filled to less than 13 (``plan``)."""
 SCORE_BYTES = 10
 """An attention score as it is, with its mask, and its softmax, taken in float32 whatever the model computes in."""
 
