@@ -1,5 +1,7 @@
 """Where a model runs, and whether there was too little room."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import nn
 
@@ -30,6 +32,13 @@ def devices_here() -> list[str]:
     """The devices by the names that torch gives them."""
     gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def exactly(device: torch.device) -> AbstractContextManager:
+    """Inside, ``torch.autocast`` is off on this kind of device: what promises float32 also computes in it."""
+    kind = device.type
+    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if on else nullcontext()
 
 
 def place(model: nn.Module, device: torch.device | None) -> torch.device:

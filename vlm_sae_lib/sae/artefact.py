@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
 
-from vlm_sae_lib.devices import choose_device
+from vlm_sae_lib.devices import choose_device, exactly
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.active import above_active, above_of_coarse
 from vlm_sae_lib.sae.coarse import CoarseEncoder, pays
@@ -117,11 +117,12 @@ class SparseAutoencoder:
     def pre_activations(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch latents"]:
         """(x − b_dec) W_enc + b_enc, before any σ; float32 on the SAE's device."""
         x = self._input(x, self.dim, "activations")
-        flat = torch.addmm(self.b_enc, x.reshape(-1, self.dim) - self.b_dec, self.w_enc)
+        with exactly(self.device):
+            flat = torch.addmm(self.b_enc, x.reshape(-1, self.dim) - self.b_dec, self.w_enc)
         return flat.reshape(*x.shape[:-1], self.n_latents)
 
     def encode(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch latents"]:
-        """Latents of raw activations, any leading dimensions; float32 on the SAE's device.
+        """Latents of raw activations, any leading dimensions; float32 on the SAE's device, also under autocast.
 
         Raises ``UserError`` for activations of another width.
         """
@@ -131,14 +132,17 @@ class SparseAutoencoder:
         return positive if self.threshold is None else above(positive, self.threshold)
 
     def decode(self, z: Float[Tensor, "*batch latents"]) -> Float[Tensor, "*batch d"]:
-        """Reconstructed raw activations from latents (dense, or scipy sparse rows); float32 on the SAE's device.
+        """Reconstructed raw activations from latents (dense, or scipy sparse rows); float32 on the SAE's device, also
+        under autocast.
 
         Raises ``UserError`` for latents of another width.
         """
         if sparse.issparse(z):
             z = z.toarray()
         z = self._input(z, self.n_latents, "latents")
-        return torch.addmm(self.b_dec, z.reshape(-1, self.n_latents), self.w_dec).reshape(*z.shape[:-1], self.dim)
+        with exactly(self.device):
+            flat = torch.addmm(self.b_dec, z.reshape(-1, self.n_latents), self.w_dec)
+        return flat.reshape(*z.shape[:-1], self.dim)
 
     @torch.inference_mode()
     def encode_sparse(self, x: Any, batch_size: int = 1024) -> sparse.csr_matrix:

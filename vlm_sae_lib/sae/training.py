@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vlm_sae_lib.allocator import keep_freed_memory
-from vlm_sae_lib.devices import choose_device
+from vlm_sae_lib.devices import choose_device, exactly
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.sae import checkpoint
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
@@ -50,24 +50,32 @@ def train_saes(
     and a later call with the same data and configs continues from there, to the same bytes.
 
     Raises ``UserError`` for a device that is not there, for data without rows, of a wrong shape or not finite, for a
-    config that does not fit them, for a checkpoint of another run, and where training diverges.
+    config that does not fit them, for a checkpoint of another run, and where training diverges. Autocast
+    around the call changes nothing.
     """
     keep_freed_memory()
     device = choose_device(device)
     rows = Rows(activations)
     for config in configs:
         config.schedule(rows.dim, rows.n)
+    folder = Path(checkpoint_dir) if checkpoint_dir is not None else None
+    with exactly(device):
+        return _train(rows, configs, folder, checkpoint_every, device)
+
+
+def _train(
+    rows: Rows, configs: Sequence[SaeConfig], folder: Path | None, every: int | None, device: torch.device
+) -> list[SparseAutoencoder]:
     batches = {key: Batches(rows.n, key[1], key[0]) for key in map(_order, configs)}
     learners = _learners(rows, configs, batches, device)
     identity = rows.identity()
-    folder = Path(checkpoint_dir) if checkpoint_dir is not None else None
     run = {"data": identity, "configs": [config.as_dict() for config in configs]}
     if folder is not None:
         _restore(learners, checkpoint.read(folder, run))
 
     steps = max((config.steps for config in configs), default=0)
     first = min((learner.step_number for learner in learners), default=0)
-    every = checkpoint_every or max(1, steps // 10)
+    every = every or max(1, steps // 10)
     bar = progress(range(first, steps), "training", unit="step")
     for step in bar:
         drawn: dict[tuple[int, int], torch.Tensor] = {}

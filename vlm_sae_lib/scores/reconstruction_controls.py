@@ -139,6 +139,7 @@ def cut_at_l0(values: Float[np.ndarray, "n m"], l0: float) -> float:
     return float(np.partition(flat, flat.size - keep - 1)[flat.size - keep - 1])
 
 
+@torch.autocast("cpu", enabled=False)
 @torch.inference_mode()
 def untrained_sae(x: Any, n_latents: int, l0: float, *, seed: int = 0) -> SparseAutoencoder:
     """An SAE as training finds it, made as good as it can be without learning a direction.

@@ -5,8 +5,9 @@ work to the ends alone; what stands before the picture is the same in every sequ
 this is the model's own arithmetic in fewer passes over memory: the norms' weights and the attention's scale are part
 of the matrices behind them, projections of one input are one product, and a rotation is one complex product.
 
-:func:`can_read_ends` knows Llama, Mistral and Qwen2 in float32. Any other model is read as a whole (``sweep.py``, and
-the tests hold this against it), and so is a large one: the matrices made here are its weights once more.
+:func:`can_read_ends` knows Llama, Mistral and Qwen2 in float32, and reads them in it also under autocast. Any other
+model is read as a whole (``sweep.py``, and the tests hold this against it), and so is a large one: the matrices made
+here are its weights once more.
 """
 
 from collections.abc import Callable
@@ -49,6 +50,7 @@ class Ends:
     ends: the places that are read, none of them in the beginning.
     """
 
+    @torch.autocast("cpu", enabled=False)
     @torch.no_grad()
     def __init__(
         self,
@@ -72,6 +74,7 @@ class Ends:
             self._run(beginning[None].clone(), torch.arange(len(beginning)), self._past)
             self._begun = len(beginning)
 
+    @torch.autocast("cpu", enabled=False)
     @torch.no_grad()
     def read(self, rest: Float[Tensor, "batch rest width"]) -> Float[Tensor, "batch ends width"]:
         """``rest``: the embeddings of all places behind the beginning."""

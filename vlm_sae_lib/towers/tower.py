@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from vlm_sae_lib.devices import place
+from vlm_sae_lib.devices import exactly, place
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.loading import first_sentence
@@ -147,7 +147,7 @@ class Tower:
             raise ValueError(f"{len(ids)} image ids for {n} pictures")
         if n == 0:
             return torch.empty(self._selected_shape(0, hook_point, rule))
-        with self._as_asked():
+        with exactly(self.device):
             if layout is None:
                 return self._project(pixels).float().cpu()
 
@@ -237,11 +237,6 @@ class Tower:
             raise ValueError(f"pixels must be (n, 3, height, width), got {tuple(images.shape)}")
         return images.to(self.device, self.dtype)
 
-    def _as_asked(self) -> AbstractContextManager:
-        """The tower's own precision, whatever autocast the caller is in."""
-        kind = self.device.type
-        return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
-
     def _probe(self, widths: Sequence[int]) -> tuple[list[hooks.Layout], int | None]:
         """Layouts of all blocks, and the projection's width, from copies of one picture of noise.
 
@@ -279,7 +274,7 @@ class Tower:
             )
         pixels = pixels.expand(n, *pixels.shape).to(self.device, self.dtype)
         try:
-            with self._as_asked():
+            with exactly(self.device):
                 return hooks.outputs(self._blocks, lambda: self._project(pixels))
         except (torch.OutOfMemoryError, UserError):
             raise
