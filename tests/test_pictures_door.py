@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from raw_pictures import EXIF, XMP, directory, encoded, segment, shorts, tiff
-from test_explorer import PROMPTS, TinySae, shared_vlm
 from tiny_towers import noise, toy_tower, write_open_clip
+from tiny_vlm import PROMPTS, TinySae, shared_vlm
 
 from vlm_sae_lib.activations import collect_activations
 from vlm_sae_lib.pictures import load_pictures, to_rgb
