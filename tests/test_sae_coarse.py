@@ -51,7 +51,7 @@ def exact_product(x, encoder, bias) -> np.ndarray:
 
 @needs_hardware
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("dim", [1, 7, 64, 700])
+@pytest.mark.parametrize("dim", [2, 7, 64, 700])
 @pytest.mark.parametrize("tile", [coarse.TILE, 40 * 7, 1])
 def test_nothing_that_reaches_a_cut_is_missed(case, dim, tile, monkeypatch):
     monkeypatch.setattr(coarse, "TILE", tile)  # all latents at once, seven, one
@@ -213,3 +213,9 @@ def kernel_bytes(weights, config: SaeConfig) -> bytes:
     active = batch_top_k_active(pre, config.k)
     kernels.write_gradients(weights, x, pre, active, (64, 192), torch.zeros(256, dtype=torch.bool), 8, 0.0)
     return weights.decoder.grad.numpy().tobytes() + weights.encoder.grad.numpy().tobytes()
+
+
+def test_one_dimension_is_multiplied_out_in_single_precision(monkeypatch):
+    """Of a single dimension torch 2.6 gets the eight-bit product wrong."""
+    monkeypatch.setattr(coarse, "_in_hardware", lambda: True)
+    assert coarse.pays(coarse.WORTH, torch.zeros(1, 2)) and not coarse.pays(coarse.WORTH, torch.zeros(2, 1))

@@ -101,7 +101,8 @@ def test_another_models_picture_token_is_one_sentence_at_load(tmp_path, family):
     save(family, tmp_path)
     name = "image_token_id" if family == "idefics3" else "image_token_index"
     change(tmp_path / "config.json", **{name: 9})
-    with pytest.raises(UserError, match=r"puts [01] picture tokens into a prompt where the model makes \d+: ") as caught:
+    told = r"puts [01] picture tokens into a prompt where the model makes \d+: "
+    with pytest.raises(UserError, match=told) as caught:
         load_vlm(f"hf:{tmp_path}", device="cpu")
     assert "\n" not in str(caught.value)
 

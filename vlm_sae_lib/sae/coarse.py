@@ -37,8 +37,9 @@ def _in_hardware() -> bool:
 
 
 def pays(samples: int, encoder: Float[Tensor, "latents d"]) -> bool:
-    """Whether a coarse product is the quicker way for so many samples."""
-    return encoder.device.type == "cpu" and samples * encoder.numel() >= WORTH and _in_hardware()
+    """Whether a coarse product is the quicker way for so many samples. Of one dimension torch 2.6 gets it wrong."""
+    large = encoder.shape[1] > 1 and samples * encoder.numel() >= WORTH
+    return encoder.device.type == "cpu" and large and _in_hardware()
 
 
 @dataclass
