@@ -59,16 +59,15 @@ class StoreWriter:
             UserError: the folder cannot be written.
         """
         per_shard = self.metadata["pictures_per_shard"]
-        new = image_ids >= self.first
+        rows = {**rows, "image_id": np.broadcast_to(image_ids[:, None], rows["token"].shape)}
         shards = places // per_shard
-        for shard in np.unique(shards[new]):
+        for shard in np.unique(shards[image_ids >= self.first]):
             if shard != self._shard:
                 self._write_shard()
-            here = new & (shards == shard)
-            ids = np.broadcast_to(image_ids[here, None], rows["token"][here].shape)
-            part = {"activations": rows["activations"][here], "image_id": ids, "token": rows["token"][here]}
-            self._parts.append({name: array.reshape(-1, *array.shape[2:]) for name, array in part.items()})
-            self._shard = int(shard)
+                self._shard = int(shard)
+            start = max(np.searchsorted(shards, shard), np.searchsorted(image_ids, self.first))
+            here = slice(start, np.searchsorted(shards, shard, side="right"))
+            self._parts.append({name: array[here].reshape(-1, *array.shape[2:]) for name, array in rows.items()})
         if (self._shard + 1) * per_shard <= upto:
             self._write_shard()
 
