@@ -150,8 +150,8 @@ def test_what_is_no_sae_is_named(tmp_path):
         SparseAutoencoder.load(tmp_path / "missing")
     with pytest.raises(UserError, match="neither cfg.json nor an ae.pt"):
         SparseAutoencoder.load(tmp_path)
-    with pytest.raises(UserError, match="its keys: r_mag"):
-        SparseAutoencoder.load(write(tmp_path / "gated", {"r_mag": torch.zeros(2)}))
+    with pytest.raises(UserError, match="its keys: other"):
+        SparseAutoencoder.load(write(tmp_path / "other", {"other": torch.zeros(2)}))
     with pytest.raises(UserError, match="not a state dict"):
         SparseAutoencoder.load(write(tmp_path / "list", [torch.zeros(2)]))
     for step in (1, 2):

@@ -72,7 +72,7 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 def config_of(sae: SparseAutoencoder) -> dict[str, Any]:
     """cfg.json's content."""
-    provenance = sae.metadata.get("provenance", {})
+    provenance = sae.metadata.get("provenance") or {}
     config = {
         "architecture": ARCHITECTURES[sae.kind],
         "d_in": sae.dim,
@@ -102,7 +102,10 @@ def _tensors(sae: SparseAutoencoder) -> dict[str, Tensor]:
 
 
 def contents(path: Path, weights: str = WEIGHTS) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """cfg.json and the tensors of a folder, ours or another library's. Raises ``UserError`` for a damaged one."""
+    """cfg.json and the tensors of a folder, ours or another library's; a null in it is a setting left out.
+
+    Raises ``UserError`` for a damaged one.
+    """
     try:
         config = files.read_json(path / CONFIG)
         tensors = safetensors.torch.load((path / weights).read_bytes())
@@ -111,12 +114,13 @@ def contents(path: Path, weights: str = WEIGHTS) -> tuple[dict[str, Any], dict[s
         raise UserError(f"{path} is no readable SAE folder ({reason}): it needs {CONFIG} and {weights}.") from error
     if not isinstance(config, dict):
         raise UserError(f"{path / CONFIG} is no SAE configuration: it must hold a JSON object.")
-    return config, tensors
+    return {name: value for name, value in config.items() if value is not None}, tensors
 
 
 def is_ours(config: dict[str, Any]) -> bool:
     """Whether this library wrote a cfg.json."""
-    return config.get("metadata", {}).get("library") == LIBRARY
+    metadata = config.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("library") == LIBRARY
 
 
 def read(path: Path) -> SparseAutoencoder:
@@ -141,7 +145,7 @@ def _ours(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> Spa
         raise UserError(
             f"{path} is an SAE of schema {facts.get('schema')}, this library reads {SCHEMA}: update one of them."
         )
-    kind, threshold = facts["kind"], tensors.get("threshold")
+    kind, threshold = facts.get("kind"), tensors.get("threshold")
     if kind in BATCH_TOP_K_KINDS and threshold is not None:
         threshold = threshold[0]
     added = ("library", "schema", "sae_lens_version", "model_name", "hook_name", "kind", "k", "group_sizes")
@@ -151,8 +155,8 @@ def _ours(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> Spa
         b_enc=tensors["b_enc"],
         w_dec=tensors["W_dec"],
         b_dec=tensors["b_dec"],
-        k=facts["k"],
+        k=facts.get("k"),
         threshold=threshold,
-        group_sizes=tuple(facts["group_sizes"]),
+        group_sizes=tuple(facts.get("group_sizes") or ()),
         metadata={name: value for name, value in facts.items() if name not in added},
     )

@@ -14,9 +14,15 @@ def load(path: str | Path) -> SparseAutoencoder:
     path = Path(path)
     if not path.exists():
         raise UserError(f"there is no SAE at {path}: check the path.")
-    if path.is_dir() and (path / folder.CONFIG).exists():
-        return _folder(path)
-    return _file(_one_checkpoint(path) if path.is_dir() else path)
+    try:
+        if path.is_dir() and (path / folder.CONFIG).exists():
+            return _folder(path)
+        return _file(_one_checkpoint(path) if path.is_dir() else path)
+    except UserError:
+        raise
+    except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:  # strangers write all
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{path} holds no SAE that can be read ({reason}): fetch it again or save it anew.") from error
 
 
 def _folder(path: Path) -> SparseAutoencoder:

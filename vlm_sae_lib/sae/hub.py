@@ -114,10 +114,10 @@ def hub_errors(repo_id: str, *, writing: bool = False) -> Iterator[None]:
 def model_card(sae: SparseAutoencoder, scores: dict[str, float] | None = None) -> str:
     """README.md of a published SAE: what it is, what it was trained on, how good it is, how to open it."""
     known = sae.metadata
-    provenance, log = known.get("provenance", {}), known.get("log", {})
-    numbers = {**known.get("scores", {}), **(scores or {})}
+    provenance, log, config = (known.get(name) or {} for name in ("provenance", "log", "config"))
+    numbers = {**(known.get("scores") or {}), **(scores or {})}
     for column, label in LOGGED.items():
-        values = [value for value in log.get(column, []) if value is not None]
+        values = [value for value in log.get(column) or [] if value is not None]
         if values and column.upper() not in {name.upper().replace("²", "2") for name in numbers}:
             numbers[label] = values[-1]
     facts = {
@@ -130,7 +130,7 @@ def model_card(sae: SparseAutoencoder, scores: dict[str, float] | None = None) -
         "tokens": provenance.get("tokens"),
         "pictures": provenance.get("source"),
         "training rows": provenance.get("rows"),
-        "seed": known.get("config", {}).get("seed"),
+        "seed": config.get("seed"),
         "tower weights (SHA-256)": provenance.get("weights_hash"),
         "SAE (SHA-256)": sae.hash,
     }

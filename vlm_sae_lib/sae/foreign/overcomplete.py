@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
+from vlm_sae_lib.sae.foreign.refusals import refuse_tensors
 from vlm_sae_lib.sae.foreign.torch_files import just_below, need
 
 RECIPE = (
@@ -42,13 +43,17 @@ def read(path: Path, state: dict[str, Any]) -> SparseAutoencoder:
     """
     if not {"class", "state_dict", "dictionary"} <= set(state):
         raise UserError(f"{path} is a bare state dict of overcomplete and lacks k or threshold: write it by {RECIPE}.")
-    name, inner = state["class"], state["state_dict"]
+    name, inner = str(state["class"]), state["state_dict"]
     if name not in KINDS:
         raise UserError(f"{path} is overcomplete's {name}: only {', '.join(KINDS)} are read.")
     others = [key for key in inner if key.startswith("encoder.") and not key.startswith((f"{LAST}0.", f"{LAST}1."))]
     if others:
         raise UserError(f'{path} has an encoder of several layers ({others[0]}): only "linear" encoders are read.')
     need(inner, (f"{LAST}0.weight", f"{LAST}0.bias"), path, "overcomplete")
+    need(state, ("dictionary",), path, "overcomplete")
+    beside = {key: value for key, value in inner.items() if not key.startswith("dictionary.")}
+    used = tuple(key for key in beside if key.startswith("encoder."))
+    refuse_tensors(path, beside | {"dictionary": state["dictionary"]}, (*used, "dictionary"), bias=f"{LAST}0.bias")
     w_enc, b_enc = _encoder(path, inner)
     dictionary, kind = state["dictionary"], KINDS[name]
     parts: dict[str, Any] = {}

@@ -9,10 +9,12 @@ from torch import Tensor
 from vlm_sae_lib import files
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
+from vlm_sae_lib.sae.foreign.refusals import refuse_settings, refuse_tensors
 from vlm_sae_lib.sae.foreign.torch_files import uncentred
 
 KINDS = {"standard": "relu", "topk": "top_k", "jumprelu": "jump_relu"}
 SCALER = "activation_scaler.json"
+NAMES = ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")
 
 
 def read(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> SparseAutoencoder:
@@ -20,10 +22,13 @@ def read(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> Spar
 
     BatchTopK and Matryoshka SAEs of SAELens are jumprelu ones on disk, and come back as such.
 
-    Raises ``UserError`` for what our formula cannot express: other architectures and activation functions, inputs
-    that are normalised one by one, whitened or reshaped, and an average norm whose factor the folder does not hold.
+    Raises ``UserError`` for what our formula cannot express: other architectures and activation functions, transcoders
+    under whatever name, inputs that are normalised one by one, whitened or reshaped, and an average norm whose factor
+    the folder does not hold.
     """
     architecture, k = _architecture(path, config)
+    refuse_settings(path, config)
+    refuse_tensors(path, tensors, NAMES, bias="b_enc")
     w_enc, b_enc, w_dec, b_dec = (tensors[name].float() for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
     if (tensors.get("scaling_factor", torch.ones(1)) != 1).any():
         raise UserError(f"{path} has finetuned scaling factors: fold them into its decoder and export it anew.")
@@ -63,8 +68,9 @@ def _architecture(path: Path, config: dict[str, Any]) -> tuple[str, int | None]:
         raise UserError(
             f"{path} reshapes its inputs ({config['reshape_activations']}): flatten them and export it anew."
         )
-    k = int(config.get("k") or config.get("activation_fn_kwargs", {}).get("k") or 0) if architecture == "topk" else None
-    return architecture, k
+    if architecture != "topk":
+        return architecture, None
+    return architecture, int(config.get("k") or config.get("activation_fn_kwargs", {}).get("k") or 0)
 
 
 def _input_factor(path: Path, config: dict[str, Any]) -> float:

@@ -6,9 +6,11 @@ from typing import Any
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
+from vlm_sae_lib.sae.foreign.refusals import refuse_tensors
 from vlm_sae_lib.sae.foreign.torch_files import need, tensors_only, uncentred
 
 SCHEMAS = (2, 3, 4, 5)
+NAMES, THRESHOLD = ("W_enc", "b_enc", "W_dec", "b_dec"), "activation.threshold"
 
 
 def is_saev(path: Path) -> bool:
@@ -39,7 +41,8 @@ def read(path: Path) -> SparseAutoencoder:
             "save it anew."
         )
     state = tensors_only(path, rest)
-    need(state, ("W_enc", "b_enc", "W_dec", "b_dec"), path, "saev")
+    need(state, NAMES, path, "saev")
+    refuse_tensors(path, state, (*NAMES, THRESHOLD), bias="b_enc")
     w_enc, b_enc, b_dec = state["W_enc"], state["b_enc"], state["b_dec"]
     kind = _activation(path, header, state)
     return SparseAutoencoder(
@@ -56,15 +59,15 @@ def _activation(path: Path, header: dict[str, Any], state: dict[str, Any]) -> di
     """kind, k and threshold."""
     if "schema" not in header:
         return {"kind": "relu"}
-    activation = header.get("cfg", {}).get("activation", {})
-    name, settings = activation.get("cls"), activation.get("params", {})
+    activation = (header.get("cfg") or {}).get("activation") or {}
+    name, settings = activation.get("cls"), activation.get("params") or {}
     if name == "Relu":
         return {"kind": "relu"}
     if name == "TopK":
         return {"kind": "top_k", "k": min(int(settings["top_k"]), state["b_enc"].numel())}
     if name != "BatchTopK":
         raise UserError(f"{path} has saev's activation {name!r}: only Relu, TopK and BatchTopK are read.")
-    threshold = state.get("activation.threshold")
+    threshold = state.get(THRESHOLD)
     if threshold is None or float(threshold) <= 0:
         raise UserError(
             f"{path} is a BatchTopK SAE of saev without a learned threshold (older ones took the k largest of every "

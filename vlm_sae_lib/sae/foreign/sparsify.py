@@ -7,23 +7,24 @@ from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
+from vlm_sae_lib.sae.foreign.refusals import refuse_settings, refuse_tensors
 from vlm_sae_lib.sae.foreign.torch_files import need
 
 WEIGHTS = "sae.safetensors"
+NAMES = ("encoder.weight", "encoder.bias", "W_dec", "b_dec")
 
 
 def read(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> SparseAutoencoder:
     """Read the folder ``path`` from its contents; the k largest after ReLU, input centred, as sparsify encodes.
 
-    Raises ``UserError`` for a transcoder, a skip connection, and another activation than topk.
+    Raises ``UserError`` for a transcoder, a skip connection, a table of n-grams, and another activation than topk.
     """
-    for setting, means in (("transcode", "is a transcoder"), ("skip_connection", "has a skip connection")):
-        if config.get(setting, False):
-            raise UserError(f"{path} {means}, not an autoencoder: name an SAE trained without {setting}.")
+    refuse_settings(path, config)
     activation = "signed topk" if config.get("signed", False) else config.get("activation", "topk")
     if activation != "topk":
         raise UserError(f"{path} has the activation {activation!r}: of sparsify's SAEs only topk ones are read.")
-    need(tensors, ("encoder.weight", "encoder.bias", "W_dec", "b_dec"), path, "sparsify")
+    need(tensors, NAMES, path, "sparsify")
+    refuse_tensors(path, tensors, NAMES, bias="encoder.bias")
     return SparseAutoencoder(
         kind="top_k",
         w_enc=tensors["encoder.weight"].T,
