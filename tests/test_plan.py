@@ -82,7 +82,7 @@ def test_pictures_are_counted_as_they_are_loaded():
 @pytest.mark.parametrize(("kind", "strengths"), [("insertion", (1, 3)), ("suppression", (0, -1))])
 def test_prompts_are_counted_as_the_study_makes_them(kind, strengths):
     """The tries of the study itself, on candidates that no two concepts share."""
-    size = SteeringSize(candidates=2, multiples=strengths, repetitions=3)
+    size = SteeringSize(candidates=2, repetitions=3)
     concepts = 4 if kind == "insertion" else 1
     candidates = pd.DataFrame([("order", f"o{c}", rank, 2 * c + rank) for c in range(concepts) for rank in range(2)],
                               columns=["about", "concept", "rank", "latent"])  # fmt: skip
@@ -123,7 +123,7 @@ def test_a_broken_promise_is_told():
     heavy = plan(load_profile("colab", train_pictures="inat2021-sample:10000:train", expansions=(8,)), machine("t4"))
     told = " ".join(broken(heavy))
     assert re.search(r"promises 60 minutes and takes \d\d+", told) and "training rows for a latent (layers)" in told
-    larger = plan(load_profile("colab", vlm_bits=None), machine("t4"))
+    larger = plan(load_profile("colab", vlm_bits=None), replace(machine("t4"), gpu_gib=12.0))
     assert "GiB of GPU memory" in " ".join(larger.misfits()) and "vlm_bits" in " ".join(larger.misfits())
     assert broken(plan(load_profile("colab"), machine("a100"))) == []  # it promised nothing of another machine
 

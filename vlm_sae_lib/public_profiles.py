@@ -96,7 +96,7 @@ PUBLIC = {
         expansions=(1, 2, 4, 8, 16, 64),
         taxonomy_train="inat2021:inat2021/train",
         taxonomy_test="inat2021:inat2021/val",
-        vlm_gpu_gib=24.0,
+        vlm_gpu_gib=18.0,
         released_saes=AUTHORS,
         half_on_gpu=True,
     ),

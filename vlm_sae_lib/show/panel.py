@@ -75,7 +75,7 @@ def steering_panel(
 
 
 def _png(image: Image.Image) -> bytes:
-    small = image.copy()
+    small = to_rgb(image).copy()
     small.thumbnail((2 * SIDE, 2 * SIDE))  # a photograph of a phone would be 20 MB with each move of a control
     buffer = io.BytesIO()
     small.save(buffer, format="PNG")
