@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from tiny_vlm import DIM, PROMPTS, TinySae, shared_vlm, tiny_pictures
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.steering.diff_mean import Contrast, Erasure, Shift, contrast
@@ -93,3 +95,16 @@ def test_the_area_below_the_trade_off():
     assert trade_off_area(np.array([[0.5, 0.5], [0.4, 0.4]]), start) == pytest.approx(0.125 + 0.25)
     assert trade_off_area(np.empty((0, 2)), start) == 0
     assert np.isnan(trade_off_area(np.array([[np.nan, 1.0]]), start))
+
+
+@pytest.mark.parametrize("change", ["scaled", "strongest_scaled", "some_scaled", "shifted"])
+def test_edits_made_on_the_cpu_apply_to_latents_on_a_gpu(change):
+    made = {
+        "scaled": scaled(torch.tensor([3, 5]), 0.5),
+        "strongest_scaled": strongest_scaled(2, 1.5, torch.ones(40)),
+        "some_scaled": some_scaled(2, 1.5, 0),
+        "shifted": shifted(torch.ones(40), 0.5),
+    }
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):  # devices without memory, and as strict
+        changed = made[change](torch.rand(17, 40, device="cuda"))
+    assert changed.device.type == "cuda" and changed.shape == (17, 40)

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import stand_ins
+import torch
 from hub_cache import offline
 
 from vlm_sae_lib import paths, wordnet
 from vlm_sae_lib import public_profiles as public
 from vlm_sae_lib.pictures import source
 from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.steering import steered
 from vlm_sae_lib.steering.concepts import list_concepts
 from vlm_sae_lib.workbench import Workbench
@@ -145,3 +147,26 @@ def test_notebook_4_has_pictures_of_its_own_only_where_the_profile_says_so(at):
     assert other.pictures("taxonomy_test") is other.pictures("choosing")
     with pytest.raises(ValueError, match="taxonomy_train"):
         bench.pictures("validation")
+
+
+class Elsewhere:
+    """A tower that is on a GPU."""
+
+    def __init__(self, tower):
+        self._tower, self.device = tower, torch.device("cuda")
+
+    def __getattr__(self, name):
+        return getattr(self._tower, name)
+
+
+@pytest.mark.parametrize("profile", ["colab", "pocket"])
+def test_the_sae_for_steering_is_where_the_tower_is_that_it_looks_into(at, monkeypatch, profile):
+    bench, loaded = at(profile), []
+    sae, (tower, hook_point) = bench.shown("steering"), bench.steering_tower
+    assert sae.device == tower.device
+    bench.__dict__["steering_tower"] = Elsewhere(tower), hook_point
+    monkeypatch.setattr(SparseAutoencoder, "load", lambda path, device=None: loaded.append(device) or sae)
+    assert bench.shown("steering") is sae and loaded == [torch.device("cuda")]
+    config = bench.config("batch_top_k", 1)
+    bench.saes([config], hook_point, bench.profile.steering_tokens, tower=tower)
+    assert loaded[1:] == [None]  # what meets stored activations is where these are
