@@ -12,7 +12,7 @@ from vlm_sae_lib.pocket import clip, language, models, tree, world
 from vlm_sae_lib.pocket.training_pictures import to_tensor
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores.intervals import wilson
-from vlm_sae_lib.steering.vlm import load_vlm
+from vlm_sae_lib.steering.load import load_vlm
 
 HELD_OUT_SEED = 61_061
 """Looked at once, when all four models stood; what was looked at while they were trained has other seeds."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def load_vlm_tower(vlm_spec: str, *, device: str | torch.device | None, dtype: torch.dtype) -> Tower:
     """The tower of a VLM as ``load_vlm`` spells it; of its language model no layer is read. Raises: UserError."""
-    from vlm_sae_lib.steering.vlm import load_seeing
+    from vlm_sae_lib.steering.load import load_seeing
 
     return tower_of(load_seeing(vlm_spec, device=device, dtype=dtype))
 
