@@ -2,7 +2,9 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
+import huggingface_hub
 import torch
 from huggingface_hub import constants
 from test_sae_artefact import make_sae
@@ -24,6 +26,28 @@ def empty_cache(tmp_path: Path, monkeypatch) -> Path:
     (root / "refs").mkdir()
     (root / "refs" / "main").write_text(COMMIT)
     return snapshot
+
+
+def remote(tmp_path: Path, monkeypatch, folder: Path) -> list[str]:
+    """A repository on the hub that holds what is in a folder, and nothing of it in the cache; the list that is returned
+    grows by each file whose beginning is read there. A whole file can be downloaded."""
+    opened = []
+
+    class Remote:
+        def open(self, path, mode, block_size):
+            opened.append(path.removeprefix(f"{REPO}@{COMMIT}/"))
+            return open(folder / opened[-1], mode)
+
+    def info(self, repo_id, revision):
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        return SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=name) for name in sorted(files)])
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(huggingface_hub, "HfFileSystem", Remote)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repo_id, file, revision: str(folder / file))
+    return opened
 
 
 def add(snapshot: Path, name: str, source: Path) -> Path:

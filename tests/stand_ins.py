@@ -17,7 +17,7 @@ import transformers as hf
 from hub_cache import put
 from PIL import Image
 from test_sae_artefact import make_sae
-from test_sae_formats import matrix_state
+from test_sae_formats import linear_state, matrix_state
 from tiny_vlm import tiny_processor
 from tokenizers import pre_tokenizers
 
@@ -98,21 +98,34 @@ def llava(folder: Path) -> None:
     tiny_processor().save_pretrained(folder)
 
 
-RELEASED = "matroyshka_batch_top_k_20_x64"
+LAYERS = (11, 17, 22, 23)
+VARIANTS = {
+    f"{name}_20_x{expansion}": (kind, expansion)
+    for name, kind in (("batch_top_k", "batch_top_k"), ("matroyshka_batch_top_k", "matryoshka_batch_top_k"))
+    for expansion in (1, 2, 4, 8, 16, 64)
+}
+"""Kind and latents per dimension by the name that the authors give them."""
+
+
+def released_file(variant: str, layer: int) -> str:
+    """Where the public release has it."""
+    run = f"imagenet_train_activations_clip-vit-large-patch14-336_{layer}_post_mlp_residual_{variant}"
+    return f"{variant}/{run}/trainer_0/checkpoints/ae_100000.pt"
 
 
 def release(folder: Path) -> None:
-    """The authors' Matryoshka SAE of block 22, trained on two random tokens a picture, named as their scripts do."""
-    torch.manual_seed(0)
-    state = matrix_state(sae := make_sae("matryoshka_batch_top_k", dim=64, width=64 * 64))
-    state |= {
-        "k": torch.tensor(sae.k, dtype=torch.int32), "threshold": sae.threshold,
-        "group_sizes": torch.tensor(sae.group_sizes),
-    }  # fmt: skip
-    run = f"imagenet_train_activations_clip-vit-large-patch14-336_22_post_mlp_residual_{RELEASED}"
-    file = folder / RELEASED / "random_k_2" / run / "trainer_0" / "checkpoints" / "ae_100000.pt"
-    file.parent.mkdir(parents=True)
-    torch.save(state, file)
+    """The authors' release as its public listing has it: all of class tokens, none of random ones."""
+    for variant, (kind, expansion) in VARIANTS.items():
+        sae = make_sae(kind, dim=64, width=64 * expansion)
+        more = {"k": torch.tensor(sae.k, dtype=torch.int32), "threshold": sae.threshold}
+        if kind == "batch_top_k":
+            state = linear_state(sae, **more)
+        else:
+            state = matrix_state(sae, group_sizes=torch.tensor(sae.group_sizes), **more)
+        for layer in LAYERS:
+            file = folder / released_file(variant, layer)
+            file.parent.mkdir(parents=True)
+            torch.save(state, file)
 
 
 def fill_hub(cache: Path) -> None:

@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import constants, errors
-from sae_cache import COMMIT, DIM, REPO, WIDTH, add, empty_cache, sae_of
+from sae_cache import COMMIT, DIM, REPO, WIDTH, add, empty_cache, remote, sae_of
 from test_sae_artefact import make_sae
 from test_sae_formats import linear_state
 
@@ -45,6 +45,52 @@ def test_a_checkpoint_takes_the_config_above_it(cache, tmp_path):
     add(cache, "trainer_0/checkpoints/ae_10.pt", checkpoint_file)
     add(cache, "trainer_0/config.json", config)
     assert hub.from_hub(REPO, revision="main", file="trainer_0/checkpoints/ae_10.pt").kind == "top_k"
+
+
+@pytest.fixture
+def fetched(tmp_path, monkeypatch):
+    """A repository on the hub with all that a run leaves, and the list of what was fetched of it."""
+    folder, fetched = tmp_path / "repository", []
+    sae = sae_of("batch_top_k")
+    for name in ("sae", "run/step_5"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        sae.save(folder / name)
+    state = linear_state(sae, k=torch.tensor(3), threshold=sae.threshold)
+    (folder / "trainer_0" / "checkpoints").mkdir(parents=True)
+    for name in ("ae.pt", "checkpoints/ae_10.pt", "checkpoints/ae_20.pt"):
+        torch.save(state, folder / "trainer_0" / name)
+    (folder / "trainer_0" / "config.json").write_text(json.dumps({"trainer": {"dict_class": "BatchTopKSAE"}}))
+    needless = ("sae/optimizer_0.pt", "sae/activations_store_state.safetensors", "sae/sparsity.safetensors",
+                "sae/runner_cfg.json", "trainer_0/optimizer.pt", "trainer_0/tokens.json", "tokens.json")  # fmt: skip
+    for name in needless:
+        (folder / name).write_bytes(bytes(9))
+    remote(tmp_path, monkeypatch, folder)
+    download = huggingface_hub.hf_hub_download
+    monkeypatch.setattr(
+        huggingface_hub,
+        "hf_hub_download",
+        lambda repo_id, file, revision: fetched.append(file) or download(repo_id, file, revision),
+    )
+    return fetched
+
+
+@pytest.mark.parametrize(
+    ("file", "files"),
+    [
+        ("sae", {"sae/cfg.json", "sae/sae_weights.safetensors", "sae/probe.safetensors"}),
+        ("trainer_0", {"trainer_0/ae.pt", "trainer_0/config.json"}),
+        ("trainer_0/checkpoints/ae_20.pt", {"trainer_0/checkpoints/ae_20.pt", "trainer_0/config.json"}),
+    ],
+)
+def test_nothing_is_fetched_that_is_not_read(fetched, file, files):
+    assert hub.from_hub(REPO, revision="main", file=file).hash == sae_of("batch_top_k").hash
+    assert set(fetched) == files and len(fetched) == len(files)
+
+
+def test_of_several_checkpoints_none_is_fetched(fetched):
+    with pytest.raises(UserError, match="2 ae_.*name one checkpoint"):
+        hub.from_hub(REPO, revision="main", file="trainer_0/checkpoints")
+    assert not fetched
 
 
 def test_what_is_not_there_is_one_sentence_with_the_way_out(cache, tmp_path):

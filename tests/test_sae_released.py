@@ -1,17 +1,15 @@
-"""The authors' release, or what stands for it in the hub's cache: told by names and shapes, matched by content."""
+"""The authors' release, or what stands for it in the hub's cache: chosen by names, confirmed by shapes."""
 
 import re
-import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
+import stand_ins
 import torch
-from huggingface_hub import constants
-from sae_cache import COMMIT, DIM, REPO, add, checkpoint, empty_cache, sae_of
+from sae_cache import COMMIT, DIM, REPO, add, checkpoint, empty_cache, remote, sae_of
 from test_sae_artefact import make_sae
-from test_sae_formats import linear_state
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import released
@@ -44,24 +42,26 @@ def release(cache, tmp_path):
     return cache
 
 
-def test_a_release_is_told_by_names_and_shapes(release):
+def test_a_release_is_told_by_names(release):
     by_file = {sae.file: sae for sae in released.released_saes(REPO)}
     assert set(by_file) == {STEERING, SCORING}
     steering, scoring = by_file[STEERING], by_file[SCORING]
-    assert (steering.kind, steering.expansion, steering.dim, steering.k) == ("matryoshka_batch_top_k", 4, DIM, 20)
+    assert (steering.kind, steering.expansion, steering.k) == ("matryoshka_batch_top_k", 4, 20)
     assert (steering.hook_point, steering.tokens, steering.tower) == ("block_5", "random:2", "clip")
-    assert (scoring.kind, scoring.expansion, scoring.dim) == ("batch_top_k", 2, 6)
+    assert (scoring.kind, scoring.expansion, scoring.header) == ("batch_top_k", 2, None)
     assert (scoring.hook_point, scoring.tokens, scoring.revision) == ("projection", None, COMMIT)
+    header = scoring.opened().header
+    assert (header.kind, header.dim, header.n_latents, header.expansion) == ("batch_top_k", 6, 12, 2)
 
 
 def test_a_released_sae_is_loaded_for_its_own_place_only(release):
-    steering, scoring = sorted(released.released_saes(REPO), key=lambda sae: -sae.dim)
+    scoring, steering = sorted(released.released_saes(REPO), key=lambda sae: sae.expansion)
     assert steering.load(tower(), "block_5", "all").hash == sae_of("matryoshka_batch_top_k").hash
     assert scoring.load(tower(), "projection").n_latents == 12
     for sae, place, message in (
         (steering, (tower(block=16), "block_5", "all"), "8-wide activations and those of .* are 16-wide"),
         (steering, (tower(), "block_6", "all"), "says block_5, and block_6"),
-        (steering, (tower(), "block_5", "cls"), 'random:2 tokens, and "cls"'),
+        (steering, (tower(), "block_5", "cls"), 'trained on random:2 tokens, and "cls"'),
         (steering, (tower("siglip-so400m-patch14-384"), "block_5", "all"), "clip tower and .* siglip"),
         (scoring, (tower(projection=8), "projection", "cls"), "6-wide"),
     ):
@@ -77,9 +77,10 @@ def test_a_place_that_no_name_tells_is_not_guessed(cache):
 
 @pytest.mark.parametrize("name", ["batch_top_k_20_x8/layer_5", "matroyshka_batch_top_k_20_x4/layer_5"])
 def test_a_name_that_contradicts_its_tensors_is_listed_and_not_loaded(cache, name):
-    checkpoint(cache, f"{name}_random_k_2/ae_100000.pt", sae_of("batch_top_k", expansion=4))
+    name = f"{name}_random_k_2_clip-vit-large-patch14-336/ae_100000.pt"
+    checkpoint(cache, name, sae_of("batch_top_k", expansion=4))
     (sae,) = released.released_saes(REPO)
-    with pytest.raises(UserError, match="its name says .* and its tensors"):
+    with pytest.raises(UserError, match="its name says ×. .* and its tensors ×4 batch_top_k"):
         sae.load(tower(), "block_5", "all")
 
 
@@ -97,53 +98,6 @@ def test_a_release_without_checkpoints_is_an_error(cache):
 )  # fmt: skip
 def test_the_block_in_a_name(name, hook_point):
     assert released._hook_point(name) == hook_point
-
-
-def test_shapes_are_read_without_the_values(tmp_path):
-    sae = make_sae("batch_top_k", dim=64, width=4096)
-    torch.save(linear_state(sae), tmp_path / "ae.pt")
-    read = []
-
-    class Counting:
-        def __init__(self, file):
-            self.file = file
-
-        def read(self, *size):
-            data = self.file.read(*size)
-            read.append(len(data))
-            return data
-
-        def readinto(self, buffer):
-            count = self.file.readinto(buffer)
-            read.append(count)
-            return count
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
-    with open(tmp_path / "ae.pt", "rb") as file:
-        shapes = released.tensor_shapes(Counting(file))
-    assert shapes["encoder.weight"] == (4096, 64) and shapes["b_dec"] == (64,)
-    assert zipfile.is_zipfile(tmp_path / "ae.pt")
-    assert sum(read) < (tmp_path / "ae.pt").stat().st_size / 10
-
-
-def test_the_values_of_a_remote_file_are_not_fetched(cache, tmp_path, monkeypatch):
-    checkpoint(cache, STEERING, sae_of("matryoshka_batch_top_k"))
-    opened = []
-
-    class Remote:
-        def open(self, path, mode, block_size):
-            opened.append(path)
-            return open(cache / STEERING, mode)
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
-    monkeypatch.setattr(huggingface_hub, "HfFileSystem", Remote)
-    info = SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=STEERING)])
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda self, repo_id, revision: info)
-    (sae,) = released.released_saes(REPO)
-    assert opened == [f"{REPO}@{COMMIT}/{STEERING}"] and sae.dim == DIM
 
 
 # the one for a hook point
@@ -172,7 +126,8 @@ def test_the_authors_own_names_are_read(cache, name, place):
     kind, expansion = ("batch_top_k", int(name.split("/")[0].rpartition("x")[2]))
     checkpoint(cache, name, sae_of(kind if name.startswith("batch") else "matryoshka_batch_top_k", expansion))
     (sae,) = released.released_saes(REPO)
-    assert (sae.hook_point, sae.tokens, sae.model, sae.k) == place and sae.doubt is None
+    assert (sae.hook_point, sae.tokens, sae.model, sae.k) == place
+    assert (sae.kind, sae.expansion) == (sae.opened().header.kind, expansion)
 
 
 @pytest.fixture
@@ -207,7 +162,9 @@ def test_the_sae_of_a_hook_point_is_chosen_and_said(full, wish, chosen, told):
     sae, sentence = released.released_for(tower(), "block_5", "random:2", repo_id=REPO, **wish)
     assert (sae.kind, sae.expansion) == chosen and sae.file.endswith("ae_100000.pt")
     assert re.search(told, sentence) and sae.file in sentence and "\n" not in sentence
-    assert sentence.startswith(f'Of 7 released SAEs in {REPO} at {COMMIT[:8]} for block_5 of {tower().name} on "random')
+    # the one whose name contradicts its tensors counts until it is opened
+    place = f'in {REPO} at {COMMIT[:8]} for block_5 of {tower().name} on "random:2" tokens'
+    assert re.match(rf"Of [78] released SAEs {re.escape(place)}", sentence)
     assert sae.load(tower(), "block_5", "random:2").n_latents == DIM * chosen[1]
 
 
@@ -247,3 +204,62 @@ def test_a_hub_out_of_reach_and_a_repository_without_saes_are_told(cache):
     assert sae is None and "HF_HUB_OFFLINE is set, so unset it" in sentence
     sae, sentence = released.released_for(tower(), "block_5", "all", repo_id=REPO)
     assert sae is None and "no SAE checkpoint" in sentence and sentence.count(". ") == 0
+
+
+# the public listing, none of it in the cache
+
+
+@pytest.fixture
+def public(tmp_path, monkeypatch):
+    """The whole release on the hub, and which of its files were opened."""
+    stand_ins.release(tmp_path / "release")
+    return remote(tmp_path, monkeypatch, tmp_path / "release")
+
+
+WIDE = {"block": 64}
+
+
+def test_the_public_listing_is_told_by_names_alone(public):
+    saes = released.released_saes(REPO)
+    assert len(saes) == len(stand_ins.LAYERS) * len(stand_ins.VARIANTS) == 48 and not public
+    assert {sae.hook_point for sae in saes} == {"block_11", "block_17", "block_22", "block_23"}
+    assert {sae.tokens for sae in saes} == {"cls"} and {sae.model for sae in saes} == {"clip-vit-large-patch14-336"}
+    assert {(sae.kind, sae.expansion) for sae in saes} == {
+        (kind, x) for kind in ("batch_top_k", "matryoshka_batch_top_k") for x in (1, 2, 4, 8, 16, 64)
+    }
+
+
+def test_one_file_of_a_whole_release_is_opened(public):
+    place = tower(**WIDE), "block_22", "cls"
+    sae, sentence = released.released_for(*place, repo_id=REPO, kind="matryoshka_batch_top_k", expansion=64)
+    assert "matroyshka_batch_top_k_20_x64" in sae.file and sentence.startswith("Of 12 released SAEs")
+    assert public == [sae.file] and sae.header.n_latents == 64 * 64
+    assert sae.load(*place).n_latents == 64 * 64
+    assert public == [sae.file], "its header was known"
+
+
+def test_where_no_name_fits_nothing_is_opened_and_the_tokens_are_named_first(public):
+    """Steering needs tokens of all kinds, and the release was trained on class tokens."""
+    sae, sentence = released.released_for(tower(**WIDE), "block_22", "random:2", repo_id=REPO, expansion=64)
+    assert sae is None and not public
+    assert re.search(r'holds 48 and none for block_22 of .* on "random:2" tokens \(12: it was trained on class tokens, '
+                     r'and "random:2" is asked for; 12: its name says block_', sentence)  # fmt: skip
+
+
+def test_a_file_that_is_none_is_passed_over_for_the_next_best(public, tmp_path):
+    best = stand_ins.released_file("matroyshka_batch_top_k_20_x64", 22)
+    torch.save({"optimiser": torch.zeros(3)}, tmp_path / "release" / best)
+    sae, sentence = released.released_for(
+        tower(**WIDE), "block_22", "cls", repo_id=REPO, kind="matryoshka_batch_top_k", expansion=64
+    )
+    assert sae.expansion == 16 and sae.kind == "matryoshka_batch_top_k" and len(public) == 2
+    assert sentence.startswith("Of 11 released SAEs") and sentence.endswith("is used, though ×64 was asked for.")
+
+
+def test_a_hub_that_goes_away_while_a_header_is_read_is_told(public, monkeypatch):
+    def gone(self, path, mode, block_size):
+        raise ConnectionError("the line is dead")
+
+    monkeypatch.setattr(huggingface_hub.HfFileSystem, "open", gone)
+    sae, sentence = released.released_for(tower(**WIDE), "block_22", "cls", repo_id=REPO)
+    assert sae is None and sentence.startswith("No released SAE is used: ") and "could not be read" in sentence

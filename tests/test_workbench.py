@@ -132,12 +132,22 @@ def test_the_smaller_model_brings_its_own_tower_and_its_sae_is_trained_on_it(at)
         bench.vlm().answer(bench.gallery("test", 1).images[0], "?", max_new_tokens=1)
 
 
-def test_a_released_sae_of_the_very_block_is_taken(at):
-    bench = at("colab", vlm_bits=None, vlm_gpu_gib=0.0)
-    assert "llava-1.5" in bench.vlm_sentence() and stand_ins.RELEASED in bench.steering_sentence()
+def test_a_released_sae_of_the_very_block_and_its_tokens_is_taken(at):
+    bench = at("colab", vlm_bits=None, vlm_gpu_gib=0.0, steering_tokens="cls")
+    chosen = stand_ins.released_file("matroyshka_batch_top_k_20_x4", 22)
+    assert "llava-1.5" in bench.vlm_sentence() and f"({chosen}) is used." in bench.steering_sentence()
     sae = bench.shown("steering")
-    assert sae.n_latents == 64 * sae.dim and sae.metadata["source"]["file"].startswith(stand_ins.RELEASED)
+    assert sae.n_latents == 4 * sae.dim and sae.metadata["source"]["file"] == chosen
     assert bench.steering_tower[1] == "block_22"
+
+
+def test_a_release_of_class_tokens_alone_is_not_steered_with(at):
+    """What the authors published, as far as its listing tells: steering changes every token, patches above all."""
+    bench = at("colab", vlm_bits=None, vlm_gpu_gib=0.0, steering_tokens="random:2")
+    said = bench.steering_sentence()
+    assert 'trained on class tokens, and "random:2" is asked for' in said and "So it is trained here, 4 times" in said
+    sae = bench.shown("steering")
+    assert "source" not in sae.metadata and sae.n_latents == 4 * sae.dim
 
 
 def test_notebook_4_has_pictures_of_its_own_only_where_the_profile_says_so(at):

@@ -111,7 +111,8 @@ class Profile:
     """GPU memory that it needs; with less, ``smaller_vlm`` is taken."""
     smaller_vlm: str | None = None
     released_saes: str | None = None
-    """A release on the hub: if it holds an SAE for the very block that the VLM's projector reads, that one is taken."""
+    """A release on the hub: if it holds an SAE of the very block that the VLM's projector reads, and of such
+    tokens, that one is taken."""
     half_on_gpu: bool = False
     """Whether towers compute in half precision where there is a GPU; activations are kept in full."""
     seed: Seed = 0

@@ -1,5 +1,7 @@
 """Which library wrote an SAE, told by what lies there; ``foreign/`` reads it."""
 
+import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
 
 from vlm_sae_lib.errors import UserError
@@ -37,14 +39,33 @@ def _folder(path: Path) -> SparseAutoencoder:
     return sae_lens.read(path, config, tensors)
 
 
-def _one_checkpoint(path: Path) -> Path:
-    """The one torch file of a folder; an ``ae.pt`` has its intermediate checkpoints beside it."""
+def needed(names: Sequence[str], where: str) -> list[str]:
+    """Which files of a folder are read, told by the names of all; none where there is no SAE, or none alone.
+
+    Raises ``UserError`` where there are several checkpoints.
+    """
+    if folder.CONFIG in names:
+        read = (folder.CONFIG, folder.WEIGHTS, sparsify.WEIGHTS, folder.PROBE, sae_lens.SCALER)
+        return [name for name in read if name in names]
+    checkpoint = _checkpoint(names, where)
+    return [checkpoint] if checkpoint else []
+
+
+def _checkpoint(names: Sequence[str], where: str) -> str | None:
+    """The one torch file among names; an ``ae.pt`` has its intermediate checkpoints beside it."""
     for pattern in ("ae.pt", "ae_*.pt", "*.pt"):
-        found = sorted(path.glob(pattern))
+        found = fnmatch.filter(names, pattern)
         if len(found) == 1:
             return found[0]
         if found:
-            raise UserError(f"{path} holds {len(found)} {pattern} files: name one checkpoint of them.")
+            raise UserError(f"{where} holds {len(found)} {pattern} files: name one checkpoint of them.")
+    return None
+
+
+def _one_checkpoint(path: Path) -> Path:
+    found = _checkpoint([file.name for file in path.iterdir()], str(path))
+    if found:
+        return path / found
     inner = sorted(config.parent.name for config in path.glob(f"*/{folder.CONFIG}"))
     if inner:
         raise UserError(f"{path} holds SAE folders and is none: name one of {', '.join(inner[:6])}.")

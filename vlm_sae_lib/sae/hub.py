@@ -11,7 +11,6 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import way_out
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 
-READ = (".json", ".safetensors", ".pt")
 LOGGED = {"r2": "R² (training batch, last step)", "l0": "L0 (training batch, last step)"}
 
 
@@ -42,18 +41,20 @@ def push_to_hub(
 
 
 def from_hub(repo_id: str, *, revision: str, file: str | None = None, device: Any = None) -> SparseAutoencoder:
-    """The SAE in a repository: at its root, or in ``file``, which is a checkpoint or a folder within it.
+    """The SAE in a repository: at its root, or in ``file``, which is a checkpoint or a folder within it. Nothing is
+    fetched but the files that it is read from.
 
     ``revision`` is a commit, a tag or a branch; the commit it stands for is written to ``metadata["source"]``, and
     with a commit the SAE is the same for ever. With HF_HUB_OFFLINE only the cache is asked.
 
-    Raises ``UserError`` for what is not there, gated, private, not cached while offline, or no SAE that can be read.
+    Raises ``UserError`` for what is not there, gated, private, not cached while offline, one of several checkpoints, or
+    no SAE that can be read.
     """
     commit, names = listing(repo_id, revision)
-    wanted = [name for name in names if _belongs(name, file)]
+    where = f"{repo_id} at {revision}"
+    wanted = _wanted(names, PurePosixPath(file or ""), where)
     if not any(PurePosixPath(name).suffix != ".json" for name in wanted):
         shown = ", ".join(sorted({name.rpartition("/")[0] or name for name in names})[:6]) or "nothing"
-        where = f"{repo_id} at {revision}"
         raise UserError(
             f"{where} has no SAE {f'at {file}' if file else 'at its root'}: name one of what it holds ({shown})."
         )
@@ -154,11 +155,16 @@ def _table(left: str, right: str, rows: dict[str, Any]) -> list[str]:
     return [f"| {left} | {right} |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
 
 
-def _belongs(name: str, file: str | None) -> bool:
-    """Whether a file of a repository is needed for the SAE at ``file``; settings lie beside it or one folder above."""
-    path, target = PurePosixPath(name), PurePosixPath(file or "")
-    if path.suffix not in READ:
-        return False
-    if path == target or path.parent == target:
-        return True
-    return path.suffix == ".json" and path.parent in (target.parent, target.parent.parent)
+def _wanted(names: list[str], target: PurePosixPath, where: str) -> list[str]:
+    """The files of a repository that the SAE at ``target`` is read from; a checkpoint's settings lie beside it or one
+    folder above."""
+    from vlm_sae_lib.sae import formats
+
+    if str(target) in names:
+        files = [target]
+    else:
+        inside = [PurePosixPath(name).name for name in names if PurePosixPath(name).parent == target]
+        files = [target / name for name in formats.needed(inside, f"{where} {target}")]
+    checkpoints = [file for file in files if file.suffix not in (".json", ".safetensors")]
+    settings = {folder / "config.json" for file in checkpoints for folder in file.parents[:2]}
+    return [*sorted(str(file) for file in settings if str(file) in names), *map(str, files)]

@@ -1,20 +1,15 @@
-"""The authors' released SAEs: what a repository of checkpoints holds, told by names and tensor shapes, none fetched."""
+"""The authors' released SAEs: what a repository of checkpoints holds, told by names, confirmed by one header."""
 
 import math
-import pickle
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, BinaryIO
-
-import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from dataclasses import dataclass, replace
+from typing import Any
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
-from vlm_sae_lib.sae.hub import fetch, from_hub, hub_errors, listing
+from vlm_sae_lib.sae.header import Header, read_header
+from vlm_sae_lib.sae.hub import from_hub, listing
 from vlm_sae_lib.towers.tower import PROJECTION, Tower
 
 AUTHORS = "mateuszpach/sae-for-vlm"
@@ -41,16 +36,16 @@ K = re.compile(r"top_?k[_\-](\d+)")
 
 @dataclass(frozen=True)
 class ReleasedSae:
-    """One checkpoint of a release. ``kind``, ``dim`` and ``n_latents`` are its tensors'; the rest its name tells, and
-    is None where it does not: the layout of a release is its authors' own."""
+    """One checkpoint of a release, as its path tells it; None is what that leaves open, for the layout of a release is
+    its authors' own. ``opened`` adds what its tensors tell."""
 
     repo_id: str
     revision: str
     """the commit"""
     file: str
-    kind: str
-    dim: int
-    n_latents: int
+    kind: str | None = None
+    expansion: float | None = None
+    """ε, latents per dimension"""
     k: int | None = None
     hook_point: str | None = None
     tokens: str | None = None
@@ -58,52 +53,68 @@ class ReleasedSae:
     """the family: clip, siglip, …"""
     model: str | None = None
     """the very model, as the hub names it: clip-vit-large-patch14-336"""
-    doubt: str | None = None
-    """where its name contradicts its tensors: how, as words"""
+    header: Header | None = None
+    """of its tensors; None before it was opened"""
 
-    @property
-    def expansion(self) -> float:
-        """ε, latents per dimension."""
-        return self.n_latents / self.dim
+    def opened(self) -> "ReleasedSae":
+        """The same with its ``header``, for which a few kilobytes are fetched. Raises ``UserError``."""
+        if self.header:
+            return self
+        header = read_header(self.repo_id, self.revision, self.file)
+        kind, expansion = self.kind or header.kind, self.expansion or header.expansion
+        return replace(self, header=header, kind=kind, expansion=expansion)
 
     def misfit(self, tower: Tower, hook_point: str, tokens: str) -> str | None:
-        """Why this SAE does not belong to a hook point of a tower under a token rule, as words; None where it does."""
-        if self.doubt:
-            return self.doubt
-        width, family = tower.dim(hook_point), _family(f"{tower.spec} {tower.name}")
+        """Why this SAE does not belong to a hook point of a tower under a token rule, as words; None where it does.
+
+        Judged by the name, and by the tensors once it was opened. An SAE of other tokens is refused, too: one that was
+        trained on class tokens has never seen the patches that steering changes.
+        """
+        family = _family(f"{tower.spec} {tower.name}")
         if self.tower and not (self.model and _is_called(self.model, tower)):
             if family and self.tower != family:
                 return f"it is of a {self.tower} tower and {tower.name} is a {family} one"
             if self.model or not family:
                 what = self.model or f"a {self.tower} tower"
                 return f"it is of {what}, and nothing tells that {tower.name} has the same weights"
-        if self.dim != width:
-            return f"it reads {self.dim}-wide activations and those of {tower.name} {hook_point} are {width}-wide"
         if self.hook_point != hook_point:
             return f"its name says {self.hook_point or 'nothing of the block'}, and {hook_point} is asked for"
         if self.tower is None:
             return f"its name says nothing of the tower, and {tower.name} is asked for"
         alike = self.tokens == tokens or (_single(self.tokens) and _single(tokens))
         if hook_point != PROJECTION and not alike:
-            return f'it was trained on {self.tokens or "unnamed"} tokens, and "{tokens}" is asked for'
+            trained = {"cls": "class", None: "unnamed"}.get(self.tokens, self.tokens)
+            return f'it was trained on {trained} tokens, and "{tokens}" is asked for'
+        return self._tensors_misfit(tower, hook_point) if self.header else None
+
+    def _tensors_misfit(self, tower: Tower, hook_point: str) -> str | None:
+        header, width = self.header, tower.dim(hook_point)
+        if header.kind is None:
+            return "it holds no SAE of the paper's two kinds"
+        said, told = (f"×{sae.expansion:g} {sae.kind}" for sae in (self, header))
+        if said != told:
+            return f"its name says {said} and its tensors {told}"
+        if header.dim != width:
+            return f"it reads {header.dim}-wide activations and those of {tower.name} {hook_point} are {width}-wide"
         return None
 
     def load(self, tower: Tower, hook_point: str, tokens: str = "cls", *, device: Any = None) -> SparseAutoencoder:
         """Fetch it for a hook point of a tower. Raises ``UserError`` where it is another one's; see ``misfit``."""
-        reason = self.misfit(tower, hook_point, tokens)
+        reason = self.misfit(tower, hook_point, tokens) or self.opened().misfit(tower, hook_point, tokens)
         if reason is not None:
             raise UserError(f"{self.file} of {self.repo_id} does not fit: {reason}, so choose another or train one.")
         return from_hub(self.repo_id, revision=self.revision, file=self.file, device=device)
 
 
 def released_saes(repo_id: str = AUTHORS, revision: str | None = None) -> list[ReleasedSae]:
-    """The checkpoints of a release, by reading the first kilobytes of each; offline, those in the cache.
+    """The checkpoints of a release by their names, none of them opened; offline, those in the cache.
 
-    Raises ``UserError`` where the hub cannot be asked and where there is no checkpoint.
+    A torch file whose path tells neither a kind nor a block is none of them. Raises ``UserError`` where the hub cannot
+    be asked and where there is no checkpoint.
     """
     commit, names = listing(repo_id, revision)
-    found = [_released(repo_id, commit, name) for name in names if name.endswith(".pt")]
-    saes = [sae for sae in found if sae is not None]
+    named = [_named(repo_id, commit, name) for name in names if name.endswith(".pt")]
+    saes = [sae for sae in named if sae.kind or sae.hook_point]
     if not saes:
         raise UserError(f"{repo_id} at {commit} holds no SAE checkpoint: check the name and the revision.")
     return saes
@@ -122,90 +133,68 @@ def released_for(
     """The released SAE for a hook point of a tower under a token rule, and one sentence that says which it is; None
     where there is none or the hub cannot be asked, and the sentence says why.
 
-    Only those without a ``misfit`` are chosen among. ``kind`` comes first, then an ``expansion`` as near as can be;
-    where they are left out, the widest of at most ×64 and Matryoshka; at last the longest trained. What was asked for
-    and is not there is said in the sentence, too.
+    Only those without a ``misfit`` by name are chosen among. ``kind`` comes first, then an ``expansion`` as near as can
+    be; where they are left out, the widest of at most ×64 and Matryoshka; at last the longest trained. They are opened
+    in that order, until one's tensors are what its name says: mostly one. What was asked for and is not there is said
+    in the sentence, too.
     """
+    place = f'{hook_point} of {tower.name} on "{tokens}" tokens'
     try:
         saes = released_saes(repo_id, revision)
+        source = f"{repo_id} at {saes[0].revision[:8]}"
+        reasons = {sae: sae.misfit(tower, hook_point, tokens) for sae in saes}
+        fitting = [sae for sae, reason in reasons.items() if reason is None]
+        for named in sorted(fitting, key=lambda sae: _rank(sae, tokens, kind, expansion)):
+            best = named.opened()
+            reasons[named] = best.misfit(tower, hook_point, tokens)
+            if reasons[named] is None:
+                break
+        else:
+            why = f"{source} holds {len(saes)} and none for {place} ({_told(reasons, hook_point)})"
+            return None, f"No released SAE is used: {why}."
     except UserError as error:
         return None, f"No released SAE is used: {str(error).rstrip('.')}."
-    reasons = {sae: sae.misfit(tower, hook_point, tokens) for sae in saes}
-    fitting = [sae for sae, reason in reasons.items() if reason is None]
-    place = f'{hook_point} of {tower.name} on "{tokens}" tokens'
-    source = f"{repo_id} at {saes[0].revision[:8]}"
-    if not fitting:
-        most = Counter(reasons.values()).most_common(3)
-        told = "; ".join(f"{n}: {reason}" for reason, n in most)
-        return None, f"No released SAE is used: {source} holds {len(saes)} and none for {place} ({told})."
-
-    def rank(sae: ReleasedSae) -> tuple:
-        width = -sae.expansion if expansion is None else abs(math.log(sae.expansion / expansion))
-        too_wide = expansion is None and sae.expansion > WIDEST
-        matryoshka = sae.kind == "matryoshka_batch_top_k"
-        exactly = sae.tokens == tokens
-        return kind not in (None, sae.kind), too_wide, width, not matryoshka, not exactly, -_steps(sae.file), sae.file
-
-    best = min(fitting, key=rank)
     asked = f", though {kind} was asked for" if kind not in (None, best.kind) else ""
     if expansion is not None and best.expansion != expansion:
         asked += f", {'and' if asked else 'though'} ×{expansion:g}" + ("" if asked else " was asked for")
+    n = sum(reason is None for reason in reasons.values())
     chosen = f"×{best.expansion:g} {best.kind} ({best.file})"
-    return best, f"Of {len(fitting)} released SAEs in {source} for {place} the {chosen} is used{asked}."
+    return best, f"Of {n} released SAEs in {source} for {place} the {chosen} is used{asked}."
 
 
-def _released(repo_id: str, commit: str, file: str) -> ReleasedSae | None:
-    """None for a torch file that holds no SAE of the paper's two kinds."""
-    with _opened(repo_id, commit, file) as stream:
-        shapes = tensor_shapes(stream)
-    name = file.lower()
-    if "encoder.weight" in shapes:
-        kind, (width, dim) = "batch_top_k", shapes["encoder.weight"]
-    elif "W_enc" in shapes and "group_sizes" in shapes:
-        kind, (dim, width) = "matryoshka_batch_top_k", shapes["W_enc"]
+def _rank(sae: ReleasedSae, tokens: str, kind: str | None, expansion: float | None) -> tuple:
+    """Less is better."""
+    matryoshka = sae.kind == "matryoshka_batch_top_k"
+    if not sae.expansion:
+        width = too_wide = math.inf
     else:
-        return None
-    said, told = (_said_kind(name), _number(EXPANSION, name)), (kind, width / dim)
-    doubts = [f"its name says {x} and its tensors {y}" for x, y in zip(said, told, strict=True) if x not in (None, y)]
+        width = -sae.expansion if expansion is None else abs(math.log(sae.expansion / expansion))
+        too_wide = expansion is None and sae.expansion > WIDEST
+    exactly = sae.tokens == tokens
+    return kind not in (None, sae.kind), too_wide, width, not matryoshka, not exactly, -_steps(sae.file), sae.file
+
+
+def _told(reasons: dict[ReleasedSae, str], hook_point: str) -> str:
+    """The most frequent reasons, those of the very block first: they say what is missing."""
+    near = {reason for sae, reason in reasons.items() if sae.hook_point == hook_point}
+    most = sorted(Counter(reasons.values()).most_common(), key=lambda told: told[0] not in near)
+    return "; ".join(f"{n}: {reason}" for reason, n in most[:3])
+
+
+def _named(repo_id: str, commit: str, file: str) -> ReleasedSae:
+    name = file.lower()
     return ReleasedSae(
         repo_id=repo_id,
         revision=commit,
         file=file,
-        kind=kind,
-        dim=dim,
-        n_latents=width,
+        kind=_said_kind(name),
+        expansion=_number(EXPANSION, name),
         k=_number(K, name),
         hook_point=_hook_point(name),
         tokens=_tokens(name),
         tower=_family(name),
         model=model[0] if (model := MODEL.search(name)) else None,
-        doubt=" and ".join(doubts) or None,
     )
-
-
-def tensor_shapes(stream: BinaryIO) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in a state dict on a seekable stream; the tensors' values are not read."""
-    try:
-        with FakeTensorMode():
-            state = torch.load(stream, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):  # no state dict: no shapes
-        return {}
-    state = state.get("ae", state) if isinstance(state, dict) else {}
-    return {name: tuple(value.shape) for name, value in state.items() if isinstance(value, torch.Tensor)}
-
-
-@contextmanager
-def _opened(repo_id: str, commit: str, file: str) -> Iterator[BinaryIO]:
-    """A file of a repository as a stream: the cached one, or the hub's, of which only what is read is fetched."""
-    from huggingface_hub import HfFileSystem, constants, try_to_load_from_cache
-
-    cached = try_to_load_from_cache(repo_id, file, revision=commit)
-    if isinstance(cached, str) or constants.HF_HUB_OFFLINE:
-        with open(fetch(repo_id, file, commit), "rb") as stream:
-            yield stream
-    else:
-        with hub_errors(repo_id), HfFileSystem().open(f"{repo_id}@{commit}/{file}", "rb", block_size=2**18) as stream:
-            yield stream
 
 
 def _said_kind(name: str) -> str | None:
