@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from vlm_sae_lib import paths, public_profiles
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import load_pictures, sample
-from vlm_sae_lib.plan.estimate import plan
+from vlm_sae_lib.plan.estimate import CONTEXT_GIB, plan
 from vlm_sae_lib.plan.machines import GB, GIB, MACHINES, machine
 from vlm_sae_lib.plan.models import tower_cost, vlm_cost
 from vlm_sae_lib.plan.pictures import counted
@@ -23,7 +24,8 @@ from vlm_sae_lib.plan.table import plan_sentence, plan_text
 from vlm_sae_lib.plan.work import NOTEBOOKS, stages, stages_of
 from vlm_sae_lib.profiles import PROFILES, load_profile
 from vlm_sae_lib.settings import SteeringSize
-from vlm_sae_lib.steering import experiment
+from vlm_sae_lib.steering import experiment, memory
+from vlm_sae_lib.steering.sweep import AT_MOST, SteeringBench
 
 PUBLIC = ("light", "colab", "paper")
 
@@ -161,6 +163,22 @@ def test_a_gpu_takes_more_prompts_at_once_the_more_memory_it_has():
     assert found.gpu_gib * GIB < 13 * GB
 
 
+def test_the_batch_that_is_planned_for_a_t4_is_the_one_that_the_sweep_takes_there(monkeypatch):
+    """The sweep's own arithmetic, on the real LLaVA's configuration and what the plan leaves free of 15 GB."""
+    profile, t4, cost = load_profile("colab"), machine("t4"), vlm_cost(public_profiles.LLAVA)
+    bench = object.__new__(SteeringBench)
+    bench.tokens = cost.tower_tokens
+    bench.vlm = SimpleNamespace(model=SimpleNamespace(config=cost.config), dim=cost.dim)
+    planned = [one for one in plan(profile, t4, NOTEBOOKS[-1]).estimates if one.batch]
+    assert len(planned) > 8
+    for one in planned:
+        free = int((t4.gpu_gib - one.stage.held_bytes / GIB - CONTEXT_GIB) * GIB)
+        monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: free)
+        board = SimpleNamespace(text=torch.empty(one.stage.prompt[1], 1, dtype=torch.float16), ends=[0])
+        assert memory.Room(torch.device("cpu")).holds(bench._cost(board), at_most=AT_MOST) == one.batch < AT_MOST
+        assert one.gpu_gib * GIB < 13 * GB
+
+
 # ---- the command and the sentence ------------------------------------------------------------------------------------
 
 
@@ -199,9 +217,12 @@ def test_a_notebook_says_in_one_sentence_what_it_will_take():
 
 
 def test_the_readme_promises_what_the_plan_says():
-    readme = (paths.root() / "README.md").read_text(encoding="utf-8")
+    readme = " ".join((paths.root() / "README.md").read_text(encoding="utf-8").split())
     whole, alone = promised("colab"), plan(load_profile("colab"), machine("t4"), NOTEBOOKS[-1])
-    assert f"about {round(alone.minutes, -1):.0f} minutes" in readme
-    assert f"{whole.fetched_gb:.0f} GB" in readme and f"{alone.fetched_gb:.0f} GB" in readme
-    assert f"{promised('light').minutes / 60:.1f} hours" in readme
+    light, paper = promised("light"), promised("paper")
+    alone_minutes, minutes = (5 * round(found.minutes / 5) for found in (alone, whole))
+    assert f"alone takes about {alone_minutes} minutes there, all five about {minutes};" in readme
+    assert f"It fetches {alone.fetched_gb:.0f} GB:" in readme and f"{whole.fetched_gb:.0f} GB in all" in readme
+    assert f"four cores, 16 GB, {light.minutes / 60:.1f} hours" in readme
+    assert f"one GPU of {PROMISES['paper'].gpu_gb} GB, {paper.minutes / 60:.0f} hours" in readme
     assert set(PROMISES) == set(PROFILES) and {promise.machine for promise in PROMISES.values()} == set(MACHINES)

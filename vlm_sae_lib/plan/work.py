@@ -227,6 +227,8 @@ def _steering(work: _Work) -> Iterator[Stage]:
     bits = profile.vlm_bits if work.on_gpu else None
     weights = vlm.bytes_held(bits, HALF if work.on_gpu else SINGLE)
     yield from work.model(f"vlm:{profile.vlm}")
+    for _, judge in profile.scoring_towers:  # the first with a text part lays words beside pictures
+        yield from work.model(judge)
     yield from work.pictures(profile.choosing_pictures)
     tower, spec = (work.tower, profile.tower) if profile.steering_hook_point else (vlm, f"vlm:{profile.vlm}")
     per_picture = tokens_per_picture(profile.steering_tokens)
