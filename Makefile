@@ -1,5 +1,5 @@
 # make book         the notebooks, executed in order, and the site at _build/html
-# make light        the notebooks on small public models, as an edition beside the pocket one (network, up to two hours)
+# make light        the notebooks on small public models, as an edition beside the pocket one (network, an hour and a half)
 # make test         every test: the library, the committed notebooks, the site in a browser
 # make test-long    the tests that take minutes
 # make test-parity  against SAELens and dictionary_learning, in an environment of their own (.venv-parity)

@@ -125,6 +125,15 @@ def test_what_cannot_be_added_is_one_sentence_with_the_reason(machine, tmp_path,
     assert image.folders() == before
 
 
+def test_where_something_cannot_be_added_the_first_cell_stops_behind_that_sentence(machine, tmp_path):
+    opened(machine, tmp_path)
+    (tmp_path / "companion" / colab.REQUIREMENTS).write_text("nobody-has-it>=3\n")
+    done = opened(machine, tmp_path)
+    first, last = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and "nobody-has-it>=3" in first and last.endswith("the reason stands above.")
+    assert not done.stdout  # what follows did not run
+
+
 def test_an_index_that_is_not_reached_is_the_reason(machine, tmp_path):
     nowhere = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}
     done = asked(machine, tmp_path, "nobody-has-it", **nowhere)

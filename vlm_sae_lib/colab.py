@@ -31,7 +31,8 @@ if "google.colab" in sys.modules:
     if not os.path.isdir("companion"):
         address = os.environ.get("COMPANION_REPO_URL", "{url}")
         subprocess.run(["git", "clone", "-q", "--depth", "1", "-b", "{branch}", address, "companion"], check=True)
-    subprocess.run([sys.executable, "-m", "vlm_sae_lib.colab"], cwd="companion", check=True)
+    if subprocess.run([sys.executable, "-m", "vlm_sae_lib.colab"], cwd="companion").returncode:
+        raise SystemExit("What is missing here was not installed; the reason stands above.")
     sys.path.insert(0, os.path.abspath("companion"))
     os.chdir("companion/notebooks")"""
 

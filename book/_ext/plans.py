@@ -1,4 +1,7 @@
-"""``{plan} profiles`` and ``{plan} models``: what notebooks and models cost, computed while the book is built."""
+"""What notebooks and models cost, computed while the book is built.
+
+``{plan} profiles`` and ``{plan} models`` are tables; ``{minutes}`PROFILE``` is a number in prose.
+"""
 
 from collections.abc import Iterable
 
@@ -70,6 +73,12 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 TABLES = {"profiles": profiles, "models": models}
 
 
+def minutes(name: str, rawtext: str, profile: str, *_: object, **__: object) -> tuple[list[nodes.Node], list]:
+    """``{minutes}`PROFILE```: what all five notebooks take on the machine that the profile is meant for."""
+    return [nodes.Text(f"{promised(profile).minutes:.0f}")], []
+
+
 def setup(app: Sphinx) -> dict:
     app.add_directive("plan", PlanTable)
+    app.add_role("minutes", minutes)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
