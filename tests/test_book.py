@@ -135,3 +135,13 @@ def test_a_line_of_the_benchmarks_is_what_was_measured():
     assert page.goal_is_met(row | {"wanted": None}) is None
     alone = row | {"theirs": [], "wanted": None, "facts": {"goal_seconds": 2}}
     assert page.cells(alone) == ["w", "250 ms", "–", "–", "–", "2 s"] and page.goal_is_met(alone) is True
+
+
+def test_the_tables_of_costs_have_a_row_for_each_profile_and_model():
+    plans = extension("plans")
+    profiles, models = plans.profiles(), plans.models()
+    assert [line.split("*")[1] for line in profiles[2:]] == list(PROFILES)
+    assert len(models) == 2 + len(plans.SHOWN) and "| llava-1.5-7b-hf | 7.06 × 10⁹ |" in "\n".join(models)
+    columns = [line.count("|") for table in (profiles, models) for line in table]
+    assert len(set(columns[: len(profiles)])) == len(set(columns[len(profiles) :])) == 1
+    assert not re.search(r"\de[+-]", "".join(profiles + models))

@@ -211,7 +211,7 @@ def test_what_does_not_fit_stands_last_and_red_on_a_terminal(monkeypatch):
 
 def test_a_notebook_says_in_one_sentence_what_it_will_take():
     said = plan_sentence(load_profile("colab"), NOTEBOOKS[-1])
-    assert re.search(r"22\.5 GB to fetch, .* quadrillion operations, .* GiB of GPU memory, and about \d+ minutes", said)
+    assert re.search(r"23\.5 GB to fetch, .* quadrillion operations, .* GiB of GPU memory, and about \d+ minutes", said)
     assert "nothing to fetch" in plan_sentence(load_profile("pocket"), NOTEBOOKS[0])
     assert plan_sentence(load_profile("pocket"), NOTEBOOKS[0]) == plan_sentence(load_profile("pocket"), NOTEBOOKS[0])
 

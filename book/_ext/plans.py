@@ -13,6 +13,7 @@ from vlm_sae_lib.plan.estimate import plan
 from vlm_sae_lib.plan.machines import GB, GIB, machine
 from vlm_sae_lib.plan.models import vlm_cost
 from vlm_sae_lib.plan.promises import PROMISES, promised
+from vlm_sae_lib.plan.table import operations
 from vlm_sae_lib.plan.work import NOTEBOOKS
 from vlm_sae_lib.profiles import PROFILES, load_profile
 from vlm_sae_lib.public_profiles import CLIP_B16, CLIP_B32, CLIP_L, DINO_B, DINO_S, LLAVA, SMALL_LLAVA, SMOLVLM
@@ -41,7 +42,7 @@ def row(name: str) -> tuple[str, ...]:
     flop = sum(one.flop for one in found.estimates)
     gpu = f"{found.gpu_gib * GIB / GB:.0f} GB" if where.gpu_gib else "–"
     fetched = f"{found.fetched_gb:.1f} GB" if found.fetched_gb else "nothing"
-    counted = f"{flop / 1e15:,.2g} × 10¹⁵"
+    counted = operations(flop).removesuffix(" operations")
     return (f"*{name}*", where.title, fetched, f"{found.disk_gb:.0f} GB", gpu, counted, span(found.minutes),
             span(alone.minutes))  # fmt: skip
 

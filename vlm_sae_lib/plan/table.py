@@ -47,13 +47,14 @@ def plan_sentence(profile: Profile, notebook: str) -> str:
     memory = f", {found.gpu_gib:.0f} GiB of GPU memory" if where.gpu_gib else ""
     minutes, disk = max(1, round(found.minutes - where.setup_minutes)), found.disk_gb - INSTALLED_GB
     told = (
-        f"By count this notebook, run alone, takes {fetched}{_operations(flop)}, {disk:.1f} GB of disk{memory}, and "
+        f"By count this notebook, run alone, takes {fetched}{operations(flop)}, {disk:.1f} GB of disk{memory}, and "
         f"about {minutes} {'minute' if minutes == 1 else 'minutes'} on {where.title}."
     )
     return " ".join([told, *found.misfits()])
 
 
-def _operations(flop: float) -> str:
+def operations(flop: float) -> str:
+    """So many of them, in words."""
     for size, word in ((1e18, "quintillion"), (1e15, "quadrillion"), (1e12, "trillion")):
         if flop >= size:
             return f"{flop / size:.1f} {word} operations"
