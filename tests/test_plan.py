@@ -163,6 +163,24 @@ def test_a_gpu_takes_more_prompts_at_once_the_more_memory_it_has():
     assert found.gpu_gib * GIB < 13 * GB
 
 
+def test_each_further_word_waits_for_its_kernels():
+    profile = load_profile("pocket")
+    slow, quick = (_seconds(replace(machine("two_cores"), word_seconds=s), "captions for the page") for s in (0.1, 0.0))
+    words = sum(one.sequences * one.new_tokens for one in prompts(profile) if one.part == "captions for the page")
+    assert slow - quick == pytest.approx(0.1 * words / AT_MOST)
+
+
+def test_captions_that_are_asked_one_by_one_share_no_words():
+    first, _ = (one for one in prompts(load_profile("pocket")) if one.part == "a first look")
+    slow, quick = (_seconds(replace(machine("two_cores"), word_seconds=s), "a first look") for s in (0.1, 0.0))
+    assert slow - quick == pytest.approx(0.1 * first.sequences * first.new_tokens)
+
+
+def _seconds(where, part):
+    found = plan(load_profile("pocket"), where).estimates
+    return sum(one.seconds for one in found if one.stage.part == f"prompts: {part}")
+
+
 def test_the_batch_that_is_planned_for_a_t4_is_the_one_that_the_sweep_takes_there(monkeypatch):
     """The sweep's own arithmetic, on the real LLaVA's configuration and what the plan leaves free of 15 GB."""
     profile, t4, cost = load_profile("colab"), machine("t4"), vlm_cost(public_profiles.LLAVA)

@@ -139,7 +139,8 @@ def estimate(stage: Stage, machine: Machine) -> Estimate:
         + stage.fixed * machine.figure_seconds
     )
     if stage.word_steps and stage.prompt:
-        seconds += stage.word_steps / max(1, batch or 1) * _word_seconds(stage.prompt[0], stage, machine)
+        together = min(max(1, batch or 1), stage.at_once or AT_MOST)
+        seconds += stage.word_steps / together * _word_seconds(stage.prompt[0], stage, machine)
     return Estimate(stage, seconds, gpu, PROCESS_GIB + stage.host_bytes / GIB, batch)
 
 
@@ -161,9 +162,8 @@ def _batch(stage: Stage, machine: Machine) -> tuple[int | None, float]:
 
 
 def _word_seconds(spec: str, stage: Stage, machine: Machine) -> float:
-    """One more word of all prompts at once: every weight passes through the memory's channel, unpacked if quantised."""
+    """One more word of all prompts at once: every weight passes through the memory's channel, unpacked if quantised,
+    and a small model waits for its kernels to start."""
     cost = vlm_cost(spec)
     packed = 0.516 + 2 + 2 if stage.bits else 2 if machine.gpu_gib is not None else 4
-    return packed * cost.language_weights / machine.memory_rate
-
-
+    return packed * cost.language_weights / machine.memory_rate + machine.word_seconds

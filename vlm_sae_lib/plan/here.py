@@ -25,6 +25,7 @@ from vlm_sae_lib.settings import Profile
 SHARE = 0.6
 """Of a large product's rate, what a model reaches."""
 PICTURES = 128
+WORDS = 5
 
 
 def here(profile: Profile) -> Machine:
@@ -45,7 +46,7 @@ def here(profile: Profile) -> Machine:
 def _pocket_rates(profile: Profile) -> dict[str, float]:
     """Painting, the tower and the language model, each on what it will work on."""
     from vlm_sae_lib.pictures import load_pictures
-    from vlm_sae_lib.pocket.language import QUESTIONS
+    from vlm_sae_lib.pocket.language import DESCRIBE, QUESTIONS
     from vlm_sae_lib.sae import SparseAutoencoder
     from vlm_sae_lib.steering import load_vlm
     from vlm_sae_lib.steering.sweep import Intervention, SteeringBench
@@ -59,10 +60,14 @@ def _pocket_rates(profile: Profile) -> dict[str, float]:
     bench = SteeringBench(vlm, sae, [picture for _, picture in source][:8], description="measuring")
     tries, question = [Intervention(k, 1.0) for k in range(60)], [QUESTIONS["order"]]
     asked, answers = _timed(lambda: bench.answers(tries, question), warm=1)
+    few, many = (
+        _timed(lambda n=n: bench.captions(tries[:6], DESCRIBE, max_new_tokens=n), warm=1)[0] for n in (1, 1 + WORDS)
+    )
     return {
         "picture_seconds": painted / PICTURES * cores(),
         "tower_flops": PICTURES * tower_cost(profile.tower).tower_flop / seen,
         "language_flops": answers.size * vlm_cost(profile.vlm).prompt_flop(10) / asked,
+        "word_seconds": max(0.0, many - few) / WORDS,
         "figure_seconds": 15.0,
     }
 

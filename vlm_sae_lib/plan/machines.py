@@ -38,6 +38,8 @@ class Machine:
     """What a training step takes beside them."""
     score_flops: float
     """Operations that the intervals of scores reach, on the processor."""
+    word_seconds: float = 0.03
+    """What the next word of an answer takes beside its weights: a generating loop starts each kernel of each layer."""
     picture_seconds: float = 0.007
     """One core: a photograph of 500 pixels decoded, resized and normalised."""
     fetch_rate: float = 40e6
@@ -84,6 +86,7 @@ MACHINES = {
         train_flops=90e9,
         step_seconds=0.012,
         score_flops=15e9,
+        word_seconds=0.02,
     ),
     "a100": Machine(
         name="a100",
@@ -118,6 +121,7 @@ MACHINES = {
         train_flops=80e9,
         step_seconds=0.003,
         score_flops=5.4e9,
+        word_seconds=0.01,
         picture_seconds=0.003,
         figure_seconds=15,
     ),

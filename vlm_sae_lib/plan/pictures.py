@@ -34,4 +34,3 @@ def counted(source: str) -> PictureCount:
         number = int(some[0] if some else species) * PER_SPECIES[split]
         return PictureCount(number, ARCHIVE_BYTES, int(species) * 10 * KEPT_BYTES, f"sample of {species} species")
     return PictureCount(KNOWN[f"{kind}:{rest.rpartition('/')[2]}"])
-

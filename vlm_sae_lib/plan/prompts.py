@@ -34,6 +34,8 @@ class Prompts:
     pictures: int
     words: int
     """Tokens of a sequence beside the picture's, before the answer."""
+    at_once: int | None = None
+    """How many are asked together; None: as many as the machine holds."""
 
 
 def asking_for(profile: Profile) -> Asking:
@@ -66,7 +68,7 @@ def prompts(profile: Profile) -> list[Prompts]:
     own = (profile.steering_choosing + profile.steering_scored) * len(asking.own)
     found = [Prompts("own answers", own, asking.max_new_tokens, own, alone)] if own else []
     found += [
-        Prompts("a first look", 3 + 2 * LADDER, CAPTION_WORDS, 3 + 2 * LADDER, alone),
+        Prompts("a first look", 3 + 2 * LADDER, CAPTION_WORDS, 3 + 2 * LADDER, alone, at_once=1),
         asked("a first look", tried * size.candidates + 1, size.trial, rest),
         asked("insertion", _tries(size, concepts, len(size.multiples)), size.choosing, 1),
         asked("insertion", settings, size.test, rest),

@@ -21,6 +21,8 @@ SHARD_BYTES = 5 * 10**9
 """Of a checkpoint, what lies in host memory on its way to a GPU: one file of several."""
 DENSE_PRODUCTS = 3
 """A training step as dense products: the encoder's, and a gradient of encoder and decoder (paper §3.1)."""
+RAW = 0.1
+"""What a dense column costs beside a sparse one with an entry for each picture."""
 DRAWS, WIDTH_DRAWS = 150, 50
 """Bootstraps over pictures in notebook 3, of the main dictionaries and of the others."""
 
@@ -44,7 +46,9 @@ class Stage:
     tower_flop: float = 0
     language_flop: float = 0
     word_steps: float = 0
-    """Tokens of answers, summed over sequences; how many are made at once is the machine's matter."""
+    """Tokens of answers, summed over sequences."""
+    at_once: int | None = None
+    """How many answers are made together; None: as many as the machine holds."""
     train_steps: int = 0
     train_flop: float = 0
     score_flop: float = 0
@@ -200,8 +204,8 @@ def _scores(work: _Work) -> Iterator[Stage]:
             yield work.sae(f"{kind} {main} ×{expansion:g} K{profile.k} seed 0", width, expansion, rows)
     n = counted(profile.test_pictures).number
     sizes = [tower_cost(spec).projection_dim for _, spec in profile.scoring_towers]
-    sparse = 6 * profile.k  # two SAEs and four controls as sparse as they
-    flop = sum(2 * DRAWS * n * (2 * width + sparse) * size for size in sizes)
+    sparse = 6 * profile.k  # two SAEs and four controls as sparse as they; rectified neurons come to one for each raw
+    flop = sum(2 * DRAWS * n * ((RAW + 1) * width + sparse) * size for size in sizes)
     flop += 2 * WIDTH_DRAWS * n * len(profile.kinds) * len(profile.expansions) * profile.k * sizes[0]
     yield Stage("", "scores and intervals", "scores", score_flop=flop, host_bytes=n * 4 * width * SINGLE)
 
@@ -211,9 +215,7 @@ def _taxonomy(work: _Work) -> Iterator[Stage]:
     train = profile.taxonomy_train or profile.train_pictures
     if profile.taxonomy_train:
         for pictures in (profile.taxonomy_train, profile.taxonomy_test):
-            yield from work.collect(
-                profile.tower, pictures, {"projection": work.tower.projection_dim}, work.tower
-            )
+            yield from work.collect(profile.tower, pictures, {"projection": work.tower.projection_dim}, work.tower)
     else:
         yield from work.all_points()
     rows = counted(train).number
@@ -258,7 +260,7 @@ def _asked(parts: list[Prompts], spec: str, vlm: ModelCost, held: float, bits: i
         yield Stage(
             "", f"prompts: {one.part}", f"prompts {i}", tower_flop=one.pictures * vlm.tower_flop,
             language_flop=one.sequences * vlm.prompt_flop(one.words) + one.sequences * one.new_tokens * vlm.word_flop,
-            word_steps=one.sequences * one.new_tokens, held_bytes=held,
+            word_steps=one.sequences * one.new_tokens, at_once=one.at_once, held_bytes=held,
             prompt=(spec, vlm.picture_tokens + one.words + one.new_tokens), bits=bits,
         )  # fmt: skip
 
