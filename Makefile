@@ -92,7 +92,7 @@ lint: $(STAMP)
 	@$(PY) -m ruff check .
 
 pocket: $(STAMP)
-	@$(PY) -m vlm_sae_lib.pocket.train
+	@$(PY) -m vlm_sae_lib.pretraining.train
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis

@@ -15,8 +15,8 @@ import torch
 from benchmarks.ceilings import measure
 from benchmarks.floors import with_floor
 from benchmarks.timing import Row
-from vlm_sae_lib.allocator import keep_freed_memory
 from vlm_sae_lib.files import read_json, write_json
+from vlm_sae_lib.machine.allocator import keep_freed_memory
 
 HERE = Path(__file__).parent
 SUITES = ("scoring", "training", "collection", "steering", "similarity", "growth")

@@ -14,7 +14,7 @@ from benchmarks.timing import Row, side_by_side
 from vlm_sae_lib import collect_activations, load_tower, paths, pocket_pictures
 from vlm_sae_lib.activations.store import SHARDS
 from vlm_sae_lib.activations.writing import enter_shard
-from vlm_sae_lib.towers.hooks import run_until
+from vlm_sae_lib.hooks import run_until
 from vlm_sae_lib.towers.transformers_towers import transformers_tower
 
 PICTURES = 1024

@@ -33,7 +33,7 @@ from typing import Any
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.ceilings import Ceilings
-from vlm_sae_lib.sae.coarse import TILE
+from vlm_sae_lib.sae.kernels.coarse import TILE
 
 NUMBER = 4
 PAIR = 8  # a value and an index

@@ -14,8 +14,8 @@ from benchmarks.floors import Phase
 from benchmarks.scoring import sparse_code, unit_rows
 from benchmarks.timing import Row, timed
 from vlm_sae_lib.sae import SaeConfig
-from vlm_sae_lib.sae.learner import Learner
-from vlm_sae_lib.scores.statistics import NeuronStatistics
+from vlm_sae_lib.sae.training.learner import Learner
+from vlm_sae_lib.statistics.neurons import NeuronStatistics
 
 BATCH = 1_024
 CENTRE_OF_SCORE = {"pictures": 10_000, "latents": 8_192, "k": 16, "dim": 256}

@@ -15,8 +15,8 @@ import torch
 
 from benchmarks import scoring, training
 from benchmarks.ceilings import measure
-from vlm_sae_lib import compiled
-from vlm_sae_lib.allocator import keep_freed_memory
+from vlm_sae_lib.machine import compiled
+from vlm_sae_lib.machine.allocator import keep_freed_memory
 
 RUNS = 5
 

@@ -15,7 +15,7 @@ from dictionary_learning.trainers.batch_top_k import BatchTopKTrainer
 from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKTrainer
 
 from vlm_sae_lib.sae import SaeConfig
-from vlm_sae_lib.sae.initialise import Weights
+from vlm_sae_lib.sae.training.initialise import Weights
 
 
 def trainer(config: SaeConfig, dim: int) -> Any:

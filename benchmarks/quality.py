@@ -24,10 +24,10 @@ import torch
 from benchmarks.quality_data import World, activations
 from benchmarks.quality_verdict import lines, verdicts
 from vlm_sae_lib import paths
-from vlm_sae_lib.allocator import keep_freed_memory
 from vlm_sae_lib.files import content_hash, folder_hash, read_json, write_json
+from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.sae import SaeConfig
-from vlm_sae_lib.sae.learner import Learner
+from vlm_sae_lib.sae.training.learner import Learner
 
 KINDS = ("matryoshka_batch_top_k", "batch_top_k")
 LIBRARIES = ("ours", "theirs")

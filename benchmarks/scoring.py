@@ -12,7 +12,7 @@ from benchmarks import floors
 from benchmarks.timing import Row, side_by_side, timed
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.statistics import NeuronStatistics
+from vlm_sae_lib.statistics.neurons import NeuronStatistics
 
 PAIR_CHUNK = 100  # of the paper's code
 PAIR_ROWS = 60  # pictures whose pairs are timed

@@ -15,9 +15,9 @@ import torch
 
 from benchmarks import floors
 from benchmarks.timing import Row, peak_gib, side_by_side
-from vlm_sae_lib.allocator import keep_freed_memory
+from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.sae import SaeConfig
-from vlm_sae_lib.sae.learner import Learner
+from vlm_sae_lib.sae.training.learner import Learner
 
 DIM, EXPANSION, BATCH, K = 1024, 8, 4096, 20
 KINDS = {"matryoshka_batch_top_k": "Matryoshka", "batch_top_k": "BatchTopK"}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vlm_sae_lib.sae.active import Active
+from vlm_sae_lib.sae.kernels.active import Active
 
 
 def flat(active: Active) -> np.ndarray:

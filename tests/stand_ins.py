@@ -21,12 +21,12 @@ from test_sae_formats import linear_state, matrix_state
 from tiny_vlm import tiny_processor
 from tokenizers import pre_tokenizers
 
-from vlm_sae_lib import public_profiles as public
 from vlm_sae_lib import wordnet
 from vlm_sae_lib.loading import split_revision
 from vlm_sae_lib.pictures import sample
 from vlm_sae_lib.pocket import tree
 from vlm_sae_lib.pocket.world import paint, sample_factors
+from vlm_sae_lib.profiles import public as public
 
 SQUARE = {"height": 32, "width": 32}
 VISION = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vlm_sae_lib.controls import observers
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores import alignment, observers
-from vlm_sae_lib.scores.intervals import spearman, spearman_draws
+from vlm_sae_lib.scores import alignment
+from vlm_sae_lib.statistics.intervals import spearman, spearman_draws
 
 FACTORS = pd.DataFrame({"shape": list("aabbccaabb"), "colour": list("rrrrrrrgbb")})
 TOP = np.array([[0, 1, 6, 7], [2, 4, 6, 9], [8, 9, -1, -1], [3, -1, -1, -1], [-1, -1, -1, -1]])

@@ -10,7 +10,7 @@ import pytest
 ASK_TWICE = """
 import resource, sys
 import numpy as np
-from vlm_sae_lib.allocator import keep_freed_memory
+from vlm_sae_lib.machine.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory() and keep_freed_memory()
 def faults():
@@ -34,7 +34,7 @@ def test_the_second_array_needs_no_new_pages():
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-    from vlm_sae_lib import allocator
+    from vlm_sae_lib.machine import allocator
 
     monkeypatch.setattr(allocator.platform, "libc_ver", lambda: ("", ""))
     assert allocator.keep_freed_memory.__wrapped__() is False

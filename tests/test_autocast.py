@@ -6,9 +6,10 @@ from test_sae_artefact import inputs, make_sae
 from tiny_towers import noise, write_transformers
 from tiny_vlm import PROMPTS, tiny_pictures, tiny_vlm
 
-from vlm_sae_lib.sae import KINDS, SaeConfig, train_sae
+from vlm_sae_lib.controls.reconstruction import untrained_sae
+from vlm_sae_lib.sae import KINDS, SaeConfig
+from vlm_sae_lib.sae.training import train_sae
 from vlm_sae_lib.scores.reconstruction import reconstruction
-from vlm_sae_lib.scores.reconstruction_controls import untrained_sae
 from vlm_sae_lib.steering.intervention import decoder_vectors, overwrite, push, steered
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
 from vlm_sae_lib.towers import load_tower

@@ -15,7 +15,7 @@ from benchmarks.quality_verdict import lines, verdicts
 from benchmarks.timing import Row, peak_gib, side_by_side
 from vlm_sae_lib import paths
 from vlm_sae_lib.sae import SaeConfig
-from vlm_sae_lib.sae.coarse import TILE
+from vlm_sae_lib.sae.kernels.coarse import TILE
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.uniqueness import uniqueness
 

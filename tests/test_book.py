@@ -83,7 +83,7 @@ def test_values_in_the_table_are_told_as_they_are(inventory):
 
 
 def test_what_can_be_loaded_is_read_from_the_library(inventory):
-    from vlm_sae_lib.steering.families import FAMILIES
+    from vlm_sae_lib.vlms.families import FAMILIES
 
     said = {name: "\n".join(lines()) for name, lines in inventory.KNOWN.items()}
     assert all(f"`{family}`" in said["vlms"] for family in FAMILIES)

@@ -11,7 +11,7 @@ from vlm_sae_lib.claims.paper import CLAIMS, judge
 from vlm_sae_lib.claims.verdict import Verdict, clearly_above, clearly_below, number, said
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.registry import NAMES
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 HOLDS, IN_PART, FAILS, UNTESTED = Verdict
 

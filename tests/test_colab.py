@@ -11,9 +11,10 @@ import nbformat
 import pytest
 from toy_notebooks import toy_notebook, write_checkout
 
-from vlm_sae_lib import colab, notebooks, paths
-from vlm_sae_lib.colab import Repository
+from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.publishing import colab, notebooks
+from vlm_sae_lib.publishing.colab import Repository
 
 NAMES = sorted(path.stem for path in paths.notebooks().glob("*.ipynb"))
 HERE = Repository("https://github.com/somebody/a-book", "main")
@@ -57,9 +58,10 @@ def machine(tmp_path_factory, request):
         pytest.skip(f"there is no pip {request.param} to be had: {error.output}")
     public = root / "public"
     package = public / "vlm_sae_lib"
-    package.mkdir(parents=True)
-    for name in ("__init__.py", "colab.py", "installing.py", "paths.py", "errors.py"):
-        shutil.copy(paths.PACKAGE / name, package)
+    (package / "publishing").mkdir(parents=True)
+    needed = ("__init__.py", "colab.py", "installing.py")
+    for name in ("__init__.py", "paths.py", "errors.py", *(f"publishing/{name}" for name in needed)):
+        shutil.copy(paths.PACKAGE / name, package / name)
     (public / "notebooks").mkdir()
     (public / "notebooks" / "01_toy.ipynb").write_text("{}")
     shutil.copy(paths.root() / colab.REQUIREMENTS, public)
@@ -84,7 +86,7 @@ def asked(machine, folder: Path, requirements: str, **environment: str):
     image, public = machine
     shutil.copytree(public, folder / "fork")
     (folder / "fork" / colab.REQUIREMENTS).write_text(requirements)
-    command = [image.python, "-m", "vlm_sae_lib.colab"]
+    command = [image.python, "-m", "vlm_sae_lib.publishing.colab"]
     environment = image.environment() | environment
     return subprocess.run(command, cwd=folder / "fork", env=environment, capture_output=True, text=True)
 

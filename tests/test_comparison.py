@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from vlm_sae_lib.controls import codes
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores import comparison
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score, ms_bootstrap
@@ -50,7 +51,7 @@ def test_differences_are_paired_and_shares_count(clustered):
     scored = comparison.score(latents, embeddings, resamples=20)
     itself = scored.minus(scored)
     assert itself.value == itself.interval.low == itself.interval.high == 0
-    noise = comparison.score(comparison.shuffled_code(latents, 1), embeddings, resamples=20)
+    noise = comparison.score(codes.shuffled_code(latents, 1), embeddings, resamples=20)
     assert scored.minus(noise).interval.low > 0.3
     assert scored.share_above(noise).value == scored.share_above(noise, best=True).value == 1
     assert noise.share_above(scored).value == 0
@@ -73,27 +74,27 @@ def test_mean_cosine_is_the_mean_over_pairs():
     embeddings = np.random.default_rng(2).normal(size=(9, 4)) + 0.5
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     expected = (unit @ unit.T)[np.triu_indices(9, 1)].mean()
-    assert comparison.mean_cosine(embeddings) == pytest.approx(expected, abs=1e-12)
-    assert np.isnan(comparison.mean_cosine(embeddings[:1]))
+    assert codes.mean_cosine(embeddings) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(codes.mean_cosine(embeddings[:1]))
 
 
 def test_a_shuffled_code_keeps_each_latents_values_and_loses_its_pictures(clustered):
     latents, embeddings = clustered
-    code = comparison.shuffled_code(latents, seed=4)
+    code = codes.shuffled_code(latents, seed=4)
     assert code.shape == latents.shape and code.has_canonical_format
     for latent in range(5):
         ours, theirs = (np.sort(matrix[:, [latent]].data) for matrix in (latents, code))
         np.testing.assert_array_equal(ours, theirs)
-    assert (code != comparison.shuffled_code(latents, seed=4)).nnz == 0
+    assert (code != codes.shuffled_code(latents, seed=4)).nnz == 0
     ms = monosemanticity_score(code, embeddings)[:3]
-    assert np.abs(ms - comparison.mean_cosine(embeddings)).max() < 0.25
+    assert np.abs(ms - codes.mean_cosine(embeddings)).max() < 0.25
 
 
 def test_random_directions_fire_as_often_and_only_on_the_positive_side(clustered):
     latents, _ = clustered
     raw = np.random.default_rng(5).normal(size=(60, 8))
-    code = comparison.random_directions(raw, latents, seed=6)
+    code = codes.random_directions(raw, latents, seed=6)
     assert code.getnnz(axis=0).tolist() == [20, 20, 20, 1, 0]
     assert code.data.min() > 0
     always = np.ones((60, 2))
-    assert (comparison.random_directions(raw, always).getnnz(axis=0) < 60).all()
+    assert (codes.random_directions(raw, always).getnnz(axis=0) < 60).all()

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from vlm_sae_lib import compiled
+from vlm_sae_lib.machine import compiled
 
 
 @pytest.fixture(autouse=True)

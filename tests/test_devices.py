@@ -5,11 +5,12 @@ import pytest
 import torch
 from test_score_command import make_sae
 
-from vlm_sae_lib.devices import choose_device
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, train_sae
-from vlm_sae_lib.steering import load_vlm
+from vlm_sae_lib.machine.devices import choose_device
+from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
+from vlm_sae_lib.sae.training import train_sae
 from vlm_sae_lib.towers import load_tower
+from vlm_sae_lib.vlms import load_vlm
 
 ABSENT = "cuda:99" if torch.cuda.is_available() else "cuda"
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from vlm_sae_lib.controls import directions
+from vlm_sae_lib.controls.directions import Directions, linear_readout_r2
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores import directions
-from vlm_sae_lib.scores.directions import Directions, linear_readout_r2
 
 ROWS = np.random.default_rng(0).standard_normal((300, 6)) @ np.diag([4, 3, 2, 1, 1, 0.5]) + 5
 

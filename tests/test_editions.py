@@ -14,10 +14,11 @@ import yaml
 from nbformat.v4 import new_output
 from toy_notebooks import toy_notebook, write_checkout
 
-from vlm_sae_lib import colab, edition_switch, editions, notebooks, paths
+from vlm_sae_lib import paths
 from vlm_sae_lib.commands import book
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.publishing import colab, edition_switch, editions, notebooks
 
 CHECKOUT = paths.PACKAGE.parent
 NAMES = ("01_toy", "02_toy")

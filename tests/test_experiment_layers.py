@@ -12,7 +12,7 @@ from vlm_sae_lib.claims import layers as claims
 from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.experiments import layers, measure, running
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.results import paper_layer, published
+from vlm_sae_lib.records.results import paper_layer, published
 from vlm_sae_lib.scores.comparison import Scored
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.show.experiments.layers import FIGURES

@@ -11,14 +11,14 @@ from matplotlib import pyplot as plt
 
 from vlm_sae_lib.claims import monoloss as claims
 from vlm_sae_lib.claims.verdict import Verdict
+from vlm_sae_lib.controls.frontier import Point, above_frontier
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments import monoloss, running
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.profiles import load_profile
-from vlm_sae_lib.results import published_table
+from vlm_sae_lib.records.results import published_table
 from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.scores.comparison import score
-from vlm_sae_lib.scores.frontier import Point, above_frontier
 from vlm_sae_lib.scores.truth import purity
 from vlm_sae_lib.show.experiments import monoloss as figures
 from vlm_sae_lib.workbench import Workbench

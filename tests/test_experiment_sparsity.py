@@ -10,7 +10,7 @@ from vlm_sae_lib.claims import sparsity as claims
 from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.experiments import measure, running, sparsity
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.results import published
+from vlm_sae_lib.records.results import published
 from vlm_sae_lib.show.experiments.sparsity import FIGURES
 
 FIRST = "self-supervised"

@@ -11,7 +11,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments import registry, running
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import Experiment
-from vlm_sae_lib.scores.intervals import Estimate, Interval
+from vlm_sae_lib.statistics.intervals import Estimate, Interval
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.installing import add_what_is_missing, installed, reason
+from vlm_sae_lib.publishing.installing import add_what_is_missing, installed, reason
 
 
 def put(folder: Path, stem: str, metadata: str | bytes) -> None:

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores.intervals import (
+from vlm_sae_lib.statistics.intervals import (
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,

@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import torch
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores import pairs
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score, ms_bootstrap
+from vlm_sae_lib.statistics import pairs
 
 REFERENCE = Path(__file__).parent / "data" / "reference"
 

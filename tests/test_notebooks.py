@@ -16,8 +16,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_output
 from toy_notebooks import toy_notebook
 
-from vlm_sae_lib import notebooks, paths
+from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.publishing import notebooks
 
 NAMES = (
     "01_activation_collection",

@@ -9,10 +9,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from vlm_sae_lib.pictures import load_pictures, sample
 from vlm_sae_lib.pictures.reading import square
-from vlm_sae_lib.pictures.terms import IMAGENET, INAT2021, KEY, POCKET, UNKNOWN, Credit, credit_of, credited, terms_of
 from vlm_sae_lib.pocket.world import blank, pocket_pictures
 from vlm_sae_lib.profiles import PROFILES
 from vlm_sae_lib.show.world import portrait, tree
+from vlm_sae_lib.terms import IMAGENET, INAT2021, KEY, POCKET, UNKNOWN, Credit, credit_of, credited, terms_of
 
 TAXON = "00042_Animalia_Arthropoda_Insecta_Coleoptera_Coccinellidae_Coccinella_septempunctata"
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlm_sae_lib import paths, public_profiles
+from vlm_sae_lib import paths
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import load_pictures, sample
@@ -22,10 +22,11 @@ from vlm_sae_lib.plan.promises import PROMISES, broken, promised
 from vlm_sae_lib.plan.prompts import RANDOM_LATENTS, _settings, _tries, prompts, sequences, values_of
 from vlm_sae_lib.plan.table import plan_sentence, plan_text
 from vlm_sae_lib.plan.work import NOTEBOOKS, stages, stages_of
-from vlm_sae_lib.profiles import PROFILES, load_profile
-from vlm_sae_lib.settings import SteeringSize
-from vlm_sae_lib.steering import experiment, memory
+from vlm_sae_lib.profiles import PROFILES, load_profile, public
+from vlm_sae_lib.profiles.settings import SteeringSize
+from vlm_sae_lib.steering import experiment
 from vlm_sae_lib.steering.sweep import AT_MOST, SteeringBench
+from vlm_sae_lib.vlms import memory
 
 PUBLIC = ("light", "colab", "paper")
 
@@ -34,19 +35,19 @@ PUBLIC = ("light", "colab", "paper")
 
 
 def test_the_models_cost_what_is_known_of_them():
-    llava, smol, onevision = (vlm_cost(spec) for spec in (public_profiles.LLAVA, public_profiles.SMOLVLM,
-                                                          public_profiles.SMALL_LLAVA))  # fmt: skip
+    llava, smol, onevision = (vlm_cost(spec) for spec in (public.LLAVA, public.SMOLVLM,
+                                                          public.SMALL_LLAVA))  # fmt: skip
     assert llava.weights == pytest.approx(7.06e9, rel=0.002) and llava.fetched == pytest.approx(14.1e9, rel=0.003)
     assert llava.prompt_flop(70) == pytest.approx(8.4e12, rel=0.03)
     assert llava.bytes_held(4, 2) == pytest.approx(4.5e9, rel=0.02) and llava.bytes_held(None, 2) == 2 * llava.weights
     assert llava.tower_tokens == 577 and llava.picture_tokens == 576 and llava.dim == 1024
     assert smol.tower_flop == pytest.approx(214e9, rel=0.01) and smol.picture_tokens == 64
     assert onevision.weights == pytest.approx(0.89e9, rel=0.01)  # shared word embeddings count once
-    assert tower_cost(public_profiles.CLIP_L).weights == pytest.approx(0.304e9, rel=0.002)
+    assert tower_cost(public.CLIP_L).weights == pytest.approx(0.304e9, rel=0.002)
 
 
 def test_a_towers_blocks_are_all_but_a_hundredth_of_it():
-    cost = tower_cost(public_profiles.CLIP_B32)
+    cost = tower_cost(public.CLIP_B32)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         cost.model(torch.empty(1, 3, cost.seen, cost.seen, device="meta"))
     assert cost.tower_flop == pytest.approx(counter.get_total_flops(), rel=0.03)
@@ -137,7 +138,7 @@ def test_what_is_too_large_for_a_disk_or_a_host_is_told():
 
 
 def test_the_vlm_is_chosen_by_what_the_plan_says_it_needs():
-    """``vlm_gpu_gib`` is the memory of the weights, the SAE, and a handful of prompts (``steering.choice``)."""
+    """``vlm_gpu_gib`` is the memory of the weights, the SAE, and a handful of prompts (``vlms.choice``)."""
     for name in ("colab", "paper"):
         profile = load_profile(name)
         gib = profile.vlm_gpu_gib
@@ -183,7 +184,7 @@ def _seconds(where, part):
 
 def test_the_batch_that_is_planned_for_a_t4_is_the_one_that_the_sweep_takes_there(monkeypatch):
     """The sweep's own arithmetic, on the real LLaVA's configuration and what the plan leaves free of 15 GB."""
-    profile, t4, cost = load_profile("colab"), machine("t4"), vlm_cost(public_profiles.LLAVA)
+    profile, t4, cost = load_profile("colab"), machine("t4"), vlm_cost(public.LLAVA)
     bench = object.__new__(SteeringBench)
     bench.tokens = cost.tower_tokens
     bench.vlm = SimpleNamespace(model=SimpleNamespace(config=cost.config), dim=cost.dim)

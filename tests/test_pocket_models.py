@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.pocket import exam, models, world
-from vlm_sae_lib.pocket.convert import to_vision_model
-from vlm_sae_lib.pocket.training_pictures import to_tensor
+from vlm_sae_lib.pocket import world
+from vlm_sae_lib.pretraining import exam, models
+from vlm_sae_lib.pretraining.convert import to_vision_model
+from vlm_sae_lib.pretraining.pictures import to_tensor
 from vlm_sae_lib.taxonomy import RANKS
 
 SEED = 90_210  # no model, no exam and no notebook has used it

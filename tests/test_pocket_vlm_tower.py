@@ -3,8 +3,8 @@
 import torch
 from tiny_vlm import tiny_pictures
 
-from vlm_sae_lib.steering import load_vlm
 from vlm_sae_lib.towers import load_tower
+from vlm_sae_lib.vlms import load_vlm
 
 
 def test_the_pocket_vlms_tower_comes_without_the_rest():

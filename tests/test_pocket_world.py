@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vlm_sae_lib.pocket import language, tree, world
-from vlm_sae_lib.pocket.tokenizers import clip_tokenizer, llava_tokenizer
+from vlm_sae_lib.pretraining.tokenizers import clip_tokenizer, llava_tokenizer
 from vlm_sae_lib.taxonomy import RANKS, taxon_path
 
 FROZEN = ("moss-ringspire", "cave", 7)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from vlm_sae_lib import paths, provenance
+from vlm_sae_lib import paths
 from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.records import provenance
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_what_is_left_out_counts_no_more(library):
 
 
 def test_no_reader_of_foreign_files_names_a_trained_sae():
-    reached = provenance.reachable("vlm_sae_lib.sae.training", ("vlm_sae_lib.sae.formats",))
+    reached = provenance.reachable("vlm_sae_lib.sae.training", ("vlm_sae_lib.sae.files.formats",))
     assert "vlm_sae_lib.sae.kernels" in reached and not [name for name in reached if ".foreign" in name]
 
 
@@ -66,7 +67,8 @@ def test_a_module_that_is_not_there(library):
 
 def test_the_real_closure_holds_what_an_experiment_computes_with_and_not_what_draws_it():
     reached = provenance.reachable("vlm_sae_lib.experiments.uniqueness")
-    assert {"vlm_sae_lib.scores.uniqueness", "vlm_sae_lib.sae.losses", "vlm_sae_lib.pocket.drawing"} <= set(reached)
+    needed = ("scores.uniqueness", "sae.training.losses", "pocket.drawing")
+    assert {f"vlm_sae_lib.{name}" for name in needed} <= set(reached)
     assert not [name for name in reached if ".show" in name or ".claims" in name]
 
 

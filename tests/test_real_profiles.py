@@ -12,8 +12,9 @@ import pytest
 import rasters
 import stand_ins
 
-from vlm_sae_lib import editions, paths
+from vlm_sae_lib import paths
 from vlm_sae_lib.profiles import PROFILES
+from vlm_sae_lib.publishing import editions
 
 NOTEBOOKS = sorted(path.stem for path in paths.notebooks().glob("[0-9]*.ipynb"))
 QUICK = {"steps": 60, "batch_size": 64, "steering_choosing": 40, "steering_scored": 40}

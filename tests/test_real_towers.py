@@ -19,9 +19,9 @@ from tiny_towers import TEXT, VISION, noise
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import way_out
-from vlm_sae_lib.steering import load_vlm
 from vlm_sae_lib.towers import load_tower
 from vlm_sae_lib.towers.transformers_towers import transformers_tower
+from vlm_sae_lib.vlms import load_vlm
 
 PICTURES = noise(3)
 SQUARE = {"height": 32, "width": 32}

@@ -5,10 +5,10 @@ import oracles
 import pytest
 import torch
 
+from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores import reconstruction as module
 from vlm_sae_lib.scores.reconstruction import r2, r2_paper, reconstruction
-from vlm_sae_lib.scores.rectify import RectifiedNeurons
 
 
 class HalvedPositives:

@@ -10,7 +10,7 @@ import torch
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.results import FIELDS, Results, json_value, published, published_source, published_table
+from vlm_sae_lib.records.results import FIELDS, Results, json_value, published, published_source, published_table
 
 
 @pytest.fixture

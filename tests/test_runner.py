@@ -6,9 +6,10 @@ import shutil
 import pytest
 from toy_notebooks import toy_notebook, write_checkout
 
-from vlm_sae_lib import notebooks, paths, runner
+from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.runner import NotebookFailed, Run, run
+from vlm_sae_lib.publishing import notebooks, runner
+from vlm_sae_lib.publishing.runner import NotebookFailed, Run, run
 
 THIS_LIBRARY = "as it is"  # so that these tests pass also while somebody edits the library
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2, seed]);"

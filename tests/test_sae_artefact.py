@@ -12,7 +12,7 @@ from scipy import sparse
 from vlm_sae_lib import files
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import KINDS, SparseAutoencoder
-from vlm_sae_lib.sae.probe import KEPT, make_probe
+from vlm_sae_lib.sae.files.probe import KEPT, make_probe
 
 DIM, WIDTH = 6, 20
 

@@ -5,12 +5,14 @@ import pytest
 import torch
 from active_pairs import flat
 
-from vlm_sae_lib import compiled
-from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, coarse, kernels, train_sae
-from vlm_sae_lib.sae.active import Active, above_of_coarse, batch_top_k_active, batch_top_k_of_coarse
-from vlm_sae_lib.sae.coarse import Coarse, CoarseEncoder, Rounded
-from vlm_sae_lib.sae.initialise import initial_weights
-from vlm_sae_lib.sae.losses import training_latents, training_loss
+from vlm_sae_lib.machine import compiled
+from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
+from vlm_sae_lib.sae.kernels import coarse, products
+from vlm_sae_lib.sae.kernels.active import Active, above_of_coarse, batch_top_k_active, batch_top_k_of_coarse
+from vlm_sae_lib.sae.kernels.coarse import Coarse, CoarseEncoder, Rounded
+from vlm_sae_lib.sae.training import train_sae
+from vlm_sae_lib.sae.training.initialise import initial_weights
+from vlm_sae_lib.sae.training.losses import training_latents, training_loss
 
 needs_hardware = pytest.mark.skipif(not coarse._in_hardware(), reason="no exact sums of eight-bit products here")
 CASES = ("normal", "large dimensions", "heavy tails", "empty rows", "duplicates", "one value", "large bias", "whole")
@@ -125,9 +127,9 @@ def test_rounding_says_what_it_took(dim):
 
 
 @needs_hardware
-@pytest.mark.parametrize("few", [kernels.FEW_DEAD, 0])
+@pytest.mark.parametrize("few", [products.FEW_DEAD, 0])
 def test_gradients_of_dead_latents_hardly_differ(few, monkeypatch):
-    monkeypatch.setattr(kernels, "FEW_DEAD", few)
+    monkeypatch.setattr(products, "FEW_DEAD", few)
     width, dim, config = 300, 64, SaeConfig(kind="batch_top_k", k=5, aux_coefficient=0.5)
     x = normal(50, dim) / dim**0.5
     weights = initial_weights(x, width, 0)
@@ -141,7 +143,7 @@ def test_gradients_of_dead_latents_hardly_differ(few, monkeypatch):
     centred = (x - weights.decoder_bias).detach()
     found = CoarseEncoder(weights.encoder, weights.encoder_bias, like=centred)(centred)
     active = batch_top_k_active(pre.detach(), config.k)
-    parts = kernels.write_gradients(weights, x, found, active, (width,), dead, 30, config.aux_coefficient)
+    parts = products.write_gradients(weights, x, found, active, (width,), dead, 30, config.aux_coefficient)
     assert parts.auxiliary == pytest.approx(float(loss.auxiliary.detach()), rel=0.01)
     for name, gradient in expected.items():
         difference = (weights.named()[name].grad - gradient).norm() / gradient.norm()
@@ -211,7 +213,7 @@ def kernel_bytes(weights, config: SaeConfig) -> bytes:
     x = rows_of_features(300)
     pre = weights.pre_activations(x)
     active = batch_top_k_active(pre, config.k)
-    kernels.write_gradients(weights, x, pre, active, (64, 192), torch.zeros(256, dtype=torch.bool), 8, 0.0)
+    products.write_gradients(weights, x, pre, active, (64, 192), torch.zeros(256, dtype=torch.bool), 8, 0.0)
     return weights.decoder.grad.numpy().tobytes() + weights.encoder.grad.numpy().tobytes()
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import KINDS, SaeConfig, train_sae
+from vlm_sae_lib.sae import KINDS, SaeConfig
 from vlm_sae_lib.sae.config import PAPER_GROUPS
 from vlm_sae_lib.sae.rows import Batches, Rows
+from vlm_sae_lib.sae.training import train_sae
 
 
 def test_unknown_setting_names_the_known_ones():

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vlm_sae_lib.sae import KINDS, SaeConfig, train_sae
+from vlm_sae_lib.sae import KINDS, SaeConfig
+from vlm_sae_lib.sae.training import train_sae
 
 FEW = np.random.default_rng(0).standard_normal((24, 12)).astype(np.float32)
 CONFIG = SaeConfig(expansion=8, k=3, steps=100, batch_size=1024, lr=1e-2)

@@ -8,7 +8,7 @@ from sae_cache import COMMIT, DIM, REPO, checkpoint, empty_cache, remote, sae_of
 from test_sae_artefact import make_sae
 from test_sae_formats import linear_state
 
-from vlm_sae_lib.sae import header
+from vlm_sae_lib.sae.files import header
 
 
 def test_shapes_are_read_without_the_values(tmp_path):

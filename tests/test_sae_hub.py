@@ -13,7 +13,7 @@ from test_sae_artefact import make_sae
 from test_sae_formats import linear_state
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import hub
+from vlm_sae_lib.sae.files import hub
 
 
 @pytest.fixture

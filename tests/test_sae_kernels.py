@@ -5,17 +5,18 @@ import pytest
 import torch
 from active_pairs import flat
 
-from vlm_sae_lib.sae import SaeConfig, kernels
-from vlm_sae_lib.sae.active import above_active, batch_top_k_active, per_sample_top_k_active
-from vlm_sae_lib.sae.initialise import Weights, geometric_median, initial_weights
-from vlm_sae_lib.sae.losses import (
+from vlm_sae_lib.sae import SaeConfig
+from vlm_sae_lib.sae.kernels import products
+from vlm_sae_lib.sae.kernels.active import above_active, batch_top_k_active, per_sample_top_k_active
+from vlm_sae_lib.sae.selection import batch_top_k, batch_top_k_cut, per_sample_top_k
+from vlm_sae_lib.sae.training.initialise import Weights, geometric_median, initial_weights
+from vlm_sae_lib.sae.training.losses import (
     auxiliary_loss,
     matryoshka_loss,
     prefix_reconstructions,
     training_latents,
     training_loss,
 )
-from vlm_sae_lib.sae.selection import batch_top_k, batch_top_k_cut, per_sample_top_k
 
 DIM, WIDTH, BATCH = 12, 40, 30
 
@@ -49,15 +50,15 @@ def kernel_gradients(weights, x, config, groups, dead, k_aux):
         pre = weights.pre_activations(x)
     choose = per_sample_top_k_active if config.kind == "top_k" else batch_top_k_active
     active = choose(pre, config.k)
-    loss = kernels.write_gradients(weights, x, pre, active, groups, dead, k_aux, config.aux_coefficient)
+    loss = products.write_gradients(weights, x, pre, active, groups, dead, k_aux, config.aux_coefficient)
     return loss, {name: parameter.grad.clone() for name, parameter in weights.named().items()}
 
 
 @pytest.mark.parametrize("kind", ["matryoshka_batch_top_k", "batch_top_k", "top_k"])
 @pytest.mark.parametrize("dead_share", [0.0, 0.2, 0.6])
-@pytest.mark.parametrize("few", [kernels.FEW_DEAD, 0])
+@pytest.mark.parametrize("few", [products.FEW_DEAD, 0])
 def test_gradients_agree_with_autograd(kind, dead_share, few, monkeypatch):
-    monkeypatch.setattr(kernels, "FEW_DEAD", few)  # both ways to revive the dead
+    monkeypatch.setattr(products, "FEW_DEAD", few)  # both ways to revive the dead
     weights, x = random_weights(), batch()
     config = SaeConfig(kind=kind, k=4, aux_coefficient=0.5)
     groups = (2, 5, 0, 33) if kind == "matryoshka_batch_top_k" else (WIDTH,)

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import KINDS, SaeConfig, SparseAutoencoder, kernels, train_sae, train_saes
-from vlm_sae_lib.sae.active import batch_top_k_active, per_sample_top_k_active
-from vlm_sae_lib.sae.initialise import initial_weights
-from vlm_sae_lib.sae.learner import Learner
-from vlm_sae_lib.sae.losses import monosemanticity_loss, training_latents, training_loss
+from vlm_sae_lib.sae import KINDS, SaeConfig, SparseAutoencoder
+from vlm_sae_lib.sae.kernels import products
+from vlm_sae_lib.sae.kernels.active import batch_top_k_active, per_sample_top_k_active
+from vlm_sae_lib.sae.training import train_sae, train_saes
+from vlm_sae_lib.sae.training.initialise import initial_weights
+from vlm_sae_lib.sae.training.learner import Learner
+from vlm_sae_lib.sae.training.losses import monosemanticity_loss, training_latents, training_loss
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 
 DIM, WIDTH, BATCH = 10, 12, 16
@@ -94,7 +96,7 @@ def test_the_kernel_agrees_with_autograd(kind, rows, case):
     expected = {name: parameter.grad.clone() for name, parameter in weights.named().items()}
     choose = per_sample_top_k_active if kind == "top_k" else batch_top_k_active
     active = choose(pre.detach(), config.k)
-    found = kernels.write_gradients(weights, x, pre.detach(), active, groups, dead, 5, config.aux_coefficient, 0.8)
+    found = products.write_gradients(weights, x, pre.detach(), active, groups, dead, 5, config.aux_coefficient, 0.8)
     assert found.monosemanticity == pytest.approx(float(loss.monosemanticity.detach()), rel=1e-4, abs=1e-6)
     assert (found.monosemanticity != 0) == (rows > 2 and case != "nothing fires")  # of two, one is the minimum
     for name, gradient in expected.items():
@@ -103,8 +105,8 @@ def test_the_kernel_agrees_with_autograd(kind, rows, case):
 
 def test_a_coefficient_of_zero_is_the_training_of_before(monkeypatch):
     rows, config = batch(rows=600), SaeConfig(expansion=2, k=3, steps=25, batch_size=64, lr=3e-3)
-    monkeypatch.setattr(kernels, "_monosemanticity", lambda *_: pytest.fail("not asked for"))
-    monkeypatch.setattr("vlm_sae_lib.sae.losses.monosemanticity_loss", lambda *_: pytest.fail("not asked for"))
+    monkeypatch.setattr(products, "_monosemanticity", lambda *_: pytest.fail("not asked for"))
+    monkeypatch.setattr("vlm_sae_lib.sae.training.losses.monosemanticity_loss", lambda *_: pytest.fail("not asked for"))
     saes = [train_sae(rows, dataclasses.replace(config, kind=kind)) for kind in KINDS]
     assert all(sae.metadata["config"]["mono_coefficient"] == 0 for sae in saes)
 

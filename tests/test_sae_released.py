@@ -12,7 +12,7 @@ from sae_cache import COMMIT, DIM, REPO, add, checkpoint, empty_cache, remote, s
 from test_sae_artefact import make_sae
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import released
+from vlm_sae_lib.sae.files import released
 
 
 @pytest.fixture

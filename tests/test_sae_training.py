@@ -10,9 +10,10 @@ import torch
 
 from vlm_sae_lib import files
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import KINDS, SaeConfig, SparseAutoencoder, checkpoint, train_sae, train_saes
-from vlm_sae_lib.sae.learner import Learner
-from vlm_sae_lib.sae.losses import training_latents, training_loss
+from vlm_sae_lib.sae import KINDS, SaeConfig, SparseAutoencoder
+from vlm_sae_lib.sae.training import checkpoint, train_sae, train_saes
+from vlm_sae_lib.sae.training.learner import Learner
+from vlm_sae_lib.sae.training.losses import training_latents, training_loss
 
 DIM = 24
 SHORT = SaeConfig(expansion=2, k=4, steps=40, batch_size=64, lr=3e-3)
@@ -182,7 +183,7 @@ KILLED = """
 import os, sys
 sys.path.insert(0, {tests!r})
 from test_sae_training import DATA, SHORT, KINDS, dataclasses, train_saes
-from vlm_sae_lib.sae import training
+from vlm_sae_lib.sae.training import run as training
 write, count = training._write, [0]
 def write_and_die(*arguments):
     write(*arguments)

@@ -14,14 +14,14 @@ from safetensors.numpy import save
 
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.activations.store import ActivationStore
+from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash, write_bytes, write_json
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
-from vlm_sae_lib.scores import gather
-from vlm_sae_lib.scores.gather import gather_statistics
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.rectify import RectifiedNeurons
 from vlm_sae_lib.scores.sae_report import score_sae
+from vlm_sae_lib.statistics import gather
+from vlm_sae_lib.statistics.gather import gather_statistics
 
 
 def make_store(path, values, image_ids, fingerprint="same", cuts=(7,)):

@@ -6,12 +6,12 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from vlm_sae_lib.scores import loops
-from vlm_sae_lib.scores.inputs import checked_embeddings, unit_embeddings
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.pairs import columns_of, pairs_by_neuron
-from vlm_sae_lib.scores.statistics import NeuronStatistics
-from vlm_sae_lib.scores.top_images import TopImages
+from vlm_sae_lib.statistics import loops
+from vlm_sae_lib.statistics.inputs import checked_embeddings, unit_embeddings
+from vlm_sae_lib.statistics.neurons import NeuronStatistics
+from vlm_sae_lib.statistics.pairs import columns_of, pairs_by_neuron
+from vlm_sae_lib.statistics.top_images import TopImages
 
 
 def code(seed, n, n_neurons, share, ties):

@@ -9,10 +9,10 @@ from PIL import Image
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores.comparison import score
-from vlm_sae_lib.scores.intervals import Estimate, Interval
 from vlm_sae_lib.scores.truth import detection_scores
 from vlm_sae_lib.show import neurons, scores, tree
 from vlm_sae_lib.show.style import use_style
+from vlm_sae_lib.statistics.intervals import Estimate, Interval
 
 NONE = Interval(float("nan"), float("nan"))
 

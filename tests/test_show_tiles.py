@@ -11,12 +11,12 @@ import rasters
 from IPython.core.pylabtools import print_figure
 from PIL import Image
 
-from vlm_sae_lib.pictures.terms import IMAGENET, INAT2021, POCKET, UNKNOWN, Credit, credited
 from vlm_sae_lib.show import tiles
 from vlm_sae_lib.show.neurons import Strip, neuron_strips
 from vlm_sae_lib.show.pictures import labelled_rows, picture_grid
 from vlm_sae_lib.show.steering import caption_ladder
 from vlm_sae_lib.show.style import use_style
+from vlm_sae_lib.terms import IMAGENET, INAT2021, POCKET, UNKNOWN, Credit, credited
 
 TAXON = "00042_Animalia_Arthropoda_Insecta_Coleoptera_Coccinellidae_Coccinella_septempunctata"
 LADYBIRD = Credit(INAT2021, 7, TAXON)

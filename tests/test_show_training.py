@@ -11,12 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.results import Results
-from vlm_sae_lib.sae import SaeConfig, train_sae
-from vlm_sae_lib.scores.intervals import Estimate, Interval
-from vlm_sae_lib.scores.reconstruction import r2, reconstruction
-from vlm_sae_lib.scores.reconstruction_controls import (
+from vlm_sae_lib.controls.reconstruction import (
     Pca,
     cut_at_l0,
     evaluate,
@@ -26,9 +21,15 @@ from vlm_sae_lib.scores.reconstruction_controls import (
     sae_r2,
     untrained_sae,
 )
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.records.results import Results
+from vlm_sae_lib.sae import SaeConfig
+from vlm_sae_lib.sae.training import train_sae
+from vlm_sae_lib.scores.reconstruction import r2, reconstruction
 from vlm_sae_lib.scores.spread import mean_cosine, spread
 from vlm_sae_lib.show import training as figures
 from vlm_sae_lib.show.verdicts import direction, record, stated, yes
+from vlm_sae_lib.statistics.intervals import Estimate, Interval
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores import sums, tally, waiting
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.statistics import NeuronStatistics
+from vlm_sae_lib.statistics import sums, tally, waiting
+from vlm_sae_lib.statistics.neurons import NeuronStatistics
 
 
 def pictures(seed, n=40, dim=5):

@@ -10,7 +10,7 @@ from vlm_sae_lib.commands import steer
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.steering.intervention import steered
-from vlm_sae_lib.steering.load import load_vlm
+from vlm_sae_lib.vlms.load import load_vlm
 
 
 def an_sae(dim):

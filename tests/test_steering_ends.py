@@ -6,10 +6,10 @@ import transformers as hf
 from tiny_families import FAMILIES, make
 from tiny_vlm import PROMPTS, shared_vlm, tiny_pictures
 
-from vlm_sae_lib.steering import ends
-from vlm_sae_lib.steering.ends import Ends, can_read_ends
 from vlm_sae_lib.steering.sweep import _QuestionBoard
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.vlms import ends
+from vlm_sae_lib.vlms.ends import Ends, can_read_ends
+from vlm_sae_lib.vlms.vlm import Vlm
 
 WIDTH, LENGTH, BEGUN = 48, 21, 4
 KINDS = {"llama": (hf.LlamaConfig, hf.LlamaModel), "mistral": (hf.MistralConfig, hf.MistralModel),

@@ -9,10 +9,10 @@ from live_bytes import LiveBytes
 from tiny_vlm import PROMPTS, TinySae, tiny_pictures, tiny_vlm
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.steering import memory
 from vlm_sae_lib.steering.concepts import pool_latents
-from vlm_sae_lib.steering.memory import Room, free_bytes, kv_bytes_per_token, prompt_bytes, prompts_at_once
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
+from vlm_sae_lib.vlms import memory
+from vlm_sae_lib.vlms.memory import Room, free_bytes, kv_bytes_per_token, prompt_bytes, prompts_at_once
 
 HALF, CPU = torch.float16, torch.device("cpu")
 VICUNA = hf.LlamaConfig(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,

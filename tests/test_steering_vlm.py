@@ -10,8 +10,8 @@ from tiny_vlm import BLOCKS, DIM, PROMPTS, save_tiny_vlm, shared_vlm, tiny_model
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.steering.load import load_vlm
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.vlms.load import load_vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import IPython
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from vlm_sae_lib import paths, provenance
-from vlm_sae_lib.stopwatch import STEPS, Stopwatch
+from vlm_sae_lib import paths
+from vlm_sae_lib.publishing.stopwatch import STEPS, Stopwatch
+from vlm_sae_lib.records import provenance
 from vlm_sae_lib.workbench import Workbench
 
 
@@ -61,8 +62,8 @@ def test_each_second_counts_once_and_in_the_innermost_step():
 
 def test_a_workbench_has_the_steps_and_no_result_depends_on_the_stopwatch():
     assert all(callable(getattr(Workbench, method)) for methods in STEPS.values() for method in methods)
-    for module in ("vlm_sae_lib.workbench", "vlm_sae_lib.experiments.running", "vlm_sae_lib.runner"):
-        assert "vlm_sae_lib.stopwatch" not in provenance.reachable(module)
+    for module in ("vlm_sae_lib.workbench", "vlm_sae_lib.experiments.running", "vlm_sae_lib.publishing.runner"):
+        assert "vlm_sae_lib.publishing.stopwatch" not in provenance.reachable(module)
 
 
 def test_pauses_between_the_cells_of_a_notebook_do_not_count(monkeypatch):

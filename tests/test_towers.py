@@ -13,8 +13,8 @@ from torch import nn
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import canonical_json
+from vlm_sae_lib.hooks import find_blocks, find_stages
 from vlm_sae_lib.towers import load_tower
-from vlm_sae_lib.towers.hooks import find_blocks, find_stages
 from vlm_sae_lib.towers.tokens import token_indices
 
 KINDS = ["open_clip", "clip", "clip_vision", "clip_projection", "siglip", "dinov2", "resnet", "llava"]

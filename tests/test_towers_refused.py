@@ -7,8 +7,8 @@ from tiny_families import make
 from tiny_towers import VISION, noise
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.hooks import Layout
 from vlm_sae_lib.towers import load_tower
-from vlm_sae_lib.towers.hooks import Layout
 
 TEXT = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 4}  # fmt: skip

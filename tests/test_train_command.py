@@ -8,7 +8,9 @@ from test_devices import ABSENT
 from test_score_command import make_store
 
 from vlm_sae_lib.__main__ import main
-from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, train_sae, training
+from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
+from vlm_sae_lib.sae.training import run as training
+from vlm_sae_lib.sae.training import train_sae
 
 FEW = ("--steps", "30", "--k", "3", "--batch-size", "32", "--expansion", "2")
 

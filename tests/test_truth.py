@@ -9,7 +9,6 @@ import scipy.sparse as sp
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores import truth as module
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.statistics import NeuronStatistics
 from vlm_sae_lib.scores.truth import (
     best_neurons,
     detection_scores,
@@ -17,6 +16,7 @@ from vlm_sae_lib.scores.truth import (
     name_neurons,
     top_image_precision,
 )
+from vlm_sae_lib.statistics.neurons import NeuronStatistics
 
 COLUMNS = ["order", "colour"]
 

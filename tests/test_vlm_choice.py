@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.steering.choice import Candidate, choose
+from vlm_sae_lib.vlms.choice import Candidate, choose
 
 LARGE = Candidate("hf:llava-hf/llava-1.5-7b-hf", None, 16, "the model of the paper, as it is")
 SMALLER = Candidate("hf:llava-hf/llava-1.5-7b-hf@b234b80", 4, 6, "the model of the paper")

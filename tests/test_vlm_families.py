@@ -8,10 +8,11 @@ from tiny_vlm import PROMPTS, TinySae, tiny_pictures
 
 from vlm_sae_lib.activations import collect_activations
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.steering import load_vlm, steered
+from vlm_sae_lib.steering import steered
 from vlm_sae_lib.steering.sweep import Intervention, SteeringBench
-from vlm_sae_lib.steering.vlm import Vlm
 from vlm_sae_lib.towers import load_tower, tower_of
+from vlm_sae_lib.vlms import load_vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 NAMES = {
     "llava": "llava-hf/llava-1.5-7b-hf",

@@ -11,9 +11,10 @@ from tiny_families import FAMILIES, make, save
 from tiny_vlm import PROMPTS, TinySae, tiny_model, tiny_pictures, tiny_processor
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.precision import half_precision
-from vlm_sae_lib.steering import load_vlm, steered
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.machine.precision import half_precision
+from vlm_sae_lib.steering import steered
+from vlm_sae_lib.vlms import load_vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 CPU = torch.device("cpu")
 PICTURES = tiny_pictures(2)

@@ -13,9 +13,9 @@ from tiny_vlm import PROMPTS, TinySae, save_tiny_vlm, tiny_model, tiny_pictures,
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import to_rgb
 from vlm_sae_lib.show import explorer, panel
-from vlm_sae_lib.steering import load_vlm
 from vlm_sae_lib.steering.sweep import UNSTEERED, SteeringBench
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.vlms import load_vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 PICTURES = tiny_pictures(2)
 SPOILT = {

@@ -11,11 +11,12 @@ from PIL import Image
 from tiny_vlm import PROMPTS, TinySae, shared_vlm, tiny_pictures
 from toy_notebooks import toy_notebook, write_checkout
 
-from vlm_sae_lib import editions, notebooks, paths, withholding
+from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.pictures.terms import INAT2021, POCKET, Credit, credited
-from vlm_sae_lib.runner import Run, run
+from vlm_sae_lib.publishing import editions, notebooks, withholding
+from vlm_sae_lib.publishing.runner import Run, run
 from vlm_sae_lib.show.explorer import Neuron, explorer_data, explorer_html, without_pictures
+from vlm_sae_lib.terms import INAT2021, POCKET, Credit, credited
 
 TAXON = "00042_Animalia_Arthropoda_Insecta_Coleoptera_Coccinellidae_Coccinella_septempunctata"
 SETUP = """import matplotlib.pyplot as plt

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from vlm_sae_lib.pocket import models
-from vlm_sae_lib.pocket.words import ABOUT, dictionary, random_direction, words_moved
 from vlm_sae_lib.pocket.world import pocket_pictures
+from vlm_sae_lib.pretraining import models
+from vlm_sae_lib.steering.words import ABOUT, dictionary, random_direction, words_moved
 from vlm_sae_lib.towers import load_tower
 
 

@@ -7,9 +7,9 @@ import torch
 from hub_cache import offline
 
 from vlm_sae_lib import paths, wordnet
-from vlm_sae_lib import public_profiles as public
 from vlm_sae_lib.pictures import source
 from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.profiles import public as public
 from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.steering import steered
 from vlm_sae_lib.steering.concepts import list_concepts

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<image>"]
 QUESTION_WORDS = ["what", "colour", "order", "is", "it", "?", "where", "describe", "the", "picture", "."]

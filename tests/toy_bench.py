@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from vlm_sae_lib import load_profile
-from vlm_sae_lib.scores.reconstruction_controls import untrained_sae
+from vlm_sae_lib.controls.reconstruction import untrained_sae
 
 DIM = 16
 

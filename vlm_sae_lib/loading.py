@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vlm_sae_lib.devices import out_of_memory
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.machine.devices import out_of_memory
 
 
 def split_revision(name: str) -> tuple[str, str | None]:

@@ -60,3 +60,10 @@ def lca_depth(path_a: str | Sequence[str], path_b: str | Sequence[str]) -> int:
             break
         depth += 1
     return depth
+
+
+def taxonomy_fractions(folders: Sequence[str]) -> tuple[float, ...]:
+    """Matryoshka group fractions in the proportions of the first five ranks' counts (paper App. E.3)."""
+    parsed = [taxon_path(folder) for folder in folders if folder]
+    counts = [len({path[: rank + 1] for path in parsed}) for rank in range(5)]
+    return tuple(count / sum(counts) for count in counts)

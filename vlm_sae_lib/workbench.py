@@ -16,21 +16,22 @@ import torch
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.activations import ActivationStore, collect_activations, collect_together
-from vlm_sae_lib.devices import choose_device
 from vlm_sae_lib.files import alone, content_hash
+from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.profiles import Profile
-from vlm_sae_lib.provenance import code_hash
-from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, train_saes
-from vlm_sae_lib.sae.released import ReleasedSae, released_for
-from vlm_sae_lib.steering import Vlm, load_vlm
+from vlm_sae_lib.records.provenance import code_hash
+from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
+from vlm_sae_lib.sae.files.released import ReleasedSae, released_or_trained
+from vlm_sae_lib.sae.training import train_saes
 from vlm_sae_lib.steering.asking import Asking, asking_of, in_words, own_answers
-from vlm_sae_lib.steering.choice import Candidate, choose
 from vlm_sae_lib.steering.concepts import Gallery
 from vlm_sae_lib.steering.draws import draw_photographs
 from vlm_sae_lib.steering.word_similarity import WordAndPicture, judge_of
-from vlm_sae_lib.taxonomy import taxon_path
+from vlm_sae_lib.taxonomy import taxonomy_fractions
 from vlm_sae_lib.towers import Tower, load_tower, tower_of
+from vlm_sae_lib.vlms import Vlm, load_vlm
+from vlm_sae_lib.vlms.choice import chosen_vlm
 
 SPLITS = ("train", "choosing", "test", "taxonomy_train", "taxonomy_test")
 
@@ -131,20 +132,12 @@ class Workbench:
 
     def vlm(self) -> Vlm:
         """The vision-language model to steer: the profile's, or its smaller one where the GPU's memory is short."""
-        chosen, _ = self._chosen_vlm()
+        chosen, _ = chosen_vlm(self.profile)
         return _vlm(chosen.spec, chosen.bits)
 
     def vlm_sentence(self) -> str:
         """Which model was chosen, and why; where there was no choice, its name."""
-        chosen, sentence = self._chosen_vlm()
-        return sentence if self.profile.smaller_vlm else f"The model is `{chosen.spec}`."
-
-    def _chosen_vlm(self) -> tuple[Candidate, str]:
-        profile = self.profile
-        first = Candidate(profile.vlm, profile.vlm_bits, profile.vlm_gpu_gib, "it is the profile's first choice")
-        smaller = Candidate(profile.smaller_vlm or "", None, 0.0, f"the first choice, {first.title}, needs more")
-        others = [smaller] if profile.smaller_vlm else []
-        return _choice((first, *others))
+        return chosen_vlm(self.profile)[1]
 
     @cached_property
     def steering_tower(self) -> tuple[Tower, str]:
@@ -231,7 +224,7 @@ class Workbench:
 
     def _sae_folder(self, store: ActivationStore, config: SaeConfig) -> Path:
         # which files an SAE can be read from changes nothing about the one that is trained
-        code = code_hash("vlm_sae_lib.sae.training", without=("vlm_sae_lib.sae.formats",))
+        code = code_hash("vlm_sae_lib.sae.training", without=("vlm_sae_lib.sae.files.formats",))
         request = [store.id, config.as_dict(), code]
         return self.folder / "saes" / content_hash(request)[:16]
 
@@ -274,15 +267,10 @@ class Workbench:
     def _release(self) -> tuple[ReleasedSae | None, str]:
         """What others have trained on this very block and these tokens, or None, and a sentence on it."""
         profile = self.profile
-        if profile.released_saes is None:
-            return None, "It is trained here."
-        found, sentence = released_for(
+        return released_or_trained(
             *self.steering_tower, profile.steering_tokens, repo_id=profile.released_saes, kind=profile.steering_kind,
             expansion=profile.steering_expansion,
         )  # fmt: skip
-        if found is None:
-            sentence += f" So it is trained here, {profile.steering_expansion:g} times as wide as the block."
-        return found, sentence
 
     def _released_sae(self) -> SparseAutoencoder | None:
         found, (tower, hook_point) = self._release[0], self.steering_tower
@@ -296,13 +284,6 @@ SHOWN = {
     "taxonomy_batch_top_k": ("batch_top_k", "taxonomy"),
     "steering": (None, "steering"),
 }
-
-
-def taxonomy_fractions(folders: Sequence[str]) -> tuple[float, ...]:
-    """Matryoshka group fractions in the proportions of the first five ranks' counts (paper App. E.3)."""
-    parsed = [taxon_path(folder) for folder in folders if folder]
-    counts = [len({path[: rank + 1] for path in parsed}) for rank in range(5)]
-    return tuple(count / sum(counts) for count in counts)
 
 
 @lru_cache(maxsize=8)
@@ -322,8 +303,3 @@ def _tower(spec: str, half_on_gpu: bool = False) -> Tower:
 @lru_cache(maxsize=1)
 def _vlm(spec: str, bits: int | None) -> Vlm:
     return load_vlm(spec, bits=bits, square=True)
-
-
-@lru_cache(maxsize=8)
-def _choice(candidates: tuple[Candidate, ...]) -> tuple[Candidate, str]:
-    return choose(candidates)  # once: a model that was loaded leaves less free memory than it was chosen by

@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 from vlm_sae_lib import pictures, towers
 from vlm_sae_lib.profiles import PROFILES, Profile
 from vlm_sae_lib.sae import foreign
-from vlm_sae_lib.steering.families import FAMILIES
+from vlm_sae_lib.vlms.families import FAMILIES
 
 COMMIT = re.compile(r"(@[0-9a-f]{7})[0-9a-f]{33}$")
 """A pinned commit, of which a table shows the beginning."""

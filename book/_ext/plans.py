@@ -16,7 +16,7 @@ from vlm_sae_lib.plan.promises import PROMISES, promised
 from vlm_sae_lib.plan.table import operations
 from vlm_sae_lib.plan.work import NOTEBOOKS
 from vlm_sae_lib.profiles import PROFILES, load_profile
-from vlm_sae_lib.public_profiles import CLIP_B16, CLIP_B32, CLIP_L, DINO_B, DINO_S, LLAVA, SMALL_LLAVA, SMOLVLM
+from vlm_sae_lib.profiles.public import CLIP_B16, CLIP_B32, CLIP_L, DINO_B, DINO_S, LLAVA, SMALL_LLAVA, SMOLVLM
 
 SHOWN = (CLIP_L, CLIP_B32, CLIP_B16, DINO_B, DINO_S, LLAVA, SMALL_LLAVA, SMOLVLM)
 

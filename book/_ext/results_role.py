@@ -13,8 +13,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxRole
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.edition_switch import PUBLISHED
 from vlm_sae_lib.files import read_json
+from vlm_sae_lib.publishing.edition_switch import PUBLISHED
 
 
 def places_for(page: str, edition: str) -> tuple[Path, ...]:

@@ -11,9 +11,10 @@ from dictionary_learning.trainers.batch_top_k import BatchTopKSAE, BatchTopKTrai
 from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKSAE, MatryoshkaBatchTopKTrainer
 from dictionary_learning.trainers.top_k import AutoEncoderTopK
 
-from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder, train_sae
-from vlm_sae_lib.sae.initialise import initial_weights
+from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.rows import Batches
+from vlm_sae_lib.sae.training import train_sae
+from vlm_sae_lib.sae.training.initialise import initial_weights
 
 MADE = {
     "AutoEncoder": lambda: AutoEncoder(DIM, WIDTH),

@@ -11,7 +11,9 @@ import pytest
 from browsing import PHONE, facts_of, serve, visiting
 from test_site import STEERING, pages_in_toc
 
-from vlm_sae_lib import edition_switch, notebooks, paths
+from vlm_sae_lib import paths
+from vlm_sae_lib.publishing import edition_switch, notebooks
+from vlm_sae_lib.terms import PUBLISHABLE
 
 PAGES = [*pages_in_toc(), "search.html", "genindex.html"]
 LABEL = "Edition of this book"
@@ -39,7 +41,7 @@ def as_run(notebook: notebooks.NotebookNode) -> notebooks.NotebookNode:
     """A published notebook as its run left it: each figure says that it may be published, which publishing drops."""
     for output in (output for cell in notebooks.code_cells(notebook) for output in cell.outputs):
         if "data" in output:
-            output.metadata[notebooks.PUBLISHABLE] = True
+            output.metadata[PUBLISHABLE] = True
     return notebook
 
 

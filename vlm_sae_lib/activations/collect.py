@@ -12,10 +12,10 @@ from vlm_sae_lib.activations.store import DTYPES, METADATA, SCHEMA, ActivationSt
 from vlm_sae_lib.activations.writing import StoreWriter, metadata_at, writable
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import alone, content_hash, write_json
+from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.pictures import PictureSource, load_pictures
 from vlm_sae_lib.towers import Tower
 from vlm_sae_lib.towers.tokens import token_indices
-from vlm_sae_lib.towers.tower import PROJECTION
 
 PICTURES_PER_SHARD = 1024  # what a killed run loses at most
 SHARD_BYTES = 128 * 2**20

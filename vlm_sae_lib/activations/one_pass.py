@@ -15,11 +15,11 @@ from torch import Tensor
 from vlm_sae_lib.activations.store import DTYPES
 from vlm_sae_lib.activations.writing import StoreWriter
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.pictures import PictureSource
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.towers import Tower
 from vlm_sae_lib.towers.tokens import token_indices
-from vlm_sae_lib.towers.tower import PROJECTION
 
 
 def fill(

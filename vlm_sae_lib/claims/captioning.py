@@ -1,7 +1,7 @@
 """What the captioning experiment says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 CONDITIONS = ("clean", "noise", "dark", "occluded")
 GAIN, BEST, RANDOM = "gain, all slots right", "best of all", "random latents"

@@ -1,7 +1,7 @@
 """What the experiment on insertion and suppression says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 DONE = {"insertion": "inserts", "suppression": "suppresses"}
 

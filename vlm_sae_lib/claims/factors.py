@@ -1,7 +1,7 @@
 """What the factors experiment says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clearly_below, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 KINDS = ("matryoshka_batch_top_k ×4", "batch_top_k ×4")
 WHOLE, SPARSE = ("raw", "rectified", "PCA"), "rectified, cut"

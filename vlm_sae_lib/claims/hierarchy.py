@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 FREQUENCY = "BatchTopK, sorted by frequency"
 

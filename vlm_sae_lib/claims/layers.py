@@ -1,7 +1,7 @@
 """What the layers experiment says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clearly_below, number, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 MAIN, ENOUGH, NARROW = "Matryoshka ×4", " of at least 10 pictures", (1, 2, 4, 8)
 RIVALS = {

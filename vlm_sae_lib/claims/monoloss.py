@@ -1,7 +1,7 @@
 """What training for the score says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 NAMES = {"batch_top_k": "BatchTopK", "matryoshka_batch_top_k": "Matryoshka", "jump_relu": "JumpReLU"}
 OWN, ZEROS = "own inputs", "own inputs with zeros"

@@ -1,7 +1,7 @@
 """What the origins experiment says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clearly_below, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 QUESTIONS = {
     "SAE on an untrained tower": "It takes a trained tower: an autoencoder of the same tower, untrained, does worse.",

@@ -1,7 +1,7 @@
 """What the similarity experiment says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clearly_below, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 WHERE = {"white": "on a white page", "pictures": "on ordinary pictures"}
 

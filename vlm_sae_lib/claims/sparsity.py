@@ -1,7 +1,7 @@
 """What the sparsity experiment says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clearly_below, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 ENOUGH = " of at least 10 pictures"
 CONTROLS = {"random directions": "random directions that fire as often",

@@ -1,7 +1,7 @@
 """What the experiment on other towers and encoders says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 MAIN, RANDOM = "Matryoshka ×4", "random for Matryoshka ×4"
 CONTROLS = {"raw": "raw neurons", "rectified, cut": "rectified neurons as sparse", RANDOM: "random directions"}

@@ -1,7 +1,7 @@
 """What the uniqueness experiment says."""
 
 from vlm_sae_lib.claims.verdict import Conclusion, Verdict, said
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 ANY, HALF, SHARED, TWIN = (
     "share of pairs above 0", "share of pairs above 0.5", "shared pictures per pair", "neurons with a twin"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 
 
 class Verdict(Enum):

@@ -7,8 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from vlm_sae_lib import edition_switch, paths
-from vlm_sae_lib.edition_switch import PUBLISHED
+from vlm_sae_lib import paths
+from vlm_sae_lib.publishing import edition_switch
+from vlm_sae_lib.publishing.edition_switch import PUBLISHED
 
 HELP = "build the book's site from the published notebooks, or another edition of it beside them"
 EXAMPLE = "python -m vlm_sae_lib book"
@@ -41,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def build(edition: str, *, verbose: bool) -> int:
     """Build one edition from nothing; the return code of Sphinx."""
-    from vlm_sae_lib.editions import site_folder, write_source
+    from vlm_sae_lib.publishing.editions import site_folder, write_source
 
     started = time.perf_counter()
     site = site_folder(edition)

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     from vlm_sae_lib.profiles import load_profile
-    from vlm_sae_lib.runner import NotebookFailed, Run, run
+    from vlm_sae_lib.publishing.runner import NotebookFailed, Run, run
 
     load_profile(arguments.profile)
     longer = [prefix for prefix in arguments.only if prefix.startswith("experiments")]

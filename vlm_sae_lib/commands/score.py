@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.activations.store import ActivationStore
-    from vlm_sae_lib.devices import choose_device
     from vlm_sae_lib.errors import UserError
+    from vlm_sae_lib.machine.devices import choose_device
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
     from vlm_sae_lib.scores.sae_report import score_sae
 

@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.pictures import load_pictures
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
     from vlm_sae_lib.steering.intervention import steered
-    from vlm_sae_lib.steering.load import load_vlm
+    from vlm_sae_lib.vlms.load import load_vlm
 
     source = load_pictures([args.image])
     pictures = list(source)

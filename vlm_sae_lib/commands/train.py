@@ -41,9 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Train, write the SAE, print how it does. A killed run resumes from the folder beside ``--out``."""
     from vlm_sae_lib.activations import ActivationStore
-    from vlm_sae_lib.devices import choose_device
-    from vlm_sae_lib.sae import SaeConfig, train_sae
-    from vlm_sae_lib.sae.folder import check_target
+    from vlm_sae_lib.machine.devices import choose_device
+    from vlm_sae_lib.sae import SaeConfig
+    from vlm_sae_lib.sae.files.folder import check_target
+    from vlm_sae_lib.sae.training import train_sae
 
     named = ("kind", "expansion", "k", "steps", "batch_size", "lr", "seed")
     settings = dict(map(parse_override, args.set))

@@ -14,17 +14,17 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from vlm_sae_lib.controls.observers import factor_agreement, most_shared, surprise
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, known_factors
 from vlm_sae_lib.experiments.registry import Experiment
-from vlm_sae_lib.results import published, published_source
+from vlm_sae_lib.hooks import PROJECTION
+from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.scores.alignment import WIDTH, balanced_pairs, bin_draws, bin_of, prefers_first, uniform_draws
 from vlm_sae_lib.scores.comparison import pictures_above_minimum, seeds_then_draws
-from vlm_sae_lib.scores.gather import gather_statistics
-from vlm_sae_lib.scores.intervals import wilson
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.observers import factor_agreement, most_shared, surprise
-from vlm_sae_lib.towers.tower import PROJECTION
+from vlm_sae_lib.statistics.gather import gather_statistics
+from vlm_sae_lib.statistics.intervals import wilson
 from vlm_sae_lib.workbench import Workbench
 
 SEEDS, PAIRS, TOP = (0, 1, 2), 1000, 16
@@ -47,7 +47,7 @@ class Neurons:
 
     facts: pd.DataFrame
     """``pool``, ``pictures`` (above the minimum, test), ``rate``, ``maximum`` (training), a column per observer."""
-    ms: dict[str, Float[np.ndarray, "n_neurons"]]
+    ms: dict[str, Float[np.ndarray, " n_neurons"]]
 
 
 Study = tuple[Neurons, Int[np.ndarray, "n 2"]]
@@ -115,7 +115,7 @@ def _facts(bench: Workbench, pool: str, train: Any, reader: Any) -> pd.DataFrame
     })  # fmt: skip
 
 
-def predictions(neurons: Neurons, encoder: str, seed: int) -> dict[str, Float[np.ndarray, "n_neurons"]]:
+def predictions(neurons: Neurons, encoder: str, seed: int) -> dict[str, Float[np.ndarray, " n_neurons"]]:
     """By which number each predictor chooses the neuron of a pair; the larger one wins."""
     ms, facts = neurons.ms[encoder], neurons.facts
     rng = np.random.default_rng(seed)

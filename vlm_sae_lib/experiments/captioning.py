@@ -17,8 +17,8 @@ from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.pocket.degradations import DEGRADATIONS, degrade
 from vlm_sae_lib.pocket.language import DESCRIBE
-from vlm_sae_lib.results import published, published_source
-from vlm_sae_lib.scores.intervals import Estimate, Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio
+from vlm_sae_lib.records.results import published, published_source
+from vlm_sae_lib.statistics.intervals import Estimate, Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio
 from vlm_sae_lib.steering.concepts import PooledLatents, pool_latents
 from vlm_sae_lib.steering.free_text import followed
 from vlm_sae_lib.steering.latent_edits import LatentEdit, scaled, shifted, some_scaled, strongest_scaled

@@ -14,8 +14,8 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.pocket.language import QUESTIONS
-from vlm_sae_lib.results import published, published_source
-from vlm_sae_lib.scores.intervals import bootstrap_difference, bootstrap_mean
+from vlm_sae_lib.records.results import published, published_source
+from vlm_sae_lib.statistics.intervals import bootstrap_difference, bootstrap_mean
 from vlm_sae_lib.steering import concepts as find
 from vlm_sae_lib.steering.diff_mean import Contrast, Erasure, Shift, contrast
 from vlm_sae_lib.steering.experiment import Setting, SteeringStudy, choose_settings, score_settings

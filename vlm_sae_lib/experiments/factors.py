@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from vlm_sae_lib.controls import directions
+from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import OVER_SEEDS, RESAMPLES
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.scores import directions
 from vlm_sae_lib.scores.absorption import absorption, splitting, value_draws
 from vlm_sae_lib.scores.comparison import seeds_then_draws
 from vlm_sae_lib.scores.detectors import METRICS, Detected, choose_detectors, firing, score_detectors, truth_table
-from vlm_sae_lib.scores.intervals import Estimate
-from vlm_sae_lib.scores.rectify import RectifiedNeurons
+from vlm_sae_lib.statistics.intervals import Estimate
 from vlm_sae_lib.taxonomy import RANKS
 from vlm_sae_lib.workbench import Workbench
 

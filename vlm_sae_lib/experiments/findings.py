@@ -7,8 +7,8 @@ import pandas as pd
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import read_json
-from vlm_sae_lib.results import Results, json_value
-from vlm_sae_lib.scores.intervals import Estimate
+from vlm_sae_lib.records.results import Results, json_value
+from vlm_sae_lib.statistics.intervals import Estimate
 
 
 class Findings(Results):

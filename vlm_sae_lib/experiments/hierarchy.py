@@ -11,12 +11,13 @@ from jaxtyping import Float, Int
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST
 from vlm_sae_lib.experiments.registry import Experiment
-from vlm_sae_lib.results import published, published_source
+from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.scores import levels
-from vlm_sae_lib.scores.gather import gather_statistics
 from vlm_sae_lib.scores.hierarchy import REDUCTIONS, neuron_depths
-from vlm_sae_lib.scores.intervals import Estimate, seeds_outermost
-from vlm_sae_lib.workbench import Workbench, taxonomy_fractions
+from vlm_sae_lib.statistics.gather import gather_statistics
+from vlm_sae_lib.statistics.intervals import Estimate, seeds_outermost
+from vlm_sae_lib.taxonomy import taxonomy_fractions
+from vlm_sae_lib.workbench import Workbench
 
 MATRYOSHKA, PLAIN = "matryoshka_batch_top_k", "batch_top_k"
 SEEDS, HOOK_POINT, DEALINGS, SHUFFLES = (0, 1, 2), "projection", 1000, 20
@@ -38,8 +39,8 @@ class Read:
         top: ids of the top-16 pictures.
     """
 
-    depths: dict[str, Float[np.ndarray, "n_latents"]]
-    rates: Float[np.ndarray, "n_latents"]
+    depths: dict[str, Float[np.ndarray, " n_latents"]]
+    rates: Float[np.ndarray, " n_latents"]
     top: Int[np.ndarray, "n_latents 16"]
 
 
@@ -74,12 +75,12 @@ def read_latents(bench: Workbench, sae: Any, split: str) -> Read:
     return Read(depths, statistics.firing_rate(), top)
 
 
-def partners(ours: Read, plain: Read) -> Int[np.ndarray, "n_latents"]:
+def partners(ours: Read, plain: Read) -> Int[np.ndarray, " n_latents"]:
     """For each Matryoshka latent the plain latent that fires most nearly as often, -1 without a depth."""
     return levels.frequency_partners(ours.depths["mean"], ours.rates, plain.depths["mean"], plain.rates)
 
 
-def matched(ours: Read, plain: Read) -> Float[np.ndarray, "n_latents"]:
+def matched(ours: Read, plain: Read) -> Float[np.ndarray, " n_latents"]:
     """The depth of each latent's partner of equal frequency."""
     partner = partners(ours, plain)
     return np.where(partner >= 0, plain.depths["mean"][partner], np.nan)

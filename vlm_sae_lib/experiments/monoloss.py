@@ -9,21 +9,22 @@ import numpy as np
 import pandas as pd
 import torch
 
+from vlm_sae_lib.controls.codes import shuffled_code
+from vlm_sae_lib.controls.frontier import Point, above_frontier
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, OVER_SEEDS, RESAMPLES, scored
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.results import published, published_source
+from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
-from vlm_sae_lib.sae.learner import Learner
-from vlm_sae_lib.scores.comparison import Scored, score, seeds_then_draws, shuffled_code
-from vlm_sae_lib.scores.frontier import Point, above_frontier
-from vlm_sae_lib.scores.gather import gather_statistics
-from vlm_sae_lib.scores.intervals import Interval
+from vlm_sae_lib.sae.training.learner import Learner
+from vlm_sae_lib.scores.comparison import Scored, score, seeds_then_draws
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.reconstruction import reconstruction
 from vlm_sae_lib.scores.truth import purity
+from vlm_sae_lib.statistics.gather import gather_statistics
+from vlm_sae_lib.statistics.intervals import Interval
 from vlm_sae_lib.workbench import Workbench
 
 KINDS, EXPANSION, SEEDS = ("batch_top_k", "matryoshka_batch_top_k"), 4, (0, 1, 2)

@@ -17,11 +17,12 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import known_factors
 from vlm_sae_lib.experiments.registry import Experiment
-from vlm_sae_lib.pocket import models, tree
-from vlm_sae_lib.pocket.words import dictionary
-from vlm_sae_lib.scores.intervals import seeds_outermost, wilson
+from vlm_sae_lib.hooks import PROJECTION
+from vlm_sae_lib.pocket import tree
 from vlm_sae_lib.scores.truth import detection_scores, name_neurons, one_hot
-from vlm_sae_lib.towers.tower import PROJECTION
+from vlm_sae_lib.statistics.intervals import seeds_outermost, wilson
+from vlm_sae_lib.steering.words import dictionary
+from vlm_sae_lib.towers.pocket_models import load_clip
 from vlm_sae_lib.workbench import Workbench
 
 SEEDS, TOP, SHARES = (0, 1, 2), 16, ("majority", "best")
@@ -56,7 +57,7 @@ class Vocabulary:
     texts: Float[np.ndarray, "n_words d"]
     scale: float
 
-    def name(self, vectors: Float[np.ndarray, "n d"]) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    def name(self, vectors: Float[np.ndarray, "n d"]) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """The nearest word to each vector, and the confidence in it."""
         cosines = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) @ self.texts.T
         best = cosines.argmax(axis=1)
@@ -91,7 +92,7 @@ def run(bench: Workbench, found: Findings) -> None:
 def pocket_vocabulary() -> Vocabulary:
     """Every word for a factor of the island: seven ranks, colours, patterns, habitats; from CLIP's prompt ensemble."""
     words, texts = dictionary((*tree.RANKS, "colour", "pattern", "habitat"))
-    scale = models.load_clip("clip")[0].logit_scale.detach().exp()
+    scale = load_clip("clip")[0].logit_scale.detach().exp()
     return Vocabulary(words, texts.numpy().astype(np.float64), float(scale))
 
 
@@ -146,7 +147,7 @@ def top_rows(code: Float[np.ndarray, "n n_latents"]) -> Int[np.ndarray, "n_laten
     return np.argsort(-code, axis=0, kind="stable")[:TOP].T
 
 
-def neighbours(rate: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+def neighbours(rate: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """For each latent another one whose firing rate is next to its own: pairs along the order change places."""
     order = np.argsort(rate, kind="stable")
     partner = np.arange(len(order)) ^ 1
@@ -157,7 +158,7 @@ def neighbours(rate: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
     return other
 
 
-def best_words(code: Float[np.ndarray, "n f"], factors: pd.DataFrame, vocabulary: Vocabulary) -> Int[np.ndarray, "f"]:
+def best_words(code: Float[np.ndarray, "n f"], factors: pd.DataFrame, vocabulary: Vocabulary) -> Int[np.ndarray, " f"]:
     """Number of the word whose value each latent detects best, by its best F1 on the same pictures."""
     columns = list(dict.fromkeys(about for about, _ in vocabulary.words))
     named = name_neurons(detection_scores(code, factors, columns))
@@ -166,7 +167,10 @@ def best_words(code: Float[np.ndarray, "n f"], factors: pd.DataFrame, vocabulary
 
 
 def check(
-    word: Int[np.ndarray, "f"], top: Int[np.ndarray, "f k"], truth: Bool[np.ndarray, "n w"], best: Int[np.ndarray, "f"]
+    word: Int[np.ndarray, " f"],
+    top: Int[np.ndarray, "f k"],
+    truth: Bool[np.ndarray, "n w"],
+    best: Int[np.ndarray, " f"],
 ) -> pd.DataFrame:
     """What the test pictures say of names; two words for the same pictures (a genus of one species) count as one."""
     precision, base = truth[top, word[:, None]].mean(axis=1), truth.mean(axis=0)[word]

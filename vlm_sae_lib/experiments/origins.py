@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vlm_sae_lib.controls import directions
+from vlm_sae_lib.controls.reconstruction import untrained_sae
+from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.factors import FACTORS, GROUPS, SEEDS, Splits, load_splits, over
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_SEEDS, RESAMPLES, scored
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.scores import directions
 from vlm_sae_lib.scores.comparison import Scored, over_seeds
 from vlm_sae_lib.scores.detectors import Detected, choose_detectors, score_detectors
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.reconstruction import reconstruction
-from vlm_sae_lib.scores.reconstruction_controls import untrained_sae
-from vlm_sae_lib.scores.rectify import RectifiedNeurons
 from vlm_sae_lib.workbench import Workbench
 
 KIND, EXPANSION = "matryoshka_batch_top_k", 4

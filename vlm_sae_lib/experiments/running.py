@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.allocator import keep_freed_memory
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import NAMES, experiment, module
 from vlm_sae_lib.files import write_bytes
+from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.profiles import Profile, load_profile
-from vlm_sae_lib.provenance import code_hash, models_hash, settings_hash
+from vlm_sae_lib.records.provenance import code_hash, models_hash, settings_hash
 from vlm_sae_lib.workbench import Workbench
 
 PUBLISHED_PROFILE = "pocket"
@@ -19,10 +19,10 @@ INPUTS = ("code", "models", "settings")
 FOR_OTHERS = tuple(
     f"vlm_sae_lib.{name}"
     for name in (
-        "precision", "public_profiles", "sae.formats", "sae.released", "steering.choice", "towers.vlm_towers",
+        "machine.precision", "profiles.public", "sae.files.formats", "sae.files.released", "terms", "towers.vlm_towers",
         "pictures.archive", "pictures.bare", "pictures.decoding", "pictures.depth", "pictures.facts",
         "pictures.folders", "pictures.hf_datasets", "pictures.reading", "pictures.refusal", "pictures.sample",
-        "pictures.terms",
+        "vlms.choice",
     )
 )  # fmt: skip
 """What only pictures, models and files from elsewhere need, and who may show them: nothing there changes what an

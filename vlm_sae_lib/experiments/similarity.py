@@ -15,8 +15,8 @@ from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.pocket.language import ONE_WORD, QUESTIONS
 from vlm_sae_lib.pocket.world import blank
-from vlm_sae_lib.results import published, published_source
-from vlm_sae_lib.scores.intervals import Estimate, bootstrap_difference, bootstrap_mean, bootstrap_ratio
+from vlm_sae_lib.records.results import published, published_source
+from vlm_sae_lib.statistics.intervals import Estimate, bootstrap_difference, bootstrap_mean, bootstrap_ratio
 from vlm_sae_lib.steering import concepts as find
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
 from vlm_sae_lib.steering.word_similarity import TOP_K, WordAndPicture, mean_pictures, top_pictures

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vlm_sae_lib.controls.codes import random_directions
+from vlm_sae_lib.controls.reconstruction import sae_r2
+from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, OVER_SEEDS, scored
 from vlm_sae_lib.experiments.registry import Experiment
-from vlm_sae_lib.results import published, published_source
-from vlm_sae_lib.scores.comparison import Scored, over_seeds, random_directions, seeds_then_draws
+from vlm_sae_lib.hooks import PROJECTION
+from vlm_sae_lib.records.results import published, published_source
+from vlm_sae_lib.scores.comparison import Scored, over_seeds, seeds_then_draws
 from vlm_sae_lib.scores.reconstruction import reconstruction
-from vlm_sae_lib.scores.reconstruction_controls import sae_r2
-from vlm_sae_lib.scores.rectify import RectifiedNeurons
-from vlm_sae_lib.towers.tower import PROJECTION
 from vlm_sae_lib.workbench import Workbench
 
 SEEDS, PAPER_KS, PAPER_WIDTH = (0, 1, 2), (1, 10, 20, 50), 768

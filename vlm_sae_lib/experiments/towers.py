@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vlm_sae_lib.controls.codes import random_directions
+from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_SEEDS, known_factors, scored
 from vlm_sae_lib.experiments.registry import Experiment
-from vlm_sae_lib.results import published, published_source
-from vlm_sae_lib.scores.comparison import Scored, over_seeds, random_directions, seeds_then_draws
-from vlm_sae_lib.scores.intervals import Estimate, spearman_draws
+from vlm_sae_lib.hooks import PROJECTION
+from vlm_sae_lib.records.results import published, published_source
+from vlm_sae_lib.scores.comparison import Scored, over_seeds, seeds_then_draws
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.rectify import RectifiedNeurons
 from vlm_sae_lib.scores.truth import factor_embeddings
-from vlm_sae_lib.towers.tower import PROJECTION
+from vlm_sae_lib.statistics.intervals import Estimate, spearman_draws
 from vlm_sae_lib.workbench import Workbench
 
 SEEDS = (0, 1, 2)

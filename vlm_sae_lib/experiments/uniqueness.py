@@ -12,13 +12,13 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.stats import hypergeom
 
+from vlm_sae_lib.controls.codes import random_directions
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import Experiment
-from vlm_sae_lib.results import published, published_source
-from vlm_sae_lib.scores.comparison import random_directions
-from vlm_sae_lib.scores.statistics import NeuronStatistics
+from vlm_sae_lib.hooks import PROJECTION
+from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.scores.uniqueness import UniquenessReport, uniqueness
-from vlm_sae_lib.towers.tower import PROJECTION
+from vlm_sae_lib.statistics.neurons import NeuronStatistics
 from vlm_sae_lib.workbench import Workbench
 
 KIND, EXPANSION, SEEDS, DRAWS, TOP = "matryoshka_batch_top_k", 16, (0, 1, 2), 10, 16
@@ -67,8 +67,8 @@ def run(bench: Workbench, found: Findings) -> None:
 
 
 def top_pictures(
-    code: Any, ids: Int[np.ndarray, "n"]
-) -> tuple[Int[np.ndarray, "n_neurons 16"], Float[np.ndarray, "n_neurons"]]:
+    code: Any, ids: Int[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, "n_neurons 16"], Float[np.ndarray, " n_neurons"]]:
     """Ids of every neuron's sixteen top pictures, and its sixteenth activation (0 where it fires on fewer)."""
     statistics = NeuronStatistics(code.shape[1], 1, TOP)
     statistics.update(code, np.ones((len(ids), 1)), ids)

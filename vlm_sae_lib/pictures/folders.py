@@ -11,7 +11,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import facts
 from vlm_sae_lib.pictures.reading import printable
 from vlm_sae_lib.pictures.source import Item, PictureSource
-from vlm_sae_lib.pictures.terms import IMAGENET, INAT2021, UNKNOWN, Terms
+from vlm_sae_lib.terms import IMAGENET, INAT2021, UNKNOWN, Terms
 
 WORDNET_FOLDER = re.compile(r"n\d{8}($|_)")
 TAXON_FOLDER = re.compile(r"\d+(_[^_]+){7}$")

@@ -10,7 +10,7 @@ from PIL.Image import Transpose
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures.depth import eight_bits
 from vlm_sae_lib.pictures.refusal import Unreadable, why
-from vlm_sae_lib.pictures.terms import KEY, Credit
+from vlm_sae_lib.terms import KEY, Credit
 
 TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,

@@ -27,7 +27,7 @@ from vlm_sae_lib.pictures.archive import MEGABYTE, PIECE, Archive
 from vlm_sae_lib.pictures.folders import TAXON_FOLDER, inat2021
 from vlm_sae_lib.pictures.reading import read
 from vlm_sae_lib.pictures.source import PictureSource
-from vlm_sae_lib.pictures.terms import INAT2021
+from vlm_sae_lib.terms import INAT2021
 
 SPECIES = 10_000
 SHORT_SIDE = 384

@@ -17,7 +17,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.pictures.decoding import in_processes, in_threads, workers_for
 from vlm_sae_lib.pictures.reading import Readable, facts, read, square
-from vlm_sae_lib.pictures.terms import UNKNOWN, Credit, Terms, credit_of, credited
+from vlm_sae_lib.terms import UNKNOWN, Credit, Terms, credit_of, credited
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What a run will fetch, hold and take, counted before it starts."""

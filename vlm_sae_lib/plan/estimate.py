@@ -7,9 +7,9 @@ import torch
 from vlm_sae_lib.plan.machines import GB, GIB, Machine
 from vlm_sae_lib.plan.models import vlm_cost
 from vlm_sae_lib.plan.work import Stage, rows_per_latent, stages, stages_of
-from vlm_sae_lib.settings import Profile
-from vlm_sae_lib.steering.memory import prompt_bytes, prompts_at_once
+from vlm_sae_lib.profiles.settings import Profile
 from vlm_sae_lib.steering.sweep import AT_MOST
+from vlm_sae_lib.vlms.memory import prompt_bytes, prompts_at_once
 
 PROCESS_GIB = 1.6
 """Host memory of a notebook's process before anything is loaded: Python, torch, transformers, the plots."""

@@ -14,13 +14,13 @@ import scipy.sparse
 import torch
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.devices import choose_device
+from vlm_sae_lib.machine.devices import choose_device
+from vlm_sae_lib.machine.precision import free_gpu_gib
 from vlm_sae_lib.pictures.decoding import cores
 from vlm_sae_lib.plan.machines import GB, GIB, Machine
 from vlm_sae_lib.plan.models import tower_cost, vlm_cost
 from vlm_sae_lib.plan.work import DENSE_PRODUCTS
-from vlm_sae_lib.precision import free_gpu_gib
-from vlm_sae_lib.settings import Profile
+from vlm_sae_lib.profiles.settings import Profile
 
 SHARE = 0.6
 """Of a large product's rate, what a model reaches."""
@@ -48,9 +48,9 @@ def _pocket_rates(profile: Profile) -> dict[str, float]:
     from vlm_sae_lib.pictures import load_pictures
     from vlm_sae_lib.pocket.language import DESCRIBE, QUESTIONS
     from vlm_sae_lib.sae import SparseAutoencoder
-    from vlm_sae_lib.steering import load_vlm
     from vlm_sae_lib.steering.sweep import Intervention, SteeringBench
     from vlm_sae_lib.towers import load_tower
+    from vlm_sae_lib.vlms import load_vlm
 
     source, tower = load_pictures(f"pocket:{PICTURES}:99"), load_tower(profile.tower)
     painted, pixels = _timed(lambda: [tower.preprocess(picture) for _, picture in source])
@@ -74,7 +74,8 @@ def _pocket_rates(profile: Profile) -> dict[str, float]:
 
 def _training_rates(profile: Profile) -> tuple[float, float]:
     """Seconds of a step beside its products, and operations of the products, from a narrow and a wide SAE."""
-    from vlm_sae_lib.sae import SaeConfig, train_saes
+    from vlm_sae_lib.sae import SaeConfig
+    from vlm_sae_lib.sae.training import train_saes
 
     width, steps = tower_cost(profile.tower).width(profile.main_hook_point), 60
     rows = np.random.default_rng(0).standard_normal((2 * profile.batch_size, width), dtype=np.float32)

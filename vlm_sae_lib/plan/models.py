@@ -17,11 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.hooks import PROJECTION, find_blocks
 from vlm_sae_lib.loading import loading, split_revision
-from vlm_sae_lib.steering.families import family_of
 from vlm_sae_lib.towers import Tower, load_tower
-from vlm_sae_lib.towers.hooks import find_blocks
-from vlm_sae_lib.towers.tower import PROJECTION
+from vlm_sae_lib.vlms.families import family_of
 
 MULTIPLY_ADD = 2
 """Operations of one weight for one token."""

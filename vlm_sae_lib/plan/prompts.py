@@ -8,7 +8,7 @@ words has a sequence for each. They are upper bounds: concepts without enough pi
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlm_sae_lib.settings import Profile, SteeringSize
+from vlm_sae_lib.profiles.settings import Profile, SteeringSize
 from vlm_sae_lib.steering.asking import NATURE, OBJECTS, Asking, island
 from vlm_sae_lib.steering.experiment import SteeringStudy
 

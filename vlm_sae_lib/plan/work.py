@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from vlm_sae_lib.plan.models import ModelCost, PocketTower, tower_cost, vlm_cost
 from vlm_sae_lib.plan.pictures import KEPT_BYTES, counted
 from vlm_sae_lib.plan.prompts import Prompts, prompts
-from vlm_sae_lib.settings import Profile
+from vlm_sae_lib.profiles.settings import Profile
 
 NOTEBOOKS = (
     "01_activation_collection", "02_sae_training", "03_monosemanticity_score", "04_taxonomy_alignment",

@@ -14,9 +14,9 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from vlm_sae_lib.files import content_hash
-from vlm_sae_lib.pictures.terms import POCKET, Credit, credited
 from vlm_sae_lib.pocket import animals, habitats, language, plants, tree
 from vlm_sae_lib.pocket.drawing import Drawing, circle, darker, lighter
+from vlm_sae_lib.terms import POCKET, Credit, credited
 
 OURS = Credit(POCKET)
 WORLD_VERSION = 1  # a change of any picture's bytes raises it

@@ -7,18 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
 
-from vlm_sae_lib.devices import choose_device, exactly
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae.active import above_active, above_of_coarse
-from vlm_sae_lib.sae.coarse import CoarseEncoder, pays
+from vlm_sae_lib.machine.devices import choose_device, exactly
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, KINDS
-from vlm_sae_lib.sae.rows import Rows
 from vlm_sae_lib.sae.selection import above, per_sample_top_k
 
 
@@ -36,11 +32,11 @@ class SparseAutoencoder:
 
     kind: str
     w_enc: Float[Tensor, "d latents"]
-    b_enc: Float[Tensor, "latents"]
+    b_enc: Float[Tensor, " latents"]
     w_dec: Float[Tensor, "latents d"]
-    b_dec: Float[Tensor, "d"]
+    b_dec: Float[Tensor, " d"]
     k: int | None = None
-    threshold: Float[Tensor, ""] | Float[Tensor, "latents"] | None = None
+    threshold: Float[Tensor, ""] | Float[Tensor, " latents"] | None = None
     group_sizes: tuple[int, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     """Kind, k, group sizes and weights' hash, and what is known of the training: settings, provenance, log."""
@@ -144,36 +140,26 @@ class SparseAutoencoder:
             flat = torch.addmm(self.b_dec, z.reshape(-1, self.n_latents), self.w_dec)
         return flat.reshape(*z.shape[:-1], self.dim)
 
-    @torch.inference_mode()
     def encode_sparse(self, x: Any, batch_size: int = 1024) -> sparse.csr_matrix:
         """Latents of many rows as a float32 CSR matrix ``(n, n_latents)``; ``x`` is a store, an array or a tensor.
 
-        A dense matrix of them is never made where a CPU can find the active ones coarsely (``coarse.py``).
+        A dense matrix of them is never made where a CPU can find the active ones coarsely (``kernels/coarse.py``).
+        Raises ``UserError`` for activations of another width.
         """
-        rows = Rows(x)
-        if rows.dim != self.dim:
-            raise UserError(self._wrong_width("activations", self.dim, rows.dim))
-        parts, coarse = [], None
-        for start in range(0, rows.n, batch_size):
-            batch, found = rows.take(np.arange(start, min(start + batch_size, rows.n))), None
-            if self.kind in BATCH_TOP_K_KINDS and pays(len(batch), self.w_enc):
-                coarse = coarse or CoarseEncoder(self.w_enc.T.contiguous(), self.b_enc, like=batch - self.b_dec)
-                found = above_of_coarse(coarse(batch - self.b_dec), float(self.threshold))
-            found = found or above_active(self.encode(batch).cpu(), 0.0)
-            compressed = found.values.numpy(), found.latents, found.bounds
-            parts.append(sparse.csr_matrix(compressed, shape=(len(batch), self.n_latents)))
-        return sparse.vstack(parts, format="csr")
+        from vlm_sae_lib.sae.kernels.encoding import encode_sparse
+
+        return encode_sparse(self, x, batch_size)
 
     def save(self, path: str | Path) -> Path:
-        """Write the SAE folder (``folder.py``): cfg.json, sae_weights.safetensors, probe.safetensors. Same SAE, same
-        bytes. Raises ``UserError`` where the path cannot be written or holds something else."""
-        from vlm_sae_lib.sae import folder
+        """Write the SAE folder (``files/folder.py``): cfg.json, sae_weights.safetensors, probe.safetensors; the same
+        SAE gives the same bytes. Raises ``UserError`` where the path cannot be written or holds something else."""
+        from vlm_sae_lib.sae.files import folder
 
         return folder.save(self, path)
 
     def export(self, path: str | Path, format: str = "sae_lens") -> Path:
         """Write the SAE for another library; ``sae_lens`` is the one format. Raises ``UserError`` for another."""
-        from vlm_sae_lib.sae import folder
+        from vlm_sae_lib.sae.files import folder
 
         return folder.export(self, path, format)
 
@@ -185,7 +171,7 @@ class SparseAutoencoder:
         No code of a file is run. Raises ``UserError`` for what is none of these, was never finished, or no longer
         computes the latents recorded beside it, and for a device that is not there.
         """
-        from vlm_sae_lib.sae import formats
+        from vlm_sae_lib.sae.files import formats
 
         device = None if device is None else choose_device(device)
         sae = formats.load(path)
@@ -194,9 +180,9 @@ class SparseAutoencoder:
     def _input(self, value: Any, width: int, what: str) -> Tensor:
         value = torch.as_tensor(value)
         if value.ndim == 0 or value.shape[-1] != width:
-            raise UserError(self._wrong_width(what, width, value.shape[-1] if value.ndim else 0))
+            raise UserError(self.wrong_width(what, width, value.shape[-1] if value.ndim else 0))
         return value.to(self.device, torch.float32)
 
     @staticmethod
-    def _wrong_width(what: str, width: int, given: int) -> str:
+    def wrong_width(what: str, width: int, given: int) -> str:
         return f"this SAE reads {width}-wide {what} and was given {given}-wide ones: use the SAE of that hook point."

@@ -108,8 +108,8 @@ def absorption(
 
 
 def value_draws(
-    values: Float[np.ndarray, "values"], *, resamples: int, seed: int = 0
-) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+    values: Float[np.ndarray, " values"], *, resamples: int, seed: int = 0
+) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
     """Mean of the defined values, and that of draws of the values; the same draws for every list of one length."""
     values = np.asarray(values, dtype=np.float64)
     n = len(values)

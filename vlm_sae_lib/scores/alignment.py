@@ -5,26 +5,26 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores.intervals import wilson
+from vlm_sae_lib.statistics.intervals import wilson
 
 WIDTH = 0.1
 AT_LEAST = 10
 """Pairs below which a bin does not enter the mean over bins."""
 
 
-def prefers_first(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+def prefers_first(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     """Whether each pair's first neuron has the larger value; a tie goes to the second, as in the paper."""
     return np.asarray(x) > np.asarray(y)
 
 
-def bin_of(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+def bin_of(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """Number of the bin, ``WIDTH`` wide, of the absolute difference of two scores; -1 where one is NaN."""
     difference = np.abs(np.asarray(x, dtype=np.float64) - np.asarray(y, dtype=np.float64))
     known = ~np.isnan(difference)
     return np.where(known, np.floor(np.where(known, difference, 0) / WIDTH + 1e-9), -1).astype(int)
 
 
-def by_bin(aligned: Bool[np.ndarray, "n"], bins: Int[np.ndarray, "n"]) -> pd.DataFrame:
+def by_bin(aligned: Bool[np.ndarray, " n"], bins: Int[np.ndarray, " n"]) -> pd.DataFrame:
     """Per bin that holds a pair: ``bin_low, bin_high, pairs, aligned, alignment, low, high``.
 
     The interval is Wilson's and takes pairs for independent, though a neuron can be in several.
@@ -45,15 +45,15 @@ def uniform_alignment(table: pd.DataFrame, at_least: int = AT_LEAST) -> float:
 
 
 def bin_draws(
-    aligned: Bool[np.ndarray, "n"],
-    bins: Int[np.ndarray, "n"],
-    first: Int[np.ndarray, "n"],
-    second: Int[np.ndarray, "n"],
+    aligned: Bool[np.ndarray, " n"],
+    bins: Int[np.ndarray, " n"],
+    first: Int[np.ndarray, " n"],
+    second: Int[np.ndarray, " n"],
     *,
     n_resamples: int = 500,
     seed: int = 0,
     at_least: int = 1,
-) -> dict[int, tuple[float, Float[np.ndarray, "n_resamples"]]]:
+) -> dict[int, tuple[float, Float[np.ndarray, " n_resamples"]]]:
     """Alignment by bin, and what other draws of the neurons would have given: NaN where no pair of the bin was drawn.
 
     Neurons are drawn with replacement and a pair weighs as often as both of its neurons come together, so that pairs
@@ -78,15 +78,15 @@ def bin_draws(
 
 
 def uniform_draws(
-    aligned: Bool[np.ndarray, "n"],
-    bins: Int[np.ndarray, "n"],
-    first: Int[np.ndarray, "n"],
-    second: Int[np.ndarray, "n"],
+    aligned: Bool[np.ndarray, " n"],
+    bins: Int[np.ndarray, " n"],
+    first: Int[np.ndarray, " n"],
+    second: Int[np.ndarray, " n"],
     *,
     n_resamples: int = 500,
     seed: int = 0,
     at_least: int = AT_LEAST,
-) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
     """`uniform_alignment`, and what other draws of the neurons would have given; arguments as of `bin_draws`."""
     by_number = bin_draws(aligned, bins, first, second, n_resamples=n_resamples, seed=seed, at_least=at_least)
     if not by_number:
@@ -97,7 +97,7 @@ def uniform_draws(
     return float(means[0]), means[1:]
 
 
-def balanced_pairs(scores: Float[np.ndarray, "n_neurons"], n: int, *, seed: int = 0) -> Int[np.ndarray, "n 2"]:
+def balanced_pairs(scores: Float[np.ndarray, " n_neurons"], n: int, *, seed: int = 0) -> Int[np.ndarray, "n 2"]:
     """Pairs of different neurons drawn at random, as many from each bin of difference as it and the others hold.
 
     Bins with few pairs give all of them, the others share the rest equally, as the paper balanced its own roughly. The

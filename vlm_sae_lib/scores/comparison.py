@@ -1,4 +1,4 @@
-"""Kinds of neurons side by side under one scoring encoder, and codes that mean nothing to hold them against."""
+"""Kinds of neurons side by side under one scoring encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,9 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores.inputs import activation_matrix, unit_embeddings
-from vlm_sae_lib.scores.intervals import Estimate, percentiles
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score, ms_bootstrap
-
-DIRECTIONS = 512  # random directions whose dense values are held at once
+from vlm_sae_lib.statistics.inputs import activation_matrix
+from vlm_sae_lib.statistics.intervals import Estimate, percentiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +27,9 @@ class Scored:
         pictures: on how many pictures each neuron lies above its minimum.
     """
 
-    ms: Float[np.ndarray, "n_neurons"]
+    ms: Float[np.ndarray, " n_neurons"]
     draws: Float[np.ndarray, "n_resamples n_neurons"]
-    pictures: Int[np.ndarray, "n_neurons"]
+    pictures: Int[np.ndarray, " n_neurons"]
 
     def kept(self, at_least: int = 2) -> np.ndarray:
         """Which neurons are above their minimum on ``at_least`` pictures; fewer than two leave MS undefined."""
@@ -57,7 +55,7 @@ class Scored:
 
     def above(
         self, other: "Scored", at_least: int = 2, *, best: bool = False
-    ) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+    ) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
         """`share_above`, and what it becomes in each draw."""
         self._check_draws(other)
         ours, theirs = self.kept(at_least), other.kept(at_least)
@@ -68,7 +66,7 @@ class Scored:
             bar = np.array([value])
         return float(_share(self.ms[None, ours], bar)[0]), _share(self.draws[:, ours], bars)
 
-    def moved(self, at_least: int) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+    def moved(self, at_least: int) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
         """Mean MS, and what it becomes in each draw.
 
         A neuron of two pictures is undefined in most draws. The mean over whoever is left would then change with the
@@ -134,7 +132,7 @@ def score(activations: Any, embeddings: Any, *, resamples: int, seed: int = 0) -
     return Scored(ms, draws, pictures_above_minimum(activations))
 
 
-def pictures_above_minimum(activations: Any) -> Int[np.ndarray, "n_neurons"]:
+def pictures_above_minimum(activations: Any) -> Int[np.ndarray, " n_neurons"]:
     """On how many pictures each neuron lies above its minimum; the zeros that a sparse matrix leaves out count."""
     matrix = activation_matrix(activations)
     if not sp.issparse(matrix):
@@ -149,55 +147,16 @@ def pictures_above_minimum(activations: Any) -> Int[np.ndarray, "n_neurons"]:
     return counts
 
 
-def mean_cosine(embeddings: Any) -> float:
-    """Mean cosine over all pairs of different pictures: the MS of a neuron that treats all pictures alike."""
-    n = len(embeddings)
-    if n < 2:
-        return float("nan")
-    total = unit_embeddings(embeddings, n).sum(axis=0)
-    return float((total @ total - n) / (n * (n - 1)))
-
-
-def shuffled_code(latents: Any, seed: int = 0) -> sp.csr_matrix:
-    """Every latent's activations dealt to pictures at random, each latent on its own: a code of the same firing rates
-    and values that means nothing."""
-    columns = sp.csc_matrix(activation_matrix(latents)).copy()
-    rng = np.random.default_rng(seed)
-    for start, end in zip(columns.indptr[:-1], columns.indptr[1:], strict=True):
-        columns.indices[start:end] = rng.choice(columns.shape[0], end - start, replace=False)
-    columns.has_sorted_indices = False
-    columns.sort_indices()
-    return columns.tocsr()
-
-
-def random_directions(activations: Float[np.ndarray, "n d"], latents: Any, seed: int = 0) -> sp.csr_matrix:
-    """A dictionary nobody learned: for each latent a random direction, cut to the latent's firing rate.
-
-    It reads the same centred activations as the SAE and is exactly as sparse (where fewer pictures than that lie on the
-    positive side, the negative ones stay silent), so that what the SAE has beyond it is owed to learning.
-    """
-    rows = np.asarray(activations, dtype=np.float64)
-    counts = sp.csc_matrix(activation_matrix(latents)).getnnz(axis=0)
-    directions = np.random.default_rng(seed).standard_normal((rows.shape[1], len(counts)))
-    centred, blocks = rows - rows.mean(axis=0), []
-    for start in range(0, len(counts), DIRECTIONS):
-        values = centred @ directions[:, start : start + DIRECTIONS]
-        places = np.argsort(np.argsort(-values, axis=0, kind="stable"), axis=0, kind="stable")
-        kept = places < counts[start : start + DIRECTIONS]
-        blocks.append(sp.csc_matrix(np.where(kept, np.maximum(values, 0), 0)))
-    return sp.hstack(blocks, format="csr") if blocks else sp.csr_matrix((len(rows), 0))
-
-
-def _mean(values: Float[np.ndarray, "r f"]) -> Float[np.ndarray, "r"]:
+def _mean(values: Float[np.ndarray, "r f"]) -> Float[np.ndarray, " r"]:
     number = (~np.isnan(values)).sum(axis=1)
     return np.where(number > 0, np.nansum(values, axis=1) / np.maximum(number, 1), np.nan)
 
 
-def _best(values: Float[np.ndarray, "r f"]) -> Float[np.ndarray, "r"]:
+def _best(values: Float[np.ndarray, "r f"]) -> Float[np.ndarray, " r"]:
     return np.where(np.isnan(values), -np.inf, values).max(axis=1, initial=-np.inf)
 
 
-def _share(values: Float[np.ndarray, "r f"], bars: Float[np.ndarray, "r"]) -> Float[np.ndarray, "r"]:
+def _share(values: Float[np.ndarray, "r f"], bars: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
     return _mean(np.where(np.isnan(values), np.nan, values > bars[:, None]))
 
 

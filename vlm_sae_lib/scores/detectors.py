@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
-from vlm_sae_lib.scores.inputs import activation_matrix
 from vlm_sae_lib.scores.truth import best_neurons, detection_scores, one_hot
+from vlm_sae_lib.statistics.inputs import activation_matrix
 
 METRICS = ("f1", "auroc", "precision")
 AT_LEAST = 10
@@ -30,10 +30,10 @@ class Detected:
     """
 
     names: pd.DataFrame
-    scores: dict[str, Float[np.ndarray, "values"]]
+    scores: dict[str, Float[np.ndarray, " values"]]
     draws: dict[str, Float[np.ndarray, "n_resamples values"]]
 
-    def mean(self, metric: str, factors: Sequence[str]) -> tuple[float, Float[np.ndarray, "n_resamples"]]:
+    def mean(self, metric: str, factors: Sequence[str]) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
         """Mean over each factor's values, then over the factors alike; and what the draws make of it."""
         means, draws = [], []
         for name in factors:
@@ -144,7 +144,7 @@ def _f1_threshold(column: np.ndarray, truth: np.ndarray) -> float:
     return float(ranked[last + 1]) if last + 1 < len(ranked) else -np.inf
 
 
-def _column(matrix: Any, neuron: int) -> Float[np.ndarray, "n"]:
+def _column(matrix: Any, neuron: int) -> Float[np.ndarray, " n"]:
     if neuron < 0:
         return np.zeros(matrix.shape[0])
     column = matrix[:, [neuron]]

@@ -35,9 +35,9 @@ def level_depth(
     folders: Sequence[str | None],
     group_sizes: Sequence[int],
     *,
-    valid: Bool[np.ndarray, "n_neurons"] | None = None,
+    valid: Bool[np.ndarray, " n_neurons"] | None = None,
     reduce: Reduce = "mean",
-) -> Float[np.ndarray, "n_groups"]:
+) -> Float[np.ndarray, " n_groups"]:
     """Mean depth of the neurons of each Matryoshka level (paper v3 Tab. A8).
 
     Args:
@@ -66,7 +66,7 @@ def level_depth(
 
 def neuron_depths(
     top_images: Int[np.ndarray, "n_neurons k"], folders: Sequence[str | None], *, reduce: Reduce = "mean"
-) -> Float[np.ndarray, "n_neurons"]:
+) -> Float[np.ndarray, " n_neurons"]:
     """`neuron_depth` of every neuron; pairs with a missing image (-1) are left out, NaN where none is left."""
     top: Any = np.asarray(top_images)
     if top.ndim != 2 or top.dtype.kind not in "iu":
@@ -105,7 +105,7 @@ def _pair_depths(places: Int[np.ndarray, "f k"], codes: Int[np.ndarray, "n r"]) 
     return depths
 
 
-def _reduce_depths(depths: Int[np.ndarray, "f pairs"], reduce: Reduce) -> Float[np.ndarray, "f"]:
+def _reduce_depths(depths: Int[np.ndarray, "f pairs"], reduce: Reduce) -> Float[np.ndarray, " f"]:
     if reduce not in REDUCTIONS:
         raise UserError(f"There is no reduction {reduce!r}; take one of {', '.join(REDUCTIONS)}.")
     there = depths >= 0

@@ -128,7 +128,7 @@ class HumanBenchmark:
                 pairs[f"MS_{side}_{encoder}"] = scores.loc[pairs[f"k_{side}"]].to_numpy()
         return pairs
 
-    def _preferences(self, first: Any) -> Bool[np.ndarray, "n_pairs"]:
+    def _preferences(self, first: Any) -> Bool[np.ndarray, " n_pairs"]:
         said, pairs = self.pairs["R_user"].str.strip(), self.pairs
         if first is not None:
             return (said == str(first)).to_numpy()
@@ -152,7 +152,7 @@ class HumanBenchmark:
         if missing := [column for column in columns if column not in table]:
             raise UserError(f"{name} in {self.path.name} has no column {missing[0]}.")
 
-    def _numbers(self, column: pd.Series, table: str, name: str) -> Float[np.ndarray, "n"]:
+    def _numbers(self, column: pd.Series, table: str, name: str) -> Float[np.ndarray, " n"]:
         try:
             return pd.to_numeric(column.replace("", np.nan)).to_numpy(dtype=np.float64)
         except (ValueError, TypeError) as error:

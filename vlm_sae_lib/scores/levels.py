@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores.comparison import seeds_then_draws
 from vlm_sae_lib.scores.hierarchy import Reduce, neuron_depths
-from vlm_sae_lib.scores.intervals import RESAMPLES, Estimate, Interval, bootstrap_mean, percentiles
+from vlm_sae_lib.statistics.intervals import RESAMPLES, Estimate, Interval, bootstrap_mean, percentiles
 from vlm_sae_lib.taxonomy import as_path
 
 
@@ -28,12 +28,12 @@ def expected_depth(folders: Sequence[str | None]) -> float:
     return sum(count * (count - 1) for count in shared.values()) / (n * (n - 1))
 
 
-def levels_of(group_sizes: Sequence[int]) -> Int[np.ndarray, "n_neurons"]:
+def levels_of(group_sizes: Sequence[int]) -> Int[np.ndarray, " n_neurons"]:
     """The level of each neuron, 0 for the outermost."""
     return np.repeat(np.arange(len(group_sizes)), group_sizes)
 
 
-def frequency_levels(rates: Any, group_sizes: Sequence[int]) -> Int[np.ndarray, "n_neurons"]:
+def frequency_levels(rates: Any, group_sizes: Sequence[int]) -> Int[np.ndarray, " n_neurons"]:
     """Levels by firing rate alone: the most frequent neurons form level 0, and so on, in groups of the same sizes.
 
     Ties go to the smaller neuron.
@@ -49,7 +49,7 @@ def frequency_levels(rates: Any, group_sizes: Sequence[int]) -> Int[np.ndarray, 
     return levels
 
 
-def frequency_partners(depths: Any, rates: Any, other_depths: Any, other_rates: Any) -> Int[np.ndarray, "n_neurons"]:
+def frequency_partners(depths: Any, rates: Any, other_depths: Any, other_rates: Any) -> Int[np.ndarray, " n_neurons"]:
     """For each neuron the other dictionary's neuron that fires most nearly as often, by log rate, ties to the smaller.
 
     -1 where the neuron has no depth; only others with a depth can be partners, and one may serve several: where the
@@ -116,7 +116,7 @@ def trend_over_seeds(
 
 def dealt_levels(
     values: Any, levels: Any, n_levels: int, draws: int = 1000, seed: int = 0
-) -> tuple[Float[np.ndarray, "draws n_levels"], Float[np.ndarray, "draws"]]:
+) -> tuple[Float[np.ndarray, "draws n_levels"], Float[np.ndarray, " draws"]]:
     """Level means and slopes when the neurons are dealt to levels at random, the sizes kept."""
     values, levels = _defined(values, levels)
     rng = np.random.default_rng(seed)
@@ -130,7 +130,7 @@ def dealt_levels(
 def shuffled_labels(
     top_images: Int[np.ndarray, "n_neurons k"], folders: Sequence[str | None], levels: Any, n_levels: int,
     *, draws: int = 20, seed: int = 0, reduce: Reduce = "mean",
-) -> tuple[Float[np.ndarray, "draws n_levels"], Float[np.ndarray, "draws"]]:  # fmt: skip
+) -> tuple[Float[np.ndarray, "draws n_levels"], Float[np.ndarray, " draws"]]:  # fmt: skip
     """Level means and slopes when the folder names are dealt to other pictures: what is left without any meaning."""
     top = np.asarray(top_images)
     full, levels = (top >= 0).all(axis=1), np.asarray(levels)
@@ -168,7 +168,7 @@ def _means(values: np.ndarray, levels: np.ndarray, n_levels: int) -> np.ndarray:
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
-def _slopes(values: Any, levels: Any, seed: int, n_resamples: int) -> Float[np.ndarray, "n_resamples"]:
+def _slopes(values: Any, levels: Any, seed: int, n_resamples: int) -> Float[np.ndarray, " n_resamples"]:
     values, levels = _defined(values, levels)
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(levels == level) for level in np.unique(levels)]

@@ -7,11 +7,11 @@ from jaxtyping import Float
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.scores.inputs import activation_matrix, checked_embeddings, unit_embeddings
-from vlm_sae_lib.scores.pairs import mean_cosines, weight_blocks, weighted_cosine
+from vlm_sae_lib.statistics.inputs import activation_matrix, checked_embeddings, unit_embeddings
+from vlm_sae_lib.statistics.pairs import mean_cosines, weight_blocks, weighted_cosine
 
 
-def monosemanticity_score(activations: Any, embeddings: Any) -> Float[np.ndarray, "n_neurons"]:
+def monosemanticity_score(activations: Any, embeddings: Any) -> Float[np.ndarray, " n_neurons"]:
     """How similar the pictures are that a neuron fires for (paper v3 Eq. 5-9).
 
     The mean cosine of the embeddings over all pairs of different images, weighted by the product of the neuron's
@@ -34,7 +34,7 @@ def monosemanticity_score(activations: Any, embeddings: Any) -> Float[np.ndarray
 
 def ms_bootstrap(
     activations: Any, embeddings: Any, n_resamples: int = 1000, seed: int = 0, *, per_neuron: bool = False
-) -> Float[np.ndarray, "n_resamples"] | Float[np.ndarray, "n_resamples n_neurons"]:
+) -> Float[np.ndarray, " n_resamples"] | Float[np.ndarray, "n_resamples n_neurons"]:
     """MS on resamples of the pictures, for an interval of the mean over neurons.
 
     Pictures are drawn with replacement, the same draw for all neurons. A picture drawn c times weighs c a, and is never

@@ -9,11 +9,11 @@ import pandas as pd
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import write_bytes, write_json
-from vlm_sae_lib.results import json_value
-from vlm_sae_lib.scores.gather import Gathered, gather_statistics
-from vlm_sae_lib.scores.intervals import bootstrap_mean, percentiles
+from vlm_sae_lib.records.results import json_value
 from vlm_sae_lib.scores.monosemanticity import ms_bootstrap
 from vlm_sae_lib.scores.reconstruction import reconstruction
+from vlm_sae_lib.statistics.gather import Gathered, gather_statistics
+from vlm_sae_lib.statistics.intervals import bootstrap_mean, percentiles
 
 SCHEMA = 1
 TOP_K = 16

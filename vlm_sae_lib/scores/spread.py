@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores.intervals import Estimate, percentiles
+from vlm_sae_lib.statistics.intervals import Estimate, percentiles
 
 
 @dataclass(frozen=True)

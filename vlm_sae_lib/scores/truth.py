@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores.inputs import activation_matrix
+from vlm_sae_lib.statistics.inputs import activation_matrix
 
 BLOCK = 256  # neurons ranked at once
 
@@ -88,7 +88,7 @@ def _block_scores(activations: np.ndarray, truth: Bool[np.ndarray, "n v"]) -> di
         }
 
 
-def _best_f1(activations: np.ndarray, truth: np.ndarray, positives: np.ndarray) -> Float[np.ndarray, "v"]:
+def _best_f1(activations: np.ndarray, truth: np.ndarray, positives: np.ndarray) -> Float[np.ndarray, " v"]:
     """Largest F1 of "activation > t" over all t: down the ranked images, stopping only between different values.
 
     The images at the minimum, most of a sparse neuron's, are the last stop, where all are said to have the value.
@@ -134,7 +134,7 @@ def top_image_precision(
 
 def purity(
     activations: Any, factors: pd.DataFrame, column: str, *, weighted: bool = False
-) -> Float[np.ndarray, "n_neurons"]:
+) -> Float[np.ndarray, " n_neurons"]:
     """Share of the pictures on which a neuron fires that show the value it fires on most (MonoLoss: class purity).
 
     Args:

@@ -23,7 +23,7 @@ class UniquenessReport:
         most_similar: (neuron, neuron, similarity), most similar first, ties by the smaller neurons.
     """
 
-    neurons: Int[np.ndarray, "kept"]
+    neurons: Int[np.ndarray, " kept"]
     counts: dict[float, int]
     most_similar: tuple[tuple[int, int, float], ...]
 
@@ -51,7 +51,7 @@ class UniquenessReport:
 
 def uniqueness(
     top_images: Int[np.ndarray, "n_neurons k"],
-    sixteenth_activation: Float[np.ndarray, "n_neurons"] | None = None,
+    sixteenth_activation: Float[np.ndarray, " n_neurons"] | None = None,
     *,
     most_similar: int = 10,
 ) -> UniquenessReport:

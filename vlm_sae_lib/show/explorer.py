@@ -20,11 +20,11 @@ from PIL import Image
 
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.pictures.rgb import to_rgb
-from vlm_sae_lib.pictures.terms import TERMS, UNKNOWN, Credit, credit_of
 from vlm_sae_lib.show.tiles import tile_uri
 from vlm_sae_lib.steering.intervention import Sae
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.terms import TERMS, UNKNOWN, Credit, credit_of
+from vlm_sae_lib.vlms.vlm import Vlm
 
 HERE = Path(__file__).parent
 N_TOPS = 8

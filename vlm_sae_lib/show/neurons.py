@@ -26,8 +26,8 @@ class Strip:
 
 
 def at_percentiles(
-    values: Float[np.ndarray, "n_neurons"], percentiles: Sequence[float], kept: np.ndarray | None = None
-) -> Int[np.ndarray, "n_percentiles"]:
+    values: Float[np.ndarray, " n_neurons"], percentiles: Sequence[float], kept: np.ndarray | None = None
+) -> Int[np.ndarray, " n_percentiles"]:
     """The neurons that stand at these percentiles of a score: of the defined ones, the one of that rank.
 
     Args:
@@ -49,7 +49,7 @@ def at_percentiles(
 
 
 def drawn_by_activation(
-    activations: Any, neurons: Sequence[int], image_ids: Int[np.ndarray, "n"], number: int = 16, seed: int = 0
+    activations: Any, neurons: Sequence[int], image_ids: Int[np.ndarray, " n"], number: int = 16, seed: int = 0
 ) -> Int[np.ndarray, "f number"]:
     """Pictures drawn without replacement, each with a chance in proportion to the neuron's activation on it.
 

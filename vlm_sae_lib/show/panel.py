@@ -10,7 +10,7 @@ from PIL import Image
 from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.show.explorer import Neuron
 from vlm_sae_lib.steering.intervention import Sae, steered
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 SIDE = 160  # pixels: how wide the picture is shown
 PROMPTS = ("describe the image.", "what is shown in this image? use exactly one word!")

@@ -9,8 +9,8 @@ from PIL import Image
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures.rgb import to_rgb
-from vlm_sae_lib.pictures.terms import Credit, credit_of, credited
 from vlm_sae_lib.show.tiles import draw_picture
+from vlm_sae_lib.terms import Credit, credit_of, credited
 
 WIDTH = 6.4  # inches: the book's column
 LETTER = 0.08  # inches: how wide a letter of ten points runs

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlm_sae_lib.scores.comparison import Scored
-from vlm_sae_lib.scores.intervals import Estimate
 from vlm_sae_lib.show.style import COLOURS, LABELS, number, with_interval
+from vlm_sae_lib.statistics.intervals import Estimate
 
 
 def ms_table(scored: Mapping[str, Scored], at_least: int, digits: int = 2) -> pd.DataFrame:

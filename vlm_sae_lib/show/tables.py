@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from vlm_sae_lib.results import Results
+from vlm_sae_lib.records.results import Results
 from vlm_sae_lib.show.style import number, with_interval
 
 

@@ -22,10 +22,9 @@ from matplotlib.image import AxesImage, BboxImage, FigureImage
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from vlm_sae_lib.notebooks import PUBLISHABLE
 from vlm_sae_lib.pictures.facts import of_imagenet, of_inat2021
 from vlm_sae_lib.pictures.rgb import to_rgb
-from vlm_sae_lib.pictures.terms import IMAGENET, INAT2021, TERMS, UNKNOWN, Credit, credit_of
+from vlm_sae_lib.terms import IMAGENET, INAT2021, PUBLISHABLE, TERMS, UNKNOWN, Credit, credit_of
 
 TILE = "tile"
 GREY, INK = "#e8e8e8", "#555555"

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from vlm_sae_lib.controls.reconstruction import Evaluated
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.results import paper_layer as paper_layer  # the notebooks ask for it here
-from vlm_sae_lib.results import published, published_table
-from vlm_sae_lib.scores.intervals import Estimate
-from vlm_sae_lib.scores.reconstruction_controls import Evaluated
+from vlm_sae_lib.records.results import paper_layer as paper_layer  # the notebooks ask for it here
+from vlm_sae_lib.records.results import published, published_table
 from vlm_sae_lib.show.style import COLOURS, LABELS, with_interval
+from vlm_sae_lib.statistics.intervals import Estimate
 
 CURVES = {"loss": "loss", "r2": "R² of the batch", "l0": "L0", "dead": "dead latents"}
 DASHES = ("-", "--", ":", "-.")

@@ -8,10 +8,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from vlm_sae_lib.scores.intervals import Estimate
 from vlm_sae_lib.scores.truth import name_neurons
 from vlm_sae_lib.show.scores import draw_estimates
 from vlm_sae_lib.show.style import COLOURS
+from vlm_sae_lib.statistics.intervals import Estimate
 from vlm_sae_lib.taxonomy import RANKS, TaxonPath
 
 FACTOR_COLOURS = {

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from vlm_sae_lib.results import Results
-from vlm_sae_lib.scores.intervals import Estimate
+from vlm_sae_lib.records.results import Results
 from vlm_sae_lib.show.style import with_interval
+from vlm_sae_lib.statistics.intervals import Estimate
 
 
 def yes(condition: Any) -> str:

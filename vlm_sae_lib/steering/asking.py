@@ -13,8 +13,8 @@ from PIL import Image
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.steering.reading import Reading
-from vlm_sae_lib.steering.vlm import Vlm
 from vlm_sae_lib.taxonomy import RANKS
+from vlm_sae_lib.vlms.vlm import Vlm
 
 GROUPS = {
     "insecta": "insect", "arachnida": "spider", "aves": "bird", "mammalia": "mammal", "reptilia": "reptile",

@@ -19,7 +19,7 @@ from torch import Tensor
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.steering.intervention import ENCODED_BYTES, Sae, check_latents, for_sae
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 
 @dataclass(frozen=True)

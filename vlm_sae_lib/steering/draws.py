@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.settings import Profile
+from vlm_sae_lib.profiles.settings import Profile
 
 
 def draw_photographs(

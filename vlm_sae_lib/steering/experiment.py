@@ -23,7 +23,7 @@ from vlm_sae_lib.steering.concepts import Gallery
 from vlm_sae_lib.steering.intervention import Sae
 from vlm_sae_lib.steering.reading import Reading, says
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 STEERED, RANDOM_LATENT, RANDOM_DIRECTION, BARE_SAE = "steered", "random latent", "random direction", "unsteered"
 METHODS = (STEERED, BARE_SAE, RANDOM_LATENT, RANDOM_DIRECTION)

@@ -19,7 +19,7 @@ from vlm_sae_lib.steering.concepts import Gallery
 from vlm_sae_lib.steering.experiment import Setting, SteeringStudy, rest_of
 from vlm_sae_lib.steering.intervention import Sae
 from vlm_sae_lib.steering.sweep import SteeringBench
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 KINDS: dict[str, frozenset[str]] = {
     **{rank: frozenset(tree.names(rank)) for rank in tree.RANKS},

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.steering.vlm import Vlm
+from vlm_sae_lib.vlms.vlm import Vlm
 
 ENCODED_BYTES = 2**28
 """How many latents are held at once: at ε = 64 (65,536 of them) one picture's 577 tokens have 151 MB in float32."""

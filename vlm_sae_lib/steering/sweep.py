@@ -4,7 +4,7 @@ What an intervention cannot change is computed once: the tower's states at the h
 does change is an affine function of them (see ``intervention.py``), so an edited picture is one scaled vector per
 token away. And the questions about one edited picture share its tokens in one pass of the language model: each
 question sees the picture and itself, none of the others, and counts its positions from the picture's end. A small
-language model is read where the questions end and nowhere else (``ends.py``).
+language model is read where the questions end and nowhere else (``vlms/ends.py``).
 The answers are those of :func:`~vlm_sae_lib.steering.intervention.steered`; the tests compare them.
 """
 
@@ -21,7 +21,6 @@ from PIL import Image
 from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.steering.ends import Ends, can_read_ends
 from vlm_sae_lib.steering.intervention import (
     ENCODED_BYTES,
     Sae,
@@ -30,8 +29,9 @@ from vlm_sae_lib.steering.intervention import (
     for_sae,
     random_directions,
 )
-from vlm_sae_lib.steering.memory import prompt_bytes
-from vlm_sae_lib.steering.vlm import Vlm, greedy
+from vlm_sae_lib.vlms.ends import Ends, can_read_ends
+from vlm_sae_lib.vlms.memory import prompt_bytes
+from vlm_sae_lib.vlms.vlm import Vlm, greedy
 
 AT_MOST = 48
 """Prompts at once where memory has room for more: a larger batch is no quicker."""
@@ -70,7 +70,7 @@ class SteeringBench:
     """Pictures with their states and latents at the hook point, ready for interventions.
 
     ``latents`` is a CSC matrix (n_pictures · tokens, n_latents), picture by picture; ``tokens`` counts CLS.
-    batch_size: how many prompts at once; None: as many as memory holds (``memory.py``), at most ``AT_MOST``. Where
+    batch_size: how many prompts at once; None: as many as memory holds (``vlms/memory.py``), at most ``AT_MOST``. Where
     there was too little, it is halved. The pictures' states stay on the model's device, in float32.
     Raises: UserError when the SAE's width is not the tower's, and whenever memory is too short for a single prompt.
     """

@@ -14,16 +14,16 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
+from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.steering import rates
 from vlm_sae_lib.steering.concepts import PooledLatents
 from vlm_sae_lib.steering.experiment import STEERED, Setting
 from vlm_sae_lib.steering.intervention import Sae
 from vlm_sae_lib.steering.sweep import UNSTEERED, SteeringBench
-from vlm_sae_lib.steering.vlm import Vlm
 from vlm_sae_lib.towers import Tower
 from vlm_sae_lib.towers.texts import TextPart, text_part
-from vlm_sae_lib.towers.tower import PROJECTION
+from vlm_sae_lib.vlms.vlm import Vlm
 
 TOP_K = 16
 BARE = "bare model"

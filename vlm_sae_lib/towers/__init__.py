@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.devices import choose_device
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.towers.tower import Tower
 from vlm_sae_lib.towers.vlm_towers import load_vlm_tower, tower_of
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.hooks import find_blocks, find_stages
 from vlm_sae_lib.loading import loading
-from vlm_sae_lib.towers.hooks import find_blocks, find_stages
 from vlm_sae_lib.towers.tower import Tower
 
 

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import torch
 
+from vlm_sae_lib.hooks import find_blocks
 from vlm_sae_lib.loading import quiet
-from vlm_sae_lib.towers.hooks import find_blocks
 from vlm_sae_lib.towers.open_clip_towers import plain
 from vlm_sae_lib.towers.tower import Tower
 from vlm_sae_lib.towers.transformers_towers import block_count, essential, stage_widths
@@ -15,8 +15,7 @@ def load_self_supervised_tower(*, spec: str, name: str, device: torch.device, dt
     """``block_i`` are the ResNet's stages, ``projection`` is the output of the contrastive head, (n, 64)."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    from vlm_sae_lib.pocket.models import load_self_supervised
-    from vlm_sae_lib.pocket.training_pictures import MEAN, STD
+    from vlm_sae_lib.towers.pocket_models import MEAN, STD, load_self_supervised
 
     with quiet():
         module = load_self_supervised()

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import loading, split_revision
+from vlm_sae_lib.pocket import language, tree
 from vlm_sae_lib.towers.tower import Tower
 
 TextPart = Callable[[Sequence[str]], Float[Tensor, "n d"]]
@@ -30,7 +32,7 @@ def text_part(tower: Tower) -> TextPart | None:
 def _of_open_clip(tower: Tower) -> TextPart:
     import open_clip
 
-    from vlm_sae_lib.pocket.models import folder
+    from vlm_sae_lib.towers.pocket_models import folder
 
     kind, _, rest = tower.spec.partition(":")
     name = f"local-dir:{folder(rest or 'clip')}" if kind == "pocket" else rest
@@ -62,3 +64,16 @@ def _of_transformers(tower: Tower) -> TextPart | None:
         return model(**tokens).text_embeds.float().cpu()
 
     return torch.no_grad()(embed)
+
+
+@torch.no_grad()
+def zero_shot_classifier(model: nn.Module, tokenizer, names: list[str], templates=None) -> Tensor:
+    """Text embeddings (names, d) averaged over prompt templates, as CLIP's ensemble."""
+    templates = templates or ("a photo of a {}", "a {}", "a photo of a {} in the {}")
+    device = next(model.parameters()).device
+    vectors = []
+    for template in templates:
+        for place in tree.HABITATS if template.count("{}") == 2 else ("",):
+            tokens = tokenizer([language.article(template.format(name, place)) for name in names]).to(device)
+            vectors.append(model.encode_text(tokens, normalize=True))
+    return functional.normalize(torch.stack(vectors).mean(0), dim=1)

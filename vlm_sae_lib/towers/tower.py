@@ -12,15 +12,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from vlm_sae_lib.devices import exactly, place
+from vlm_sae_lib import hooks
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
+from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.loading import first_sentence
+from vlm_sae_lib.machine.devices import exactly, place
 from vlm_sae_lib.pictures.rgb import to_rgb
-from vlm_sae_lib.towers import hooks
 from vlm_sae_lib.towers.tokens import check_rule, select_tokens
 
-PROJECTION = "projection"
 CLASS_TOKENS = {"class_embedding", "cls_token", "class_token"}
 
 

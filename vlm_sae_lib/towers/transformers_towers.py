@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.hooks import find_blocks
 from vlm_sae_lib.loading import loading, split_revision
 from vlm_sae_lib.towers import masking, patches
-from vlm_sae_lib.towers.hooks import find_blocks
 from vlm_sae_lib.towers.tower import Tower
 
 # A full model's checkpoint calls its vision part by some of these names, of which releases add and drop levels.

@@ -9,17 +9,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlm_sae_lib.towers.hooks import find_blocks
+from vlm_sae_lib.hooks import find_blocks
 from vlm_sae_lib.towers.tower import Tower
 from vlm_sae_lib.towers.transformers_towers import essential, facts
 
 if TYPE_CHECKING:
-    from vlm_sae_lib.steering.vlm import Vlm
+    from vlm_sae_lib.vlms.vlm import Vlm
 
 
 def load_vlm_tower(vlm_spec: str, *, device: str | torch.device | None, dtype: torch.dtype) -> Tower:
     """The tower of a VLM as ``load_vlm`` spells it; of its language model no layer is read. Raises: UserError."""
-    from vlm_sae_lib.steering.load import load_seeing
+    from vlm_sae_lib.vlms.load import load_seeing
 
     return tower_of(load_seeing(vlm_spec, device=device, dtype=dtype))
 
@@ -61,7 +61,7 @@ def _name(vlm_spec: str) -> str:
 
 def _whole_picture(vlm: "Vlm") -> tuple[Callable[[Image.Image], Tensor], dict[str, Any]]:
     """From a picture to the tower's pixels (3, height, width), and what that does as plain JSON; without weights."""
-    from vlm_sae_lib.steering.families import squared
+    from vlm_sae_lib.vlms.families import squared
 
     processor = copy.deepcopy(vlm.processor.image_processor)  # the VLM's own goes on cutting as it did
     side, nested, tiled = vlm.family.cut_alike(processor), vlm.family.nested, vlm.family.tiled

@@ -1,1 +1,1 @@
-"""Sparse autoencoders of other libraries, one module per family; ``formats.py`` tells which one wrote a file."""
+"""The SAE files of other libraries, a module for each."""

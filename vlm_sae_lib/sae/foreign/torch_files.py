@@ -35,8 +35,8 @@ def tensors_only(path: Path, data: bytes | None = None) -> dict[str, Any]:
 
 
 def uncentred(
-    w_enc: Float[Tensor, "d latents"], b_enc: Float[Tensor, "latents"], b_dec: Float[Tensor, "d"]
-) -> Float[Tensor, "latents"]:
+    w_enc: Float[Tensor, "d latents"], b_enc: Float[Tensor, " latents"], b_dec: Float[Tensor, " d"]
+) -> Float[Tensor, " latents"]:
     """The encoder bias of an SAE that does not subtract b_dec from its input, for ours, which does."""
     return b_enc + b_dec @ w_enc
 

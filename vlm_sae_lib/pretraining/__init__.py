@@ -1,0 +1,1 @@
+"""The making of the pocket models: pictures, losses, the loop, exams, cards (``make pocket``)."""

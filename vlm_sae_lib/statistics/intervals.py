@@ -1,0 +1,182 @@
+"""95 % intervals. What is resampled, and from which library the method comes, stands with each."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from vlm_sae_lib.errors import UserError
+
+LEVEL = 0.95
+RESAMPLES = 2000
+UNDEFINED = (float("nan"), float("nan"))
+
+
+class Interval(NamedTuple):
+    low: float
+    high: float
+
+
+class Estimate(NamedTuple):
+    value: float
+    interval: Interval
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Wilson's score interval of a proportion (`scipy.stats.binomtest`); undefined for n = 0."""
+    if not 0 <= successes <= n:
+        raise UserError(f"{successes} successes of {n} trials: successes must lie between 0 and the number of trials.")
+    if n == 0:
+        return Interval(*UNDEFINED)
+    interval = stats.binomtest(int(successes), int(n)).proportion_ci(LEVEL, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
+
+
+def percentiles(replicates: Float[np.ndarray, " n_resamples"]) -> Interval:
+    """The middle 95 % of bootstrap replicates, such as those of `ms_bootstrap`; NaN replicates are left out."""
+    values = np.asarray(replicates, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if len(values) < 2:
+        return Interval(*UNDEFINED)
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+def bootstrap_mean(values: Any, *, seed: int = 0, n_resamples: int = RESAMPLES) -> Estimate:
+    """Mean, with the percentile bootstrap over ``values``: over neurons, if they are scores. NaN is left out."""
+    sample = _defined(values)
+    return _bootstrap((sample,), _mean, seed=seed, n_resamples=n_resamples)
+
+
+def bootstrap_difference(
+    a: Any, b: Any, *, paired: bool = False, seed: int = 0, n_resamples: int = RESAMPLES
+) -> Estimate:
+    """mean(a) - mean(b); ``paired`` draws the same places of both, and drops a pair with a NaN in it."""
+    samples = _two(a, b, paired)
+    return _bootstrap(
+        samples, lambda x, y, axis: _mean(x, axis) - _mean(y, axis), paired=paired, seed=seed, n_resamples=n_resamples
+    )
+
+
+def bootstrap_ratio(a: Any, b: Any, *, paired: bool = False, seed: int = 0, n_resamples: int = RESAMPLES) -> Estimate:
+    """mean(a) / mean(b), as `bootstrap_difference`. Infinite where b's mean is zero, and so then the upper end."""
+    samples = _two(a, b, paired)
+
+    def ratio(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _mean(x, axis) / _mean(y, axis)
+
+    return _bootstrap(samples, ratio, paired=paired, seed=seed, n_resamples=n_resamples)
+
+
+def spearman(a: Any, b: Any, *, seed: int = 0, n_resamples: int = RESAMPLES) -> Estimate:
+    """Spearman's rank correlation, with the percentile bootstrap over pairs. A pair with a NaN in it is left out.
+
+    NaN where one side is constant.
+    """
+    return _bootstrap(_two(a, b, paired=True), _rank_correlation, paired=True, seed=seed, n_resamples=n_resamples)
+
+
+def spearman_draws(
+    a: Any, b: Any, *, seed: int = 0, n_resamples: int = 500
+) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
+    """Spearman's rank correlation and its bootstrap draws over pairs, for a mean over seeds (`seeds_then_draws`)."""
+    a, b = _two(a, b, paired=True)
+    if len(a) < 2:
+        return float("nan"), np.full(n_resamples, np.nan)
+    drawn = np.random.default_rng(seed).integers(len(a), size=(n_resamples, len(a)))
+    return float(_rank_correlation(a, b, axis=-1)), _rank_correlation(a[drawn], b[drawn], axis=-1)
+
+
+def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+    x, y = (stats.rankdata(side, axis=axis) for side in (x, y))
+    x, y = x - x.mean(axis=axis, keepdims=True), y - y.mean(axis=axis, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return (x * y).sum(axis=axis) / np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
+
+
+def seeds_outermost(
+    values_by_seed: Sequence[Any],
+    statistic: Callable[[np.ndarray], float] = np.nanmean,
+    *,
+    seed: int = 0,
+    n_resamples: int = RESAMPLES,
+) -> Estimate:
+    """Mean over training seeds of a statistic, resampled at two levels: seeds first, then the values within each.
+
+    Values of one trained model are no independent repeats of the experiment; seeds are. With one seed only its values
+    are resampled, and the interval says nothing about retraining.
+
+    Args:
+        values_by_seed: for each seed its values (say, MS per neuron).
+        statistic: of one seed's values.
+    """
+    groups = [_defined(values) for values in values_by_seed]
+    groups = [group for group in groups if len(group)]
+    if not groups:
+        return Estimate(float("nan"), Interval(*UNDEFINED))
+    rng = np.random.default_rng(seed)
+    replicates = np.empty(n_resamples)
+    for resample in range(n_resamples):
+        drawn = [groups[i] for i in rng.integers(len(groups), size=len(groups))]
+        replicates[resample] = np.mean([statistic(rng.choice(group, size=len(group))) for group in drawn])
+    return Estimate(float(np.mean([statistic(group) for group in groups])), percentiles(replicates))
+
+
+def _mean(x: np.ndarray, axis: int) -> np.ndarray:
+    return np.mean(x, axis=axis)
+
+
+def _bootstrap(
+    samples: tuple[np.ndarray, ...], statistic: Callable, *, seed: int, n_resamples: int, paired: bool = False
+) -> Estimate:
+    if min(map(len, samples)) == 0:
+        return Estimate(float("nan"), Interval(*UNDEFINED))
+    value = float(statistic(*samples, axis=-1))
+    if min(map(len, samples)) < 2:
+        return Estimate(value, Interval(*UNDEFINED))
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        # scipy gives up on its own interval as soon as one replicate is infinite or NaN, which rare draws make of a
+        # ratio or a correlation; ours is taken from the replicates
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        result = stats.bootstrap(
+            samples,
+            statistic,
+            paired=paired,
+            vectorized=True,
+            n_resamples=n_resamples,
+            batch=max(1, 2**20 // max(map(len, samples))),
+            confidence_level=LEVEL,
+            method="percentile",
+            random_state=np.random.default_rng(seed),
+        )
+    replicates = result.bootstrap_distribution
+    return Estimate(value, percentiles(replicates) if np.isfinite(replicates).all() else _middle(replicates))
+
+
+def _middle(replicates: np.ndarray) -> Interval:
+    """Percentiles that may be infinite: by order, without interpolation."""
+    values = np.sort(replicates[~np.isnan(replicates)])
+    if len(values) < 2:
+        return Interval(*UNDEFINED)
+    last = len(values) - 1
+    low, high = int(np.floor(last * (1 - LEVEL) / 2)), int(np.ceil(last * (1 + LEVEL) / 2))
+    return Interval(float(values[low]), float(values[high]))
+
+
+def _defined(values: Any) -> Float[np.ndarray, " n"]:
+    sample = np.asarray(values, dtype=np.float64).ravel()
+    return sample[~np.isnan(sample)]
+
+
+def _two(a: Any, b: Any, paired: bool) -> tuple[np.ndarray, np.ndarray]:
+    if not paired:
+        return _defined(a), _defined(b)
+    a, b = np.asarray(a, dtype=np.float64).ravel(), np.asarray(b, dtype=np.float64).ravel()
+    if len(a) != len(b):
+        raise UserError(f"Pairs need two lists of one length, not {len(a)} and {len(b)} values.")
+    both = ~(np.isnan(a) | np.isnan(b))
+    return a[both], b[both]

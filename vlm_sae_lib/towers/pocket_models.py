@@ -1,0 +1,63 @@
+"""The pocket models: where they lie, and how each is opened through its own library's loader."""
+
+from pathlib import Path
+
+import open_clip
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import ResNetModel
+
+from vlm_sae_lib import paths
+from vlm_sae_lib.errors import UserError
+
+MODELS = ("clip", "second_clip", "self_supervised", "llava")
+MEAN, STD = 0.5, 0.3
+"""Of a pixel's value between 0 and 1, as all of them read it."""
+EMBEDDING = 64
+
+
+def folder(name: str) -> Path:
+    """The folder of a pocket model.
+
+    Raises:
+        UserError: there is no such model, or its weights are missing.
+    """
+    if name not in MODELS:
+        raise UserError(f"There is no pocket model {name!r}; the pocket models are {', '.join(MODELS)}.")
+    path = paths.pocket() / name
+    if not path.is_dir():
+        raise UserError(f"The pocket model {name!r} is not in {path}; check it out again, or run `make pocket`.")
+    return path
+
+
+def load_clip(name: str = "clip", device="cpu") -> tuple[nn.Module, object, object]:
+    """(model (fp32, eval), preprocessing, tokenizer) of "clip" or "second_clip"."""
+    where = f"local-dir:{folder(name)}"
+    model, _, preprocess = open_clip.create_model_and_transforms(where, device=device)
+    return model.float().eval(), preprocess, open_clip.get_tokenizer(where)
+
+
+class ScoringEncoder(nn.Module):
+    """A small ResNet with SimCLR's projection head: (n, 3, 64, 64) pixels → (n, 64) embeddings, not normalised."""
+
+    def __init__(self, resnet: ResNetModel):
+        super().__init__()
+        width = resnet.config.hidden_sizes[-1]
+        self.resnet = resnet
+        self.projection = nn.Sequential(
+            nn.Linear(width, 256), nn.BatchNorm1d(256), nn.ReLU(inplace=True), nn.Linear(256, EMBEDDING)
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.projection(self.resnet(pixels).pooler_output.flatten(1))
+
+
+def load_self_supervised(device="cpu") -> ScoringEncoder:
+    """The scoring encoder (fp32, eval)."""
+    where = folder("self_supervised")
+    model = ScoringEncoder(ResNetModel.from_pretrained(where, dtype=torch.float32))
+    head = load_file(where / "projection.safetensors")
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in head.items()}
+    model.projection.load_state_dict(state)
+    return model.to(device).eval()
