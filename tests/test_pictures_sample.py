@@ -255,6 +255,13 @@ def test_another_spelling_is_one_clear_sentence(server, rest):
     assert server.requests == []
 
 
+@pytest.mark.parametrize("list_them", [lambda: load_pictures("/nowhere/at/all"), lambda: load_pictures(5),
+                                       lambda: load_pictures("inat2021-sample:")])
+def test_wherever_sources_are_listed_the_smaller_sample_is(server, list_them):
+    with pytest.raises(UserError, match=r'"inat2021-sample:<species>:<split>\[:<of>\]"'):
+        list_them()
+
+
 def test_a_test_takes_the_pictures_of_a_smaller_sample_of_the_one_that_is_there(server):
     few = next(n for n in range(100, 5000, 50) if any(sample.is_kept(folder, n) for folder in FOLDERS))
     small = [folder for folder in FOLDERS if sample.is_kept(folder, few)]

@@ -15,7 +15,7 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", required=True, metavar="SOURCE",
                         help="pocket[:n[:seed]], a folder, folder:<path>, imagenet:<path>, inat2021:<path>, "
-                             "inat2021-sample:<species>:<split> or "
+                             "inat2021-sample:<species>:<split>[:<of>] or "
                              "hf-datasets:<repo or folder>:[<configuration>/]<split>:<n>")
     parser.add_argument("--tower", required=True, metavar="SPEC",
                         help="pocket, pocket:second_clip, pocket:self_supervised, open_clip:<model>/<tag or file>, "

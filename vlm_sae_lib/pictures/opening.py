@@ -14,7 +14,7 @@ from vlm_sae_lib.pictures.source import Item, PictureSource
 
 KNOWN_SOURCES = (
     '"pocket", "pocket:<n>:<seed>", "folder:<path>", "imagenet:<path>", "inat2021:<path>", '
-    '"inat2021-sample:<species>:<split>", "hf-datasets:<repo or folder>:[<configuration>/]<split>:<n>", '
+    '"inat2021-sample:<species>:<split>[:<of>]", "hf-datasets:<repo or folder>:[<configuration>/]<split>:<n>", '
     "a folder's path"
 )
 
@@ -25,8 +25,9 @@ def load_pictures(source: Any) -> PictureSource:
     Args:
         source: ``"pocket"``, ``"pocket:<n>"`` or ``"pocket:<n>:<seed>"`` (default 1000, seed 0); ``"folder:<path>"``
             or a path; ``"imagenet:<path>"`` and ``"inat2021:<path>"`` (the folder of class folders, or the folder
-            above its ``val``); ``"inat2021-sample:<species>:<split>"``, which fetches the public validation pictures
-            of iNaturalist 2021 once (split: train, choosing or test; see ``sample``);
+            above its ``val``); ``"inat2021-sample:<species>:<split>[:<of>]"``, which fetches the public validation
+            pictures of iNaturalist 2021 once (split: train, choosing or test; of: so many of these species; see
+            ``sample``);
             ``"hf-datasets:<repo>[@<revision>]:[<configuration>/]<split>:<n>"``, the first n pictures of a data set of
             the hub, streamed, or of a folder laid out like one; a list of paths or PIL pictures; or a source, which is
             returned as it is.

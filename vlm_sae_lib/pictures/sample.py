@@ -68,8 +68,8 @@ def inat2021_sample(spec: str, rest: str) -> PictureSource:
     species, split, of = (int(asked[1]), asked[2], int(asked[3] or asked[1])) if asked else (0, "", 0)
     if not 1 <= of <= species <= SPECIES:
         raise UserError(
-            f'{spec} is no such sample: write "inat2021-sample:<species>:<split>" with 1 to {SPECIES} species and the '
-            f"split {', '.join(SPLITS)}; behind it, if need be, :<of>, the number of species that are taken of these."
+            f'{spec} is no such sample: write "inat2021-sample:<species>:<split>[:<of>]" with 1 to {SPECIES} species, '
+            f"the split {', '.join(SPLITS)} and, if need be, the number of species that are taken of these."
         )
     folder = paths.pictures() / f"inat2021-sample-{species}"
     if not (folder / COMPLETE).is_file():
