@@ -5,7 +5,6 @@ for its first word alone (``exact``) answers all questions about a picture in on
 words has a sequence for each. They are upper bounds: concepts without enough pictures ask less.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlm_sae_lib.profiles.settings import Profile, SteeringSize
@@ -113,7 +112,3 @@ class _Counter:
             return Prompts(part, interventions * pictures, 0, benches * pictures, words)
         each = interventions * pictures * questions
         return Prompts(part, each, self.asking.max_new_tokens, benches * pictures, one)
-
-
-def sequences(of: Sequence[Prompts]) -> int:
-    return sum(one.sequences for one in of)
