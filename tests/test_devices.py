@@ -6,7 +6,8 @@ import torch
 from test_score_command import make_sae
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.machine.devices import choose_device
+from vlm_sae_lib.machine import devices
+from vlm_sae_lib.machine.devices import choose_device, free_bytes
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.training import train_sae
 from vlm_sae_lib.towers import load_tower
@@ -52,3 +53,30 @@ def test_whoever_is_asked_says_the_same(tmp_path):
     ):
         with pytest.raises(UserError, match=f"There is no device '{ABSENT}' here"):
             ask()
+
+
+def test_what_a_gpu_has_and_what_the_allocator_holds_are_free(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: asked.append(device) or (1000, 5000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 400)
+    second = torch.device("cuda:1")
+    assert free_bytes(second) == 1300 and asked == [second]
+    assert free_bytes(torch.device("meta")) is None
+
+
+def test_what_a_host_has_is_free_within_its_container(monkeypatch, tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemAvailable:    500 kB\n")
+    monkeypatch.setattr(devices, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(devices, "CONTAINERS", ((f"{tmp_path}/memory.max", "memory.current", "inactive_file"),))
+    assert free_bytes(torch.device("cpu")) == 512_000
+    (tmp_path / "memory.current").write_text("90000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_bytes(torch.device("cpu")) == 512_000
+    (tmp_path / "memory.max").write_text("100000\n")
+    assert free_bytes(torch.device("cpu")) == 10_000
+    (tmp_path / "memory.stat").write_text("active_file 7\ninactive_file 20000\n")
+    assert free_bytes(torch.device("cpu")) == 30_000
+    monkeypatch.setattr(devices, "MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(devices, "CONTAINERS", ())
+    assert free_bytes(torch.device("cpu")) is None

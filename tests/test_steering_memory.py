@@ -12,7 +12,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.steering.concepts import pool_latents
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
 from vlm_sae_lib.vlms import memory
-from vlm_sae_lib.vlms.memory import Room, free_bytes, kv_bytes_per_token, prompt_bytes, prompts_at_once
+from vlm_sae_lib.vlms.memory import Room, kv_bytes_per_token, prompt_bytes, prompts_at_once
 
 HALF, CPU = torch.float16, torch.device("cpu")
 VICUNA = hf.LlamaConfig(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32,
@@ -88,33 +88,6 @@ def test_the_batch_of_the_real_llava_fits_a_t4(free, how):
 def test_at_least_one_at_most_as_many_as_asked_and_unknown_memory():
     assert prompts_at_once(10, 100, at_most=48) == prompts_at_once(0, 100, at_most=48) == 1
     assert prompts_at_once(10**9, 100, at_most=48) == prompts_at_once(None, 100, at_most=48) == 48
-
-
-def test_what_a_gpu_has_and_what_the_allocator_holds_are_free(monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: asked.append(device) or (1000, 5000))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 400)
-    second = torch.device("cuda:1")
-    assert free_bytes(second) == 1300 and asked == [second]
-    assert free_bytes(torch.device("meta")) is None
-
-
-def test_what_a_host_has_is_free_within_its_container(monkeypatch, tmp_path):
-    (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemAvailable:    500 kB\n")
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "CONTAINERS", ((f"{tmp_path}/memory.max", "memory.current", "inactive_file"),))
-    assert free_bytes(CPU) == 512_000
-    (tmp_path / "memory.current").write_text("90000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert free_bytes(CPU) == 512_000
-    (tmp_path / "memory.max").write_text("100000\n")
-    assert free_bytes(CPU) == 10_000
-    (tmp_path / "memory.stat").write_text("active_file 7\ninactive_file 20000\n")
-    assert free_bytes(CPU) == 30_000
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "none")
-    monkeypatch.setattr(memory, "CONTAINERS", ())
-    assert free_bytes(CPU) is None
 
 
 # ---- batches of the bench and of the model ---------------------------------------------------------------------------

@@ -1,11 +1,18 @@
-"""Where a model runs, and whether there was too little room."""
+"""Where a model runs, how much room there is, and whether it was too little."""
 
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from vlm_sae_lib.errors import UserError
+
+MEMINFO = Path("/proc/meminfo")
+CONTAINERS = (  # limit, what is taken, and in which line of its statistics the cached files stand that can be given up
+    ("/sys/fs/cgroup/memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
@@ -47,6 +54,40 @@ def place(model: nn.Module, device: torch.device | None) -> torch.device:
     if device is not None and not placed:
         model.to(device)
     return next(model.parameters()).device
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that can be had on a device, in bytes; None where it does not say.
+
+    On a GPU what the driver has, and what torch's allocator holds without using it; on the CPU what the system can give
+    without swapping, within the limit of the container.
+    """
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    if device.type != "cpu":
+        return None
+    limits = [left for files in CONTAINERS if (left := _left_in_container(*files)) is not None]
+    available = _line(MEMINFO, "MemAvailable:")
+    return min([*limits, *([available * 1024] if available is not None else [])], default=None)
+
+
+def _left_in_container(limit: str, taken: str, cached: str) -> int | None:
+    path = Path(limit)
+    try:
+        most, used = int(path.read_text()), int((path.parent / taken).read_text())
+    except (OSError, ValueError):  # no such container, or "max"
+        return None
+    return max(0, most - used + (_line(path.parent / "memory.stat", cached) or 0))
+
+
+def _line(path: Path, name: str) -> int | None:
+    """The number behind a name in a file of one per line."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(parts[1]) for parts in map(str.split, lines) if parts and parts[0] == name), None)
 
 
 def out_of_memory(error: BaseException) -> bool:

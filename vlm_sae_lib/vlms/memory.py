@@ -1,4 +1,4 @@
-"""How many prompts a device holds at once: what one costs, what is free, and what to do when it was too many.
+"""How many prompts a device holds at once: what one costs, how many fit, and what to do when it was too many.
 
 What a prompt costs at its peak follows from the model's configuration alone, so that it can be told before anything is
 loaded. LLaVA-1.5-7B in half precision keeps 0.5 MB of keys and values a token, 0.34 GB for the 646 tokens of a picture
@@ -17,13 +17,12 @@ import gc
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.machine.devices import out_of_memory
+from vlm_sae_lib.machine.devices import free_bytes, out_of_memory
 from vlm_sae_lib.progress import progress
 
 Done = TypeVar("Done")
@@ -32,12 +31,6 @@ RESERVE = 0.3
 """The share of free memory that no prompt is promised: a T4 of 15 GB is then filled to less than 13 (``plan``)."""
 SCORE_BYTES = 10
 """An attention score as it is, with its mask, and its softmax, taken in float32 whatever the model computes in."""
-
-MEMINFO = Path("/proc/meminfo")
-CONTAINERS = (  # limit, what is taken, and in which line of its statistics the cached files stand that can be given up
-    ("/sys/fs/cgroup/memory.max", "memory.current", "inactive_file"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-)
 
 # ---- what a prompt costs ---------------------------------------------------------------------------------------------
 
@@ -144,41 +137,7 @@ class _Shape:
         )
 
 
-# ---- what is free ----------------------------------------------------------------------------------------------------
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that can be had on a device, in bytes; None where it does not say.
-
-    On a GPU what the driver has, and what torch's allocator holds without using it; on the CPU what the system can give
-    without swapping, within the limit of the container.
-    """
-    if device.type == "cuda":
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + held
-    if device.type != "cpu":
-        return None
-    limits = [left for files in CONTAINERS if (left := _left_in_container(*files)) is not None]
-    available = _line(MEMINFO, "MemAvailable:")
-    return min([*limits, *([available * 1024] if available is not None else [])], default=None)
-
-
-def _left_in_container(limit: str, taken: str, cached: str) -> int | None:
-    path = Path(limit)
-    try:
-        most, used = int(path.read_text()), int((path.parent / taken).read_text())
-    except (OSError, ValueError):  # no such container, or "max"
-        return None
-    return max(0, most - used + (_line(path.parent / "memory.stat", cached) or 0))
-
-
-def _line(path: Path, name: str) -> int | None:
-    """The number behind a name in a file of one per line."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(parts[1]) for parts in map(str.split, lines) if parts and parts[0] == name), None)
+# ---- and how many fit ------------------------------------------------------------------------------------------------
 
 
 def prompts_at_once(free: int | None, per_prompt: int, *, at_most: int) -> int:
