@@ -11,6 +11,7 @@ from vlm_sae_lib.plan.models import ModelCost, PocketTower, tower_cost, vlm_cost
 from vlm_sae_lib.plan.pictures import KEPT_BYTES, counted
 from vlm_sae_lib.plan.prompts import Prompts, prompts
 from vlm_sae_lib.profiles.settings import Profile
+from vlm_sae_lib.sae.memory import learning_bytes
 
 NOTEBOOKS = (
     "01_activation_collection", "02_sae_training", "03_monosemanticity_score", "04_taxonomy_alignment",
@@ -159,11 +160,11 @@ class _Work:
     def sae(self, what: str, width: int, expansion: float, rows: float, steps: int | None = None) -> Stage:
         steps, latents = steps or self.profile.steps, int(expansion * width)
         batch = min(self.profile.batch_size, rows)
-        weights = 2 * width * latents * SINGLE
         return Stage(
-            "", "training autoencoders", f"sae {what}", train_steps=steps, disk_bytes=weights,
+            "", "training autoencoders", f"sae {what}", train_steps=steps, disk_bytes=2 * width * latents * SINGLE,
             train_flop=steps * DENSE_PRODUCTS * 2 * batch * width * latents,
-            held_bytes=4 * weights + 3 * batch * latents * SINGLE, host_bytes=min(rows * width * SINGLE, 4 * 2**30),
+            held_bytes=learning_bytes(width, latents) + 3 * batch * latents * SINGLE,
+            host_bytes=min(rows * width * SINGLE, 4 * 2**30),
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from vlm_sae_lib.machine.devices import choose_device, exactly
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.config import SaeConfig
+from vlm_sae_lib.sae.memory import room_for
 from vlm_sae_lib.sae.rows import Batches, Rows
 from vlm_sae_lib.sae.training import checkpoint
 from vlm_sae_lib.sae.training.learner import Learner
@@ -50,8 +51,8 @@ def train_saes(
     and a later call with the same data and configs continues from there, to the same bytes.
 
     Raises ``UserError`` for a device that is not there, for data without rows, of a wrong shape or not finite, for a
-    config that does not fit them, for a checkpoint of another run, and where training diverges. Autocast
-    around the call changes nothing.
+    config that does not fit them, for SAEs that do not fit in memory, for a checkpoint of another run, and where
+    training diverges. Autocast around the call changes nothing.
     """
     keep_freed_memory()
     device = choose_device(device)
@@ -59,7 +60,7 @@ def train_saes(
     for config in configs:
         config.schedule(rows.dim, rows.n)
     folder = Path(checkpoint_dir) if checkpoint_dir is not None else None
-    with exactly(device):
+    with exactly(device), room_for(configs, rows.dim, device):
         return _train(rows, configs, folder, checkpoint_every, device)
 
 
