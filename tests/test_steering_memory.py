@@ -221,3 +221,21 @@ def test_a_single_prompt_that_does_not_fit_is_one_sentence(device):
     with pytest.raises(UserError, match="too little free memory for a single one of the prompts: ") as caught:
         Room(torch.device(device)).run(work, [1], 1)
     assert "\n" not in str(caught.value) and ("bits=4" in str(caught.value)) == (device == "cuda")
+
+
+ALONE = {
+    "answer": lambda vlm, picture: vlm.answer(picture, PROMPTS[0]),
+    "logits": lambda vlm, picture: vlm.logits(picture, PROMPTS[0]),
+    "states": lambda vlm, picture: vlm.states([picture]),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_whatever_the_model_is_asked_about_one_picture_that_does_not_fit(monkeypatch, name):
+    def run_out(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    vlm = tiny_vlm()
+    monkeypatch.setattr(vlm.family.tower, "forward", run_out)
+    with pytest.raises(UserError, match="^this machine has too little free memory for a single one of the p[a-z]+: "):
+        ALONE[name](vlm, tiny_pictures(1)[0])

@@ -109,8 +109,15 @@ class Vlm:
 
     @torch.no_grad()
     def logits(self, image: Image.Image, prompt: str) -> Float[Tensor, " vocabulary"]:
-        """Scores of the first word of the answer, before the softmax, in float32."""
-        return self.model(**self.inputs([image], [prompt]), logits_to_keep=1).logits[0, -1].float()
+        """Scores of the first word of the answer, before the softmax, in float32.
+
+        Raises: UserError where memory is too short for it.
+        """
+
+        def read(group: list[Image.Image]) -> Tensor:
+            return self.model(**self.inputs(group, [prompt]), logits_to_keep=1).logits[0, -1].float()
+
+        return self.room.run(read, [image], 1)[0]
 
     # ---- inputs --------------------------------------------------------------------------------------------------
 
