@@ -40,8 +40,7 @@ def test_a_layer_that_is_not_one_blocks_output_is_refused(layer):
 
 def test_features_of_states_are_what_the_model_reads():
     vlm, images = shared_vlm(), tiny_pictures(2)
-    own = vlm.model.get_image_features(vlm.pixels(images))
-    expected = torch.stack(list(getattr(own, "pooler_output", own)))  # the features themselves before transformers 5
+    expected = torch.stack(list(vlm.model.get_image_features(vlm.pixels(images)).pooler_output))
     torch.testing.assert_close(vlm.features(vlm.states(images)), expected, rtol=0, atol=1e-6)
 
 

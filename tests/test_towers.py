@@ -84,10 +84,7 @@ def test_transformers_agrees_with_its_own_hidden_states(towers, folders, kind):
     pixels = torch.stack([tower.preprocess(picture) for picture in PICTURES])
     with torch.no_grad():
         output = vision(pixels, output_hidden_states=True)
-        if output.hidden_states is None:  # transformers 4 gathers them one module further out
-            output = hf.SiglipVisionModel.from_pretrained(folders[kind]).eval()(pixels, output_hidden_states=True)
-        pooled = whole.get_image_features(pixels) if kind == "clip" else None
-        pooled = getattr(pooled, "pooler_output", pooled)  # the features themselves before transformers 5
+        pooled = whole.get_image_features(pixels).pooler_output if kind == "clip" else None
     for i in range(3):
         expected = output.hidden_states[i + 1]
         expected = expected.flatten(2).transpose(1, 2) if kind == "resnet" else expected

@@ -114,7 +114,8 @@ class Profile:
     """A release on the hub: if it holds an SAE of the very block that the VLM's projector reads, and of such
     tokens, that one is taken."""
     half_on_gpu: bool = False
-    """Whether towers compute in half precision where there is a GPU; activations are kept in full."""
+    """Whether towers compute in half precision where there is a GPU; activations are kept in full. What that loses is
+    stated in ``activations/rounding.py`` and tested."""
     seed: Seed = 0
     collect_batch: Count = 64
     shipped: bool = False

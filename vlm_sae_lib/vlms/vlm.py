@@ -201,7 +201,7 @@ class Vlm:
                 self._changed.close()
 
     def _apply_edits(self, output: Tensor | tuple) -> Tensor | tuple:
-        states = first_tensor(output)  # a tuple before transformers 5
+        states = first_tensor(output)  # some towers' blocks give a tuple
         for edit in self._edits:
             states = edit(states)
         return (states, *output[1:]) if isinstance(output, tuple) else states
