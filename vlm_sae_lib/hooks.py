@@ -173,8 +173,8 @@ def changed_output(block: nn.Module, change: Callable[[Any], Any]) -> Iterator[N
     """Inside the context ``block`` gives ``change(output)``: to who calls it, and to everybody who listens.
 
     The block's ``forward`` itself is replaced, no hook set. transformers collects hidden states by means of its own,
-    and whoever uses them (LLaVA's projector does) sees what these saw. They are hooks on the blocks, and one of ours may
-    come after them; the change would then be invisible, without any error.
+    and whoever uses them (LLaVA's projector does) sees what these saw. They are hooks on the blocks, and one of ours
+    may come after them; the change would then be invisible, without any error.
     """
     own, forward = block.__dict__.get("forward"), block.forward
 
