@@ -21,8 +21,8 @@ from vlm_sae_lib.plan.pictures import counted
 from vlm_sae_lib.plan.promises import PROMISES, broken, promised
 from vlm_sae_lib.plan.prompts import RANDOM_LATENTS, _settings, _tries, prompts, values_of
 from vlm_sae_lib.plan.table import plan_sentence, plan_text
-from vlm_sae_lib.plan.work import NOTEBOOKS, stages, stages_of
-from vlm_sae_lib.profiles import PROFILES, load_profile, public
+from vlm_sae_lib.plan.work import NOTEBOOKS, rows_per_latent, stages, stages_of
+from vlm_sae_lib.profiles import PROFILES, load_profile
 from vlm_sae_lib.profiles.settings import SteeringSize
 from vlm_sae_lib.steering import experiment
 from vlm_sae_lib.steering.sweep import AT_MOST, SteeringBench
@@ -54,12 +54,17 @@ def test_a_towers_blocks_are_all_but_a_hundredth_of_it():
 
 
 def test_a_model_that_is_not_in_the_list_is_asked_for(tmp_path, monkeypatch):
-    from transformers import CLIPConfig, SwinConfig
+    from transformers import CLIPConfig, SiglipConfig, SwinConfig
 
-    CLIPConfig(projection_dim=12, vision_config={"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
-                                                 "image_size": 32, "patch_size": 8}).save_pretrained(tmp_path / "clip")
+    small = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    seeing = {**small, "image_size": 32, "patch_size": 8}
+    CLIPConfig(projection_dim=12, vision_config=seeing).save_pretrained(tmp_path / "clip")
     cost = tower_cost(f"hf:{tmp_path}/clip")
     assert (cost.dim, cost.projection_dim, cost.tower_tokens) == (24, 12, 17) and cost.fetched == 2 * cost.weights
+    both = SiglipConfig(vision_config=seeing, text_config=small)
+    both.save_pretrained(tmp_path / "siglip")
+    cost = tower_cost(f"hf:{tmp_path}/siglip")  # a tower beside texts, and no VLM
+    assert not cost.speaks and cost.tower_flop > 0 and cost.width("projection") == cost.dim == 24
     SwinConfig(patch_size=(4, 4)).save_pretrained(tmp_path / "swin")
     with pytest.raises(UserError, match="without square patches"):
         tower_cost(f"hf:{tmp_path}/swin")
@@ -80,6 +85,28 @@ def test_pictures_are_counted_as_they_are_loaded():
     assert counted("pocket:40:1").number == len(load_pictures("pocket:40:1"))
     assert counted("inat2021-sample:300:train").number == 1800 and counted("inat2021-sample:300:test:50").number == 100
     assert counted("imagenet:imagenet/val").number == 50_000 and not counted("imagenet:imagenet/val").fetched
+
+
+def test_pictures_that_no_name_counts_are_one_sentence():
+    assert counted("pocket").number == len(load_pictures("pocket"))
+    assert counted("imagenet:/data/imagenet/val/").number == 50_000
+    for source in ("folder:mine", "imagenet:/data/imagenet", "hf-datasets:a/b:train:50", "mine"):
+        with pytest.raises(UserError, match=f"The name of {source} does not tell how many pictures it holds"):
+            counted(source)
+
+
+@pytest.mark.parametrize("change", [{"test_pictures": "folder:mine"}, {"train_pictures": "pocket"},
+                                    {"tower": "open_clip:ViT-B-32/openai"}, {"steering_tokens": "all"}])  # fmt: skip
+def test_what_cannot_be_counted_stops_no_notebook(change):
+    for notebook in NOTEBOOKS:
+        told = plan_sentence(load_profile("colab", **change), notebook)
+        assert told.startswith(("By count this notebook", "What this notebook takes is not known beforehand ("))
+
+
+def test_every_token_of_a_picture_is_a_row_and_must_be_stored():
+    few, all_of_them = (load_profile("colab", steering_tokens=rule) for rule in ("random:1", "all"))
+    rows = [rows_per_latent(profile)["steering"] for profile in (few, all_of_them)]
+    assert rows[1] / rows[0] == pytest.approx(vlm_cost(few.vlm).tower_tokens)
 
 
 @pytest.mark.parametrize(("kind", "strengths"), [("insertion", (1, 3)), ("suppression", (0, -1))])

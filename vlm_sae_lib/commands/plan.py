@@ -22,10 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
     from vlm_sae_lib.plan.work import NOTEBOOKS
     from vlm_sae_lib.profiles import PROFILES, load_profile
 
-    try:
-        profiles = [load_profile(name) for name in ([arguments.profile] if arguments.profile else PROFILES)]
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    profiles = [load_profile(name) for name in ([arguments.profile] if arguments.profile else PROFILES)]
     notebook = next((name for name in NOTEBOOKS if arguments.only and name.startswith(arguments.only)), None)
     if arguments.only and notebook is None:
         raise UserError(f"No notebook's name begins with {arguments.only!r}: they are {', '.join(NOTEBOOKS)}.")

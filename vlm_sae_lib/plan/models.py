@@ -41,11 +41,14 @@ class ModelCost:
     @property
     def speaks(self) -> bool:
         """Whether it is a VLM."""
-        return hasattr(self.config, "text_config") and self.config.model_type != "clip"
+        import transformers as hf
+
+        return type(self.config) in hf.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     @cached_property
     def model(self) -> nn.Module:
-        """The model as the library loads it, without weights; of a CLIP the vision part with its projection."""
+        """The model as the library loads it, without weights; of a CLIP the vision part with its projection, of another
+        model of pictures and texts the vision part."""
         import transformers as hf
 
         config = self.config
@@ -57,7 +60,7 @@ class ModelCost:
             if config.model_type == "clip":
                 config.vision_config.projection_dim = config.projection_dim
                 return hf.CLIPVisionModelWithProjection(config.vision_config).eval()
-            return hf.AutoModel.from_config(config).eval()
+            return hf.AutoModel.from_config(self.vision).eval()
 
     @property
     def vision(self) -> Any:
@@ -173,7 +176,10 @@ class PocketTower:
 @cache
 def tower_cost(spec: str) -> ModelCost | PocketTower:
     """What a tower costs, as ``load_tower`` spells it. Raises: UserError where nothing is known of it."""
-    return PocketTower(spec) if spec.partition(":")[0] == "pocket" else vlm_cost(spec.removeprefix("vlm:"))
+    kind = spec.partition(":")[0]
+    if kind not in ("pocket", "hf", "vlm"):
+        raise UserError(f"Of {spec} no plan is made: only towers of transformers and of the pocket world are counted.")
+    return PocketTower(spec) if kind == "pocket" else vlm_cost(spec.removeprefix("vlm:"))
 
 
 @cache
@@ -191,7 +197,7 @@ def vlm_cost(spec: str) -> ModelCost:
     with loading(spec, "transformers"):
         config = AutoConfig.from_pretrained(where, revision=revision)
     vision = getattr(config, "vision_config", None) or config
-    if not isinstance(getattr(vision, "patch_size", None), int):
+    if not all(isinstance(getattr(vision, name, None), int) for name in ("patch_size", "image_size")):
         raise UserError(f"{spec} has a tower without square patches, of which no plan is made: name another model.")
     found = ModelCost(where, config, 0, vision.image_size)
     return found if spec == "pocket" else replace(found, fetched=2 * found.weights)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures.sample import PER_SPECIES
 
 ARCHIVE_BYTES = 8_400_000_000
@@ -25,12 +26,16 @@ class PictureCount:
 
 
 def counted(source: str) -> PictureCount:
-    """The pictures of a profile's source, as ``load_pictures`` spells it."""
+    """The pictures of a profile's source, as ``load_pictures`` spells it. Raises: UserError where no name tells."""
     kind, _, rest = source.partition(":")
     if kind == "pocket":
-        return PictureCount(int(rest.partition(":")[0]))
+        return PictureCount(int(rest.partition(":")[0] or 1000))
     if kind == "inat2021-sample":
         species, split, *some = rest.split(":")
         number = int(some[0] if some else species) * PER_SPECIES[split]
         return PictureCount(number, ARCHIVE_BYTES, int(species) * 10 * KEPT_BYTES, f"sample of {species} species")
     return PictureCount(KNOWN[f"{kind}:{rest.rpartition('/')[2]}"])
+    known = f"{kind}:{rest.rstrip('/').rpartition('/')[2]}"
+    if known not in KNOWN:
+        raise UserError(f"The name of {source} does not tell how many pictures it holds: name one of the profiles'.")
+    return PictureCount(KNOWN[known])

@@ -4,11 +4,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.loading import first_sentence
 from vlm_sae_lib.plan.estimate import INSTALLED_GB, Estimate, plan
 from vlm_sae_lib.plan.machines import Machine, machine
 from vlm_sae_lib.plan.promises import PROMISES, broken
 from vlm_sae_lib.plan.work import NOTEBOOKS
-from vlm_sae_lib.profiles import Profile
+from vlm_sae_lib.settings import Profile
 
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 COLUMNS = ("fetched", "disk", "host", "GPU", "TFLOP", "minutes")
@@ -39,9 +41,17 @@ def plan_text(profile: Profile, where: Machine, notebook: str | None = None) -> 
 
 
 def plan_sentence(profile: Profile, notebook: str) -> str:
-    """What one notebook will take when it is run alone on the machine that its profile is meant for; for a reader."""
+    """What one notebook will take when it is run alone on the machine that its profile is meant for; for a reader.
+
+    Of other models and pictures than the profiles' own it may not be known, and the sentence says so: a count must not
+    stop a run.
+    """
     where = machine(PROMISES[profile.name].machine)
-    found = plan(profile, where, notebook)
+    try:
+        found = plan(profile, where, notebook)
+    except Exception as error:  # a model of another kind can break its count anywhere
+        why = f" ({first_sentence(error)})" if isinstance(error, UserError) else ""
+        return f"What this notebook takes is not known beforehand{why}."
     flop = sum(one.flop for one in found.estimates)
     fetched = f"{found.fetched_gb:.1f} GB to fetch, " if found.fetched_gb else "nothing to fetch, "
     memory = f", {found.gpu_gib:.0f} GiB of GPU memory" if where.gpu_gib else ""

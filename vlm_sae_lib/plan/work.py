@@ -138,7 +138,7 @@ class _Work:
         profile = self.profile
         found = {point: self.tower.width(point) for point in profile.hook_points}
         if tokens and profile.steering_hook_point:
-            found[profile.steering_tokens] = self.tower.dim * tokens_per_picture(profile.steering_tokens)
+            found[profile.steering_tokens] = self.tower.dim * tokens_per_picture(profile.steering_tokens, self.tower)
         return found
 
     def all_points(self) -> Iterator[Stage]:
@@ -168,9 +168,9 @@ class _Work:
         )  # fmt: skip
 
 
-def tokens_per_picture(rule: str) -> int:
+def tokens_per_picture(rule: str, tower: ModelCost | PocketTower) -> int:
     """Rows that a token rule takes of each picture."""
-    return int(rule.partition(":")[2] or 1)
+    return tower.tower_tokens if rule == "all" else int(rule.partition(":")[2] or 1)
 
 
 def _collection(work: _Work) -> Iterator[Stage]:
@@ -234,7 +234,7 @@ def _steering(work: _Work) -> Iterator[Stage]:
         yield from work.model(judge)
     yield from work.pictures(profile.choosing_pictures)
     tower, spec = (work.tower, profile.tower) if profile.steering_hook_point else (vlm, f"vlm:{profile.vlm}")
-    per_picture = tokens_per_picture(profile.steering_tokens)
+    per_picture = tokens_per_picture(profile.steering_tokens, tower)
     latents = profile.steering_expansion * tower.dim
     sae = 2 * latents * tower.dim * SINGLE
     if not profile.shipped:
@@ -273,7 +273,7 @@ def rows_per_latent(profile: Profile) -> dict[str, float]:
     main = max(*profile.expansions, profile.main_expansion)
     widths = [tower.width(point) * profile.main_expansion for point in profile.hook_points]
     taxonomy = counted(profile.taxonomy_train or profile.train_pictures).number
-    rows = min(train, profile.steering_pictures or train) * tokens_per_picture(profile.steering_tokens)
+    rows = min(train, profile.steering_pictures or train) * tokens_per_picture(profile.steering_tokens, steering)
     return {
         "layers": train / max(*widths, main * tower.width(profile.main_hook_point)),
         "taxonomy": taxonomy / (tower.projection_dim * profile.taxonomy_expansion),
