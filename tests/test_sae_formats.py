@@ -145,6 +145,16 @@ def test_nothing_is_unpickled(tmp_path, wrapped):
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")])
+def test_an_sae_too_large_for_the_memory_is_not_called_damaged(tmp_path, monkeypatch, error):
+    def run_out(*_, **__):
+        raise error
+
+    monkeypatch.setattr("vlm_sae_lib.sae.formats._file", run_out)
+    with pytest.raises(UserError, match="^There is too little memory for the SAE .*: close what else runs"):
+        SparseAutoencoder.load(write(tmp_path, {}))
+
+
 def test_what_is_no_sae_is_named(tmp_path):
     with pytest.raises(UserError, match="there is no SAE at"):
         SparseAutoencoder.load(tmp_path / "missing")

@@ -92,6 +92,17 @@ def test_a_forward_that_fails_is_one_sentence(tmp_path):
         load_tower(f"hf:{tmp_path}", device="cpu")
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")])
+def test_too_little_memory_is_no_fault_of_the_tower(monkeypatch, error):
+    def run_out(*_, **__):
+        raise error
+
+    monkeypatch.setattr("vlm_sae_lib.towers.hooks.outputs", run_out)
+    with pytest.raises(UserError, match="^pocket finds too little memory on 'cpu' for a picture: close what else runs"):
+        load_tower("pocket", device="cpu")
+
+
 def test_a_transformer_that_keeps_a_map_has_its_channels_last(tmp_path):
     """SAM's blocks give (n, height, width, d); read the other way round it had tokens of four numbers."""
     sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}

@@ -27,10 +27,9 @@ def load_pictures(source: Any) -> PictureSource:
             or a path; ``"imagenet:<path>"`` and ``"inat2021:<path>"`` (the folder of class folders, or the folder
             above its ``val``); ``"inat2021-sample:<species>:<split>[:<of>]"``, which fetches the public validation
             pictures of iNaturalist 2021 once (split: train, choosing or test; of: so many of these species; see
-            ``sample``);
-            ``"hf-datasets:<repo>[@<revision>]:[<configuration>/]<split>:<n>"``, the first n pictures of a data set of
-            the hub, streamed, or of a folder laid out like one; a list of paths or PIL pictures; or a source, which is
-            returned as it is.
+            ``sample``); ``"hf-datasets:<repo>[@<revision>]:[<configuration>/]<split>:<n>"``, the first n pictures of a
+            data set of the hub, streamed, or of a folder laid out like one; a list of paths or PIL pictures; or a
+            source, which is returned as it is.
 
     Raises:
         UserError: an unknown source, a missing or empty folder, class folders with foreign names, a data set that

@@ -17,7 +17,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.loading import first_sentence
-from vlm_sae_lib.machine.devices import exactly, place
+from vlm_sae_lib.machine.devices import exactly, out_of_memory, place
 from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.towers.tokens import check_rule, select_tokens
 
@@ -276,9 +276,14 @@ class Tower:
         try:
             with exactly(self.device):
                 return hooks.outputs(self._blocks, lambda: self._project(pixels))
-        except (torch.OutOfMemoryError, UserError):
+        except UserError:
             raise
         except Exception as error:  # whatever a model raises that wants something else than a picture
+            if out_of_memory(error):
+                raise UserError(
+                    f"{self.name} finds too little memory on {str(self.device)!r} for a picture: close what else runs "
+                    "there, or name a smaller tower."
+                ) from error
             raise UserError(
                 f"{self.name} fails on pictures of {tuple(pixels.shape[1:])} ({first_sentence(error)}): name a tower "
                 "that takes one picture at a time."

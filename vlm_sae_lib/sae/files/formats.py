@@ -4,6 +4,7 @@ import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
+from vlm_sae_lib.devices import out_of_memory
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.files import folder
@@ -22,8 +23,11 @@ def load(path: str | Path) -> SparseAutoencoder:
         return _file(_one_checkpoint(path) if path.is_dir() else path)
     except UserError:
         raise
-    except (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:  # strangers write all
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    except (AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if out_of_memory(error):
+            raise UserError(f"There is too little memory for the SAE {path}: close what else runs, or name a narrower "
+                            "one.") from error  # fmt: skip
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]  # strangers write all
         raise UserError(f"{path} holds no SAE that can be read ({reason}): fetch it again or save it anew.") from error
 
 
