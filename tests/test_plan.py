@@ -22,7 +22,7 @@ from vlm_sae_lib.plan.promises import PROMISES, broken, promised
 from vlm_sae_lib.plan.prompts import RANDOM_LATENTS, _settings, _tries, prompts, values_of
 from vlm_sae_lib.plan.table import plan_sentence, plan_text
 from vlm_sae_lib.plan.work import NOTEBOOKS, rows_per_latent, stages, stages_of
-from vlm_sae_lib.profiles import PROFILES, load_profile
+from vlm_sae_lib.profiles import PROFILES, load_profile, public
 from vlm_sae_lib.profiles.settings import SteeringSize
 from vlm_sae_lib.steering import experiment
 from vlm_sae_lib.steering.sweep import AT_MOST, SteeringBench

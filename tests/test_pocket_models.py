@@ -6,10 +6,12 @@ import torch
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.pocket import world
-from vlm_sae_lib.pretraining import exam, models
+from vlm_sae_lib.pretraining import exam
 from vlm_sae_lib.pretraining.convert import to_vision_model
+from vlm_sae_lib.pretraining.llava import load as load_llava
 from vlm_sae_lib.pretraining.pictures import to_tensor
 from vlm_sae_lib.taxonomy import RANKS
+from vlm_sae_lib.towers import pocket_models
 
 SEED = 90_210  # no model, no exam and no notebook has used it
 
@@ -42,8 +44,8 @@ def test_llava_answers_and_describes():
 
 @torch.no_grad()
 def test_the_llavas_tower_is_that_clip():
-    clip, _, _ = models.load_clip()
-    llava, _ = models.load_llava()
+    clip, _, _ = pocket_models.load_clip()
+    llava, _ = load_llava(pocket_models.folder("llava"))
     pixels = to_tensor(exam.pixels_of(world.pocket_pictures(4, SEED)))
     converted = to_vision_model(clip)
     for name, tensor in llava.model.vision_tower.state_dict().items():
@@ -55,7 +57,7 @@ def test_the_llavas_tower_is_that_clip():
 @torch.no_grad()
 def test_the_second_clip_is_another_model():
     pixels = to_tensor(exam.pixels_of(world.pocket_pictures(64, SEED)))
-    first, second = (models.load_clip(name)[0].encode_image(pixels) for name in ("clip", "second_clip"))
+    first, second = (pocket_models.load_clip(name)[0].encode_image(pixels) for name in ("clip", "second_clip"))
     similar = np.corrcoef(first.flatten(), second.flatten())[0, 1]
     assert abs(similar) < 0.5
 
@@ -64,7 +66,7 @@ def test_all_weights_together_are_small_and_have_cards():
     folder = paths.pocket()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size <= 20 * 2**20
-    for name in models.MODELS:
+    for name in pocket_models.MODELS:
         card = (folder / name / "README.md").read_text()
         assert "What it cannot do" in card and "95 %" in card
     assert not list(folder.rglob("*.pt")) and not list(folder.rglob("*.bin"))

@@ -225,7 +225,7 @@ def write_as_open_clip(module, folder, *, quick_gelu: bool) -> None:
 ASK = """
 import sys
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.steering import load_vlm
+from vlm_sae_lib.vlms import load_vlm
 from vlm_sae_lib.towers import load_tower
 for load, spec in ((load_tower, "hf:owner/gated"), (load_vlm, "hf:owner/gated"), (load_tower, "hf:owner/nothing")):
     try:

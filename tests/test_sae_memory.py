@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from test_score_command import make_store
-from vlm_sae_lib.sae.learner import Learner
 
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.sae import SaeConfig, memory, train_saes, training
+from vlm_sae_lib.sae import SaeConfig
+from vlm_sae_lib.sae.training import memory, train_saes
+from vlm_sae_lib.sae.training import run as training
+from vlm_sae_lib.sae.training.learner import Learner
 
 ROWS = np.random.default_rng(0).standard_normal((60, 10)).astype(np.float32)
 CONFIG = SaeConfig(expansion=4, k=3, steps=20, batch_size=32, kind="top_k")

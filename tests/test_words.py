@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from vlm_sae_lib.pocket.world import pocket_pictures
-from vlm_sae_lib.pretraining import models
 from vlm_sae_lib.steering.words import ABOUT, dictionary, random_direction, words_moved
 from vlm_sae_lib.towers import load_tower
+from vlm_sae_lib.towers.pocket_models import load_clip
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_changes_are_told_beyond_the_mean_of_their_kind(tower, images):
 def test_the_words_are_found_as_clip_s_own_zero_shot_finds_them(tower, images):
     _, texts = dictionary()
     assert torch.allclose(texts.norm(dim=1), torch.ones(len(texts)), atol=1e-5)
-    model, _, _ = models.load_clip("clip")
+    model, _, _ = load_clip("clip")
     assert texts.shape[1] == model.visual.output_dim
 
 

@@ -206,7 +206,7 @@ def test_an_edition_is_published_again_only_under_the_rule_it_was_made_under(mon
     prefix = restored["with"]["restore-keys"]
     assert saved["with"]["key"].removeprefix(prefix) == "${{ github.run_id }}-${{ github.run_attempt }}"
     rule = re.findall(r"'([^']*)'", prefix)
-    assert {"vlm_sae_lib/withholding.py", "vlm_sae_lib/terms.py"} < set(rule)
+    assert {"vlm_sae_lib/publishing/withholding.py", "vlm_sae_lib/terms.py"} < set(rule)
     assert all((paths.root() / file).is_file() for file in rule)
 
 

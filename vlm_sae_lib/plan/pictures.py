@@ -34,7 +34,6 @@ def counted(source: str) -> PictureCount:
         species, split, *some = rest.split(":")
         number = int(some[0] if some else species) * PER_SPECIES[split]
         return PictureCount(number, ARCHIVE_BYTES, int(species) * 10 * KEPT_BYTES, f"sample of {species} species")
-    return PictureCount(KNOWN[f"{kind}:{rest.rpartition('/')[2]}"])
     known = f"{kind}:{rest.rstrip('/').rpartition('/')[2]}"
     if known not in KNOWN:
         raise UserError(f"The name of {source} does not tell how many pictures it holds: name one of the profiles'.")

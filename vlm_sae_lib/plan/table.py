@@ -10,7 +10,7 @@ from vlm_sae_lib.plan.estimate import INSTALLED_GB, Estimate, plan
 from vlm_sae_lib.plan.machines import Machine, machine
 from vlm_sae_lib.plan.promises import PROMISES, broken
 from vlm_sae_lib.plan.work import NOTEBOOKS
-from vlm_sae_lib.settings import Profile
+from vlm_sae_lib.profiles.settings import Profile
 
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 COLUMNS = ("fetched", "disk", "host", "GPU", "TFLOP", "minutes")

@@ -11,7 +11,7 @@ from vlm_sae_lib.plan.models import ModelCost, PocketTower, tower_cost, vlm_cost
 from vlm_sae_lib.plan.pictures import KEPT_BYTES, counted
 from vlm_sae_lib.plan.prompts import Prompts, prompts
 from vlm_sae_lib.profiles.settings import Profile
-from vlm_sae_lib.sae.memory import learning_bytes
+from vlm_sae_lib.sae.training.memory import learning_bytes
 
 NOTEBOOKS = (
     "01_activation_collection", "02_sae_training", "03_monosemanticity_score", "04_taxonomy_alignment",

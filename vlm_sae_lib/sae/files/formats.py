@@ -4,8 +4,8 @@ import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
-from vlm_sae_lib.devices import out_of_memory
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.machine.devices import out_of_memory
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.files import folder
 from vlm_sae_lib.sae.foreign import dictionary_learning, overcomplete, prisma, sae_lens, saev, sparsify

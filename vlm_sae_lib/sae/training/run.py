@@ -12,10 +12,10 @@ from vlm_sae_lib.machine.devices import choose_device, exactly
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.config import SaeConfig
-from vlm_sae_lib.sae.memory import room_for
 from vlm_sae_lib.sae.rows import Batches, Rows
 from vlm_sae_lib.sae.training import checkpoint
 from vlm_sae_lib.sae.training.learner import Learner
+from vlm_sae_lib.sae.training.memory import room_for
 
 NORM_BATCHES = 101
 """Batches over which the norm factor is averaged (the authors' code)."""

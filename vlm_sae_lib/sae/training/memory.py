@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from vlm_sae_lib.devices import free_bytes, out_of_memory
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.machine.devices import free_bytes, out_of_memory
 from vlm_sae_lib.sae.config import SaeConfig
 
 GB = 10**9
