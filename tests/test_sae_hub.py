@@ -13,6 +13,7 @@ from test_sae_artefact import make_sae
 from test_sae_formats import linear_state
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.publishing.sae_card import push_to_hub
 from vlm_sae_lib.sae.files import hub
 
 
@@ -166,7 +167,7 @@ def test_what_is_pushed_is_the_folder_and_its_card(uploads, cache, tmp_path):
         "scores": {"MS": 0.31},
     }
     sae = make_sae("matryoshka_batch_top_k", dim=DIM, width=WIDTH, metadata=facts)
-    assert hub.push_to_hub(sae, REPO, scores={"R²": 0.7}) == COMMIT
+    assert push_to_hub(sae, REPO, scores={"R²": 0.7}) == COMMIT
     card = uploads["README.md"].decode()
     for line in ("| MS | 0.31 |", "| R² | 0.7 |", "| L0 (training batch, last step) | 19.8 |", "| groups | 2, 5, 25 |",
                  "| tower | openai/clip |", "| hook point | block_22 |", "| tokens | random:2 |", "| seed | 7 |",
@@ -192,4 +193,4 @@ def test_what_is_pushed_is_the_folder_and_its_card(uploads, cache, tmp_path):
 def test_what_the_hub_refuses_to_take(monkeypatch, error, message):
     monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", raising(error))
     with pytest.raises(UserError, match=message):
-        hub.push_to_hub(sae_of("relu"), REPO)
+        push_to_hub(sae_of("relu"), REPO)

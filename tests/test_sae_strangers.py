@@ -11,8 +11,8 @@ from test_sae_formats import K, linear_state, matrix_state, sae_lens, write
 
 from vlm_sae_lib import files
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.publishing.sae_card import model_card
 from vlm_sae_lib.sae import SparseAutoencoder
-from vlm_sae_lib.sae.files.hub import model_card
 
 
 def refused(path, message: str) -> None:

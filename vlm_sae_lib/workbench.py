@@ -69,17 +69,12 @@ class Workbench:
 
     def introduction(self) -> str:
         """What this run is made of, for a reader; and what of the text does not apply to it."""
-        profile = self.profile
-        encoders = " and ".join(f"`{spec}`" for _, spec in profile.scoring_towers)
-        told = (
-            f"Profile *{profile.name}*: `{profile.train_pictures}` to train on, `{profile.test_pictures}` to score on; "
-            f"the explained tower is `{profile.tower}`, the scoring encoders are {encoders}."
-        )
         if self.drawn:
-            return told
+            return self.profile.sentence
         return (
-            f"{told} The text around the cells was written for the pocket world, whose pictures are drawn. Of these "
-            "photographs only what their folders are called is known, and a cell that needs more says so or is empty."
+            f"{self.profile.sentence} The text around the cells was written for the pocket world, whose pictures are "
+            "drawn. Of these photographs only what their folders are called is known, and a cell that needs more says "
+            "so or is empty."
         )
 
     @property

@@ -123,3 +123,12 @@ class Profile:
 
     def __post_init__(self) -> None:
         hold(self, f"The profile {self.name}'s")
+
+    @property
+    def sentence(self) -> str:
+        """What a run of it is made of, for a reader."""
+        encoders = " and ".join(f"`{spec}`" for _, spec in self.scoring_towers)
+        return (
+            f"Profile *{self.name}*: `{self.train_pictures}` to train on, `{self.test_pictures}` to score on; "
+            f"the explained tower is `{self.tower}`, the scoring encoders are {encoders}."
+        )
