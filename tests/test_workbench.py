@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import stand_ins
 import torch
+from data_files import PHOTOS
 from hub_cache import offline
 
-from vlm_sae_lib import paths, wordnet
+from vlm_sae_lib import wordnet
 from vlm_sae_lib.pictures import source
 from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.profiles import public as public
@@ -86,7 +87,7 @@ def test_an_empty_or_damaged_picture_leaves_the_others_with_their_own_truth(at, 
 def imagenet(tmp_path_factory):
     """ImageNet's thousand class folders in their real layout, nine pictures each to train on and seven to test on."""
     root = tmp_path_factory.mktemp("datasets")
-    first = next((paths.root() / "tests" / "data" / "photos").rglob("*.jpg"))
+    first = next(PHOTOS.rglob("*.jpg"))
     for wnid in wordnet.classes():
         for split, count in (("train", 9), ("val", 7)):
             folder = root / "imagenet" / split / wnid

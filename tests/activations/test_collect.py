@@ -5,21 +5,21 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+import slow_collect
 import torch
 from PIL import Image
 from tiny_towers import noise, toy_tower, write_open_clip
 
+from vlm_sae_lib import paths
 from vlm_sae_lib.activations import ActivationStore, collect, collect_activations, writing
 from vlm_sae_lib.commands import collect as command
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.towers.tokens import token_indices
 
-HERE = Path(__file__).parent
 N = 14  # pictures in the folder: five shards of three readable ones, less two bad files
 
 
@@ -106,8 +106,8 @@ def test_another_request_is_refused_and_leaves_the_store_alone(folder, tmp_path)
 def test_a_killed_process_leaves_no_trace(folder, tmp_path):
     whole = run(folder, tmp_path / "whole")
     out = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
-    command = [sys.executable, HERE / "slow_collect.py", folder, "0.3", "block_1", "random:2", out]
+    environment = {**os.environ, "PYTHONPATH": str(paths.PACKAGE.parent)}
+    command = [sys.executable, slow_collect.__file__, folder, "0.3", "block_1", "random:2", out]
     process = subprocess.Popen(command, env=environment)
     try:
         deadline = time.monotonic() + 240

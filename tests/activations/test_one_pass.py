@@ -8,19 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+import slow_collect
 import torch
 from tiny_towers import noise, toy_tower
 
+from vlm_sae_lib import paths
 from vlm_sae_lib.activations import collect, collect_activations, collect_together, writing
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import folder_hash, read_json, write_json
 from vlm_sae_lib.pictures import load_pictures
 
-HERE = Path(__file__).parent
 POINTS = [("block_0", "cls"), ("block_1", "random:2"), ("block_1", "cls"), ("projection", "cls"), ("block_0", "mean"),
           ("block_1", "all")]  # fmt: skip
 OPTIONS = {"batch_size": 2, "seed": 5}
@@ -109,9 +109,9 @@ def test_a_killed_pass_ends_up_as_if_nothing_had_happened(folder, tmp_path):
     options = {"batch_size": 2, "pictures_per_shard": 3}
     collect_together(toy_tower(), folder, outs(tmp_path / "whole"), **options)
     root = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
+    environment = {**os.environ, "PYTHONPATH": str(paths.PACKAGE.parent)}
     stores = [word for point, out in outs(root).items() for word in (*point, out)]
-    process = subprocess.Popen([sys.executable, HERE / "slow_collect.py", folder, "0.3", *stores], env=environment)
+    process = subprocess.Popen([sys.executable, slow_collect.__file__, folder, "0.3", *stores], env=environment)
     facts = lambda out: json.loads((out / "metadata.json").read_text())  # noqa: E731
     try:
         deadline = time.monotonic() + 240

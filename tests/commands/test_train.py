@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from test_devices import ABSENT
-from test_score_command import make_store
+from absent_device import ABSENT
+from stores import make_store
 
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_sae_artefact import inputs, make_sae
+from random_saes import inputs, make_sae
 from tiny_towers import noise, write_transformers
 from tiny_vlm import PROMPTS, tiny_pictures, tiny_vlm
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from test_score_command import make_sae
+from absent_device import ABSENT
+from random_saes import make_sae
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.machine import devices
@@ -12,8 +13,6 @@ from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.training import train_sae
 from vlm_sae_lib.towers import load_tower
 from vlm_sae_lib.vlms import load_vlm
-
-ABSENT = "cuda:99" if torch.cuda.is_available() else "cuda"
 
 
 @pytest.mark.parametrize("name", [ABSENT, "cuda:77", "gpu", "xla", "meta", "", "cpu:x", 99])
@@ -42,7 +41,7 @@ def test_a_device_that_is_there_and_does_not_work_is_said_to_be(monkeypatch):
 
 
 def test_whoever_is_asked_says_the_same(tmp_path):
-    sae = make_sae()
+    sae = make_sae("top_k")
     sae.save(tmp_path / "sae")
     for ask in (
         lambda: train_sae(np.ones((4, 3)), SaeConfig(k=1, steps=2), device=ABSENT),

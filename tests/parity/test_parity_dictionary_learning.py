@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from conftest import DIM, WIDTH, K
 from dictionary_learning import AutoEncoder, JumpReluAutoEncoder
 from dictionary_learning.dictionary import AutoEncoderNew
 from dictionary_learning.trainers.batch_top_k import BatchTopKSAE, BatchTopKTrainer
@@ -15,6 +14,8 @@ from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.rows import Batches
 from vlm_sae_lib.sae.training import train_sae
 from vlm_sae_lib.sae.training.initialise import initial_weights
+
+from .conftest import DIM, WIDTH, K
 
 MADE = {
     "AutoEncoder": lambda: AutoEncoder(DIM, WIDTH),

@@ -3,9 +3,10 @@
 import pytest
 import sae_lens
 import torch
-from conftest import DIM, WIDTH, K
 
 from vlm_sae_lib.sae import KINDS, SparseAutoencoder
+
+from .conftest import DIM, WIDTH, K
 
 
 @pytest.mark.parametrize("kind", KINDS)

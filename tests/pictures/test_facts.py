@@ -1,9 +1,8 @@
 """What a source knows of its pictures, and one picture by its id."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from data_files import PHOTOS
 from tiny_towers import noise
 
 from vlm_sae_lib.errors import UserError
@@ -13,7 +12,6 @@ from vlm_sae_lib.steering.asking import OBJECTS, asking_of, in_words, look_for
 from vlm_sae_lib.steering.concepts import PooledLatents, candidate_latents, list_concepts
 from vlm_sae_lib.taxonomy import RANKS, rank_names
 
-PHOTOS = Path(__file__).parent / "data" / "photos"
 BEETLE = "00042_Animalia_Arthropoda_Insecta_Coleoptera_Coccinellidae_Coccinella_septempunctata"
 DAISY = "00043_Plantae_Tracheophyta_Magnoliopsida_Asterales_Asteraceae_Bellis_perennis"
 

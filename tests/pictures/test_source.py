@@ -1,15 +1,13 @@
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import PHOTOS
 from PIL import Image, ImageFile
 from tiny_towers import noise
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import load_pictures, to_rgb
-
-PHOTOS = Path(__file__).parent / "data" / "photos"
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import rasters
 import stand_ins
+from data_files import PHOTOS
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.profiles import PROFILES
@@ -40,7 +41,7 @@ def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("world")
     stand_ins.fill_hub(root / "hub")
     stand_ins.inat_sample(root / "runs")
-    stand_ins.imagenet_and_inat(root / "datasets", paths.root() / "tests" / "data" / "photos")
+    stand_ins.imagenet_and_inat(root / "datasets", PHOTOS)
     return root
 
 

@@ -1,8 +1,8 @@
 """Taxonomy paths, common ancestors and level depths against path walks and the authors' code."""
 
 import json
-from pathlib import Path
 
+import data_files
 import numpy as np
 import oracles
 import pytest
@@ -12,8 +12,8 @@ from vlm_sae_lib.scores import hierarchy
 from vlm_sae_lib.scores.hierarchy import level_depth, neuron_depth, neuron_depths
 from vlm_sae_lib.taxonomy import RANKS, lca_depth, taxon_path
 
+REFERENCE = json.loads((data_files.REFERENCE / "hierarchy_and_uniqueness.json").read_text())
 BEETLE = "00042_Animalia_Arthropoda_Insecta_Coleoptera_Coccinellidae_Coccinella_septempunctata"
-REFERENCE = json.loads((Path(__file__).parent / "data/reference/hierarchy_and_uniqueness.json").read_text())
 TOP = np.array(REFERENCE["top_images"])
 VALID = np.array(REFERENCE["sixteenth_activation"]) != 0
 

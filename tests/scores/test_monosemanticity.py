@@ -1,18 +1,15 @@
 """The MonoSemanticity score against its definition and against the authors' code."""
 
-from pathlib import Path
-
 import numpy as np
 import oracles
 import pytest
 import scipy.sparse as sp
 import torch
+from data_files import REFERENCE
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score, ms_bootstrap
 from vlm_sae_lib.statistics import pairs
-
-REFERENCE = Path(__file__).parent / "data" / "reference"
 
 
 def awkward(seed=0, n=41, dim=7):

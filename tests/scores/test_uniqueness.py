@@ -2,8 +2,8 @@
 
 import itertools
 import json
-from pathlib import Path
 
+import data_files
 import numpy as np
 import oracles
 import pytest
@@ -12,7 +12,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores import uniqueness as module
 from vlm_sae_lib.scores.uniqueness import uniqueness
 
-REFERENCE = json.loads((Path(__file__).parent / "data/reference/hierarchy_and_uniqueness.json").read_text())
+REFERENCE = json.loads((data_files.REFERENCE / "hierarchy_and_uniqueness.json").read_text())
 
 
 def test_agrees_with_the_authors_code():

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browsing import FLAGS, Facts, Visit, facts_of, serve, visiting
 from playwright.sync_api import Browser, sync_playwright
 
 from vlm_sae_lib import paths
+
+from .browsing import FLAGS, Facts, Visit, facts_of, serve, visiting
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

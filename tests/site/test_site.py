@@ -2,10 +2,11 @@
 
 import pytest
 import yaml
-from browsing import PHONE, facts_of, serve
 from playwright.sync_api import expect
 
 from vlm_sae_lib import paths
+
+from .browsing import PHONE, facts_of, serve
 
 STEERING = "notebooks/05_llava_steering.html"
 

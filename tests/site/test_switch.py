@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import PHONE, facts_of, serve, visiting
-from test_site import STEERING, pages_in_toc
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.publishing import edition_switch, notebooks
 from vlm_sae_lib.terms import PUBLISHABLE
+
+from .browsing import PHONE, facts_of, serve, visiting
+from .test_site import STEERING, pages_in_toc
 
 PAGES = [*pages_in_toc(), "search.html", "genindex.html"]
 LABEL = "Edition of this book"

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import packaging
-
-LIST = Path(__file__).parent / "data" / "colab_image.txt"
+from data_files import COLAB_IMAGE
 
 
 def listed(section: str) -> dict[str, tuple[str, list[str]]]:
     """Of one section of the list: version and requirements by name."""
-    text = LIST.read_text().partition(f"[{section}:")[2].partition("\n[")[0]
+    text = COLAB_IMAGE.read_text().partition(f"[{section}:")[2].partition("\n[")[0]
     found = {}
     for line in filter(None, text.splitlines()[1:]):
         pin, _, requirements = line.partition(" <- ")

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import huggingface_hub
 import torch
+from foreign_saes import linear_state, matrix_state
 from huggingface_hub import constants
-from test_sae_artefact import make_sae
-from test_sae_formats import linear_state, matrix_state
+from random_saes import make_sae
 
 from vlm_sae_lib.sae import SparseAutoencoder
 

@@ -14,10 +14,10 @@ import rasters
 import tiny_families
 import torch
 import transformers as hf
+from foreign_saes import linear_state, matrix_state
 from hub_cache import put
 from PIL import Image
-from test_sae_artefact import make_sae
-from test_sae_formats import linear_state, matrix_state
+from random_saes import make_sae
 from tiny_vlm import tiny_processor
 from tokenizers import pre_tokenizers
 

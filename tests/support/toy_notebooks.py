@@ -4,7 +4,9 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from vlm_sae_lib.publishing import notebooks
 
 CONFIG = "repository:\n  url: https://github.com/somebody/a-book\n  branch: main\n"
 PARAMETERS = 'profile = "pocket"\nseed = 3'
@@ -23,10 +25,18 @@ def toy_notebook(name: str, *sources: str, parameters: str = PARAMETERS) -> Note
     return notebook
 
 
-def write_checkout(root: Path, notebooks: dict[str, NotebookNode]) -> Path:
+def executed(notebook: NotebookNode) -> NotebookNode:
+    """As if it had been run: counts, and one printed line per cell."""
+    for count, cell in enumerate(notebooks.code_cells(notebook), start=1):
+        cell.execution_count = count
+        cell.outputs = [new_output("stream", name="stdout", text=f"{count}\n")]
+    return notebooks.normalised(notebook)
+
+
+def write_checkout(root: Path, books: dict[str, NotebookNode]) -> Path:
     """Write the notebooks into ``root/notebooks``; point ``VLM_SAE_ROOT`` at ``root`` to run them."""
     (root / "notebooks").mkdir(parents=True)
     (root / "_config.yml").write_text(CONFIG)
-    for name, notebook in notebooks.items():
+    for name, notebook in books.items():
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
     return root

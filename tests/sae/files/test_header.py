@@ -4,9 +4,9 @@ import zipfile
 
 import pytest
 import torch
+from foreign_saes import linear_state
+from random_saes import make_sae
 from sae_cache import COMMIT, DIM, REPO, checkpoint, empty_cache, remote, sae_of
-from test_sae_artefact import make_sae
-from test_sae_formats import linear_state
 
 from vlm_sae_lib.sae.files import header
 

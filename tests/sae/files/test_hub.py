@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 import torch
+from foreign_saes import linear_state
 from huggingface_hub import constants, errors
+from random_saes import make_sae
 from sae_cache import COMMIT, DIM, REPO, WIDTH, add, empty_cache, remote, sae_of
-from test_sae_artefact import make_sae
-from test_sae_formats import linear_state
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.publishing.sae_card import push_to_hub

@@ -8,8 +8,8 @@ import huggingface_hub
 import pytest
 import stand_ins
 import torch
+from random_saes import make_sae
 from sae_cache import COMMIT, DIM, REPO, add, checkpoint, empty_cache, remote, sae_of
-from test_sae_artefact import make_sae
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae.files import released

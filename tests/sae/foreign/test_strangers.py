@@ -5,9 +5,19 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from test_sae_artefact import DIM, WIDTH, inputs, make_sae
-from test_sae_foreign import overcomplete, prisma, saev, saev_header, sparsify
-from test_sae_formats import K, linear_state, matrix_state, sae_lens, write
+from foreign_saes import (
+    K,
+    linear_state,
+    matrix_state,
+    overcomplete,
+    prisma,
+    sae_lens,
+    saev,
+    saev_header,
+    sparsify,
+    write,
+)
+from random_saes import DIM, WIDTH, inputs, make_sae
 
 from vlm_sae_lib import files
 from vlm_sae_lib.errors import UserError

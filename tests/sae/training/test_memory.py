@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_score_command import make_store
+from stores import make_store
 
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.errors import UserError

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sparse_sums import DATA, DIM, SHORT, sparse_data
 
 from vlm_sae_lib import files
 from vlm_sae_lib.errors import UserError
@@ -14,21 +15,6 @@ from vlm_sae_lib.sae import KINDS, SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.training import checkpoint, train_sae, train_saes
 from vlm_sae_lib.sae.training.learner import Learner
 from vlm_sae_lib.sae.training.losses import training_latents, training_loss
-
-DIM = 24
-SHORT = SaeConfig(expansion=2, k=4, steps=40, batch_size=64, lr=3e-3)
-
-
-def sparse_data(n: int = 3000, seed: int = 0) -> np.ndarray:
-    """Sums of about three of 40 directions, off the origin."""
-    rng = np.random.default_rng(seed)
-    directions = np.random.default_rng(99).standard_normal((40, DIM))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    factors = (rng.random((n, 40)) < 3 / 40) * rng.uniform(1, 2, (n, 40))
-    return (5 * (factors @ directions) + 2 + 0.05 * rng.standard_normal((n, DIM))).astype(np.float32)
-
-
-DATA = sparse_data()
 
 
 def r_squared(sae, x) -> float:
@@ -180,9 +166,11 @@ def test_saes_of_one_pass_come_out_as_they_would_alone():
 
 
 KILLED = """
-import os, sys
-sys.path.insert(0, {tests!r})
-from test_sae_training import DATA, SHORT, KINDS, dataclasses, train_saes
+import dataclasses, os, sys
+sys.path.insert(0, {support!r})
+from sparse_sums import DATA, SHORT
+from vlm_sae_lib.sae import KINDS
+from vlm_sae_lib.sae.training import train_saes
 from vlm_sae_lib.sae.training import run as training
 write, count = training._write, [0]
 def write_and_die(*arguments):
@@ -198,7 +186,7 @@ train_saes(DATA, configs, checkpoint_dir={folder!r}, checkpoint_every=7)
 
 def test_a_killed_run_continues_to_the_same_bytes(tmp_path, pytestconfig):
     folder = tmp_path / "checkpoint"
-    program = KILLED.format(tests=str(pytestconfig.rootpath / "tests"), folder=str(folder))
+    program = KILLED.format(support=str(pytestconfig.rootpath / "tests" / "support"), folder=str(folder))
     died = subprocess.run([sys.executable, "-c", program], cwd=pytestconfig.rootpath, capture_output=True)
     assert died.returncode == -9, died.stderr.decode()
     assert [path.name for path in folder.iterdir()] == [checkpoint.NAME]
