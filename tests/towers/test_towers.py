@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +7,9 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_towers import noise, toy_pixels, toy_tower, write_open_clip, write_transformers
-from torch import nn
 
-from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import canonical_json
-from vlm_sae_lib.hooks import find_blocks, find_stages
 from vlm_sae_lib.towers import load_tower
 from vlm_sae_lib.towers.tokens import token_indices
 
@@ -275,21 +271,6 @@ def test_preprocessing_is_json_and_pictures_of_any_shape_fit(towers, kind):
     assert tower.activations([Image.new("L", (32, 32))], "block_0", "mean").shape[0] == 1
 
 
-def test_blocks_are_the_outermost_list_of_the_right_length():
-    stage = lambda n: nn.Sequential(*(nn.Linear(2, 2) for _ in range(n)))  # noqa: E731
-    stages = nn.ModuleList(stage(3) for _ in range(3))
-    nested = nn.ModuleDict({"head": stage(3), "encoder": nn.ModuleDict({"stages": stages})})
-    assert find_blocks(nested, 3, "it") == list(stages)
-    assert find_blocks(nested, None, "it") == list(stages)
-    with pytest.raises(UserError, match="no list of 4 blocks"):
-        find_blocks(nested, 4, "it")
-    resnet = nn.Sequential()
-    resnet.stem, resnet.layer1, resnet.layer2 = nn.Linear(2, 2), stage(3), stage(4)
-    assert find_stages(resnet, [3, 4], "it") == [resnet.layer1, resnet.layer2]
-    with pytest.raises(UserError, match="no stages"):
-        find_stages(resnet, [4, 3], "it")
-
-
 def test_a_convolutional_open_clip_tower(tmp_path):
     import open_clip
 
@@ -318,24 +299,3 @@ def test_a_tower_without_class_token_and_wrong_pixels():
     with pytest.raises(ValueError, match="image ids"):
         tower.activations([*PICTURES], "block_0", "mean", image_ids=[1])
     assert toy_pixels(PICTURES[0]).shape == (3, 16, 16)
-
-
-POCKET = [spec for spec, folder in (("pocket", "clip"), ("pocket:second_clip", "second_clip"),
-                                    ("pocket:self_supervised", "self_supervised"))
-          if Path(paths.pocket() / folder).is_dir()]
-
-
-@pytest.mark.parametrize("spec", POCKET)
-def test_the_pocket_towers(spec):
-    tower = load_tower(spec, device="cpu")
-    pixels = torch.stack([tower.preprocess(picture) for picture in noise(2, size=(64, 64))])
-    assert pixels.shape == (2, 3, 64, 64)
-    assert tower.name == spec and tower.hook_points[-1] == "projection"
-    acts = tower.activations(pixels, "block_0", "all")
-    assert acts.shape == (2, tower.tokens("block_0"), tower.dim("block_0"))
-    if spec == "pocket:self_supervised":
-        assert tower.dim("projection") == 64
-        with pytest.raises(UserError, match="no class token"):
-            tower.activations(pixels, "block_0", "cls")
-    else:
-        assert acts.shape == (2, 65, 128) and len(tower.hook_points) == 7
