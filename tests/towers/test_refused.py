@@ -98,7 +98,7 @@ def test_too_little_memory_is_no_fault_of_the_tower(monkeypatch, error):
     def run_out(*_, **__):
         raise error
 
-    monkeypatch.setattr("vlm_sae_lib.towers.hooks.outputs", run_out)
+    monkeypatch.setattr("vlm_sae_lib.hooks.outputs", run_out)
     with pytest.raises(UserError, match="^pocket finds too little memory on 'cpu' for a picture: close what else runs"):
         load_tower("pocket", device="cpu")
 

@@ -40,7 +40,7 @@ def test_an_sae_too_large_for_the_memory_is_not_called_damaged(tmp_path, monkeyp
     def run_out(*_, **__):
         raise error
 
-    monkeypatch.setattr("vlm_sae_lib.sae.formats._file", run_out)
+    monkeypatch.setattr("vlm_sae_lib.sae.files.formats._file", run_out)
     with pytest.raises(UserError, match="^There is too little memory for the SAE .*: close what else runs"):
         SparseAutoencoder.load(write(tmp_path, {}))
 
