@@ -6,7 +6,7 @@ Of the two halves float16, which keeps three bits more of each number; one that 
 names the picture, and products are summed in float32.
 
 The loss is at most this, at every block and at the embedding of the pocket towers and of a random CLIP of transformers
-(tests/test_rounding.py); of another tower ``rounding_loss`` tells it from some hundred pictures.
+(tests/activations/test_rounding.py); of another tower ``rounding_loss`` tells it from some hundred pictures.
 
 ========================================  =======  ========
                                           float16  bfloat16

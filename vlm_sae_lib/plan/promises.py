@@ -1,4 +1,4 @@
-"""What each profile promises its reader, and on which machine; ``tests/test_plan.py`` holds the plans to it."""
+"""What each profile promises its reader, and on which machine; ``tests/plan/test_plan.py`` holds the plans to it."""
 
 from dataclasses import dataclass
 
