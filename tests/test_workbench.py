@@ -8,6 +8,7 @@ from data_files import PHOTOS
 from hub_cache import offline
 
 from vlm_sae_lib import wordnet
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import source
 from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.profiles import public as public
@@ -81,6 +82,13 @@ def test_an_empty_or_damaged_picture_leaves_the_others_with_their_own_truth(at, 
     pictures = bench.pictures("test")
     for i, image in zip(gallery.factors.index, gallery.images, strict=True):
         assert np.array_equal(image, pictures.picture(i))
+
+
+def test_a_gallery_of_pictures_of_which_nothing_is_known_is_one_sentence(at, world, tmp_path):
+    for image in sorted(next((paths.root() / "tests" / "data" / "photos").iterdir()).glob("*.jpg"))[:3]:
+        (tmp_path / image.name).write_bytes(image.read_bytes())
+    with pytest.raises(UserError, match="Nothing is known of the choosing pictures"):
+        at("colab", choosing_pictures=f"folder:{tmp_path}").gallery("choosing", 2)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import torch
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.activations import ActivationStore, collect_activations, collect_together
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import alone, content_hash
 from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.pictures import load_pictures
@@ -87,6 +88,11 @@ class Workbench:
         factors = self.pictures(split).factors
         return None if factors is None else in_words(factors)
 
+    def _known(self, split: str) -> pd.DataFrame:
+        if (known := self.truth(split)) is None:
+            raise UserError(f"Nothing is known of the {split} pictures: put them into one folder per class.")
+        return known
+
     @property
     def asking(self) -> Asking:
         """What can be asked about the pictures; see ``steering.asking``."""
@@ -100,10 +106,10 @@ class Workbench:
         if self.drawn:
             ids = self.some(split, number).ids.tolist()
         else:
-            ids = draw_photographs(split, number, self.truth, self.asking.drawn_by, self.profile)
+            ids = draw_photographs(split, number, self._known, self.asking.drawn_by, self.profile)
         read = dict(self.pictures(split).subset(ids))
         held = {i: read[i] for i in ids if i in read}
-        factors = self.truth(split).loc[list(held)]
+        factors = self._known(split).loc[list(held)]
         if self.asking.own:
             factors = own_answers(self.vlm(), self.asking, list(held.values()), factors)
         return Gallery(list(held.values()), factors)
@@ -153,7 +159,7 @@ class Workbench:
         """``activations`` at several (hook point, token rule); each picture is painted and computed once for all."""
         tower, pictures = self.tower(), self.pictures(split)
         outs = {point: self._store_folder(tower, pictures, *point) for point in points}
-        options = {"batch_size": self.profile.collect_batch, "seed": self.profile.seed}
+        options: dict[str, Any] = {"batch_size": self.profile.collect_batch, "seed": self.profile.seed}
         return list(collect_together(tower, pictures, outs, **options).values())
 
     def embeddings(self, split: str = "test", name: str | None = None) -> ActivationStore:
@@ -162,7 +168,7 @@ class Workbench:
 
     def _collect(self, tower: Tower, pictures, hook_point: str, tokens: str) -> ActivationStore:
         out = self._store_folder(tower, pictures, hook_point, tokens)
-        options = {"batch_size": self.profile.collect_batch, "seed": self.profile.seed}
+        options: dict[str, Any] = {"batch_size": self.profile.collect_batch, "seed": self.profile.seed}
         return collect_activations(tower, pictures, hook_point, out, tokens=tokens, **options)
 
     def _store_folder(self, tower: Tower, pictures, hook_point: str, tokens: str) -> Path:
@@ -172,11 +178,12 @@ class Workbench:
     def config(self, kind: str, expansion: float, **settings: Any) -> SaeConfig:
         """An SAE's settings: the profile's, with some replaced."""
         profile = self.profile
-        defaults = {
+        defaults: dict[str, Any] = {
+            "kind": kind, "expansion": expansion,
             "k": profile.k, "steps": profile.steps, "batch_size": profile.batch_size, "lr": profile.lr,
             "lr_decay": profile.lr_decay, "group_fractions": profile.group_fractions, "seed": profile.seed,
         }  # fmt: skip
-        return SaeConfig(kind=kind, expansion=expansion, **(defaults | settings))
+        return SaeConfig(**(defaults | settings))
 
     def saes(
         self,
@@ -237,6 +244,7 @@ class Workbench:
             return SparseAutoencoder.load(paths.pocket() / "sae" / name, device=device)
         if family == "steering":
             return self._released_sae() or self._steering_sae()
+        assert kind is not None  # only the one for steering has its kind from the profile
         if family == "taxonomy":
             fractions = taxonomy_fractions(self.pictures("taxonomy_train").folders)
             config = self.config(kind, profile.taxonomy_expansion, k=profile.taxonomy_k, group_fractions=fractions)
@@ -269,7 +277,9 @@ class Workbench:
 
     def _released_sae(self) -> SparseAutoencoder | None:
         found, (tower, hook_point) = self._release[0], self.steering_tower
-        return found and found.load(tower, hook_point, self.profile.steering_tokens, device=tower.device)
+        if found is None:
+            return None
+        return found.load(tower, hook_point, self.profile.steering_tokens, device=tower.device)
 
 
 SHOWN = {

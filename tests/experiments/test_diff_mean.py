@@ -2,7 +2,9 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -19,6 +21,7 @@ from vlm_sae_lib.experiments.diff_mean import (
     SAE_KEPT,
     make_tries,
     on_curve,
+    train_contrasts,
     with_contrast,
 )
 from vlm_sae_lib.experiments.findings import Findings
@@ -109,6 +112,31 @@ def test_a_changed_number_changes_the_verdict(found):
 def test_figures_draw(found):
     for figure in FIGURES.values():
         assert figure(found).axes
+
+
+class Rows:
+    """A store of one token a picture."""
+
+    def __init__(self, rows):
+        self.rows, self.image_ids = rows, np.arange(len(rows))
+
+    def __getitem__(self, key):
+        return self.rows[key]
+
+
+def test_means_are_of_the_tower_that_the_model_looks_through():
+    """Also where that is none of the profile's blocks, but the model's own tower."""
+    asked = []
+    rows = np.arange(8, dtype=np.float32).reshape(4, 2)
+    factors = pd.DataFrame({"order": ["bird", "bird", "fish", "fish"]})
+    bench = SimpleNamespace(
+        profile=SimpleNamespace(steering_hook_point=None, steering_tokens="random:2"),
+        steering_tower=("its tower", "block_4"),
+        activations=lambda split, point, tokens, *, tower: asked.append((point, tower)) or Rows(rows),
+        pictures=lambda split: SimpleNamespace(factors=factors),
+    )
+    found = train_contrasts(bench, pd.DataFrame({"about": ["order"], "concept": ["bird"]}))
+    assert asked == [("block_4", "its tower")] and found["order", "bird"].direction.tolist() == [-4.0, -4.0]
 
 
 def test_settings_are_chosen_anew_for_each_kind_of_error(toy):

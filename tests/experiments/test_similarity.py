@@ -78,6 +78,12 @@ def test_figures_draw(found):
         assert figure(found).axes
 
 
+def test_without_a_judge_of_words_there_is_one_sentence():
+    bench = Workbench(load_profile("pocket", scoring_towers=(("self-supervised", "pocket:self_supervised"),)))
+    with pytest.raises(UserError, match="no scoring tower is one"):
+        run(bench, Findings("similarity", "pocket"))
+
+
 def test_another_model_is_refused():
     with pytest.raises(UserError, match="pocket world only"):
         run(Workbench(load_profile("paper")), Findings("similarity", "paper"))

@@ -175,6 +175,12 @@ def test_the_vlm_is_chosen_by_what_the_plan_says_it_needs():
     assert load_profile("colab").vlm_gpu_gib < machine("t4").gpu_gib
 
 
+def test_a_tree_to_learn_from_alone_is_scored_on_the_test_pictures():
+    profile = load_profile("paper", taxonomy_test=None)
+    read = [stage.key for stage in stages_of(profile, "04_taxonomy_alignment", True)]
+    assert any(profile.test_pictures in key for key in read) and any(profile.taxonomy_train in key for key in read)
+
+
 def test_what_was_made_before_is_not_made_again():
     profile = load_profile("colab")
     alone = [len(stages_of(profile, notebook, True)) for notebook in NOTEBOOKS]

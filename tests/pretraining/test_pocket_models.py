@@ -6,7 +6,7 @@ import torch
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.pocket import world
-from vlm_sae_lib.pretraining import exam
+from vlm_sae_lib.pretraining import exam, train
 from vlm_sae_lib.pretraining.convert import to_vision_model
 from vlm_sae_lib.pretraining.llava import load as load_llava
 from vlm_sae_lib.pretraining.pictures import to_tensor
@@ -52,6 +52,16 @@ def test_the_llavas_tower_is_that_clip():
         assert torch.equal(tensor, converted.state_dict()[name]), name
     projected = converted(pixels).pooler_output @ clip.visual.proj
     torch.testing.assert_close(projected, clip.encode_image(pixels), atol=1e-5, rtol=1e-5)
+
+
+def test_the_llava_is_trained_behind_that_clip(monkeypatch):
+    taken = []
+    monkeypatch.setattr(train, "paint_training_pictures", lambda *_: None)
+    monkeypatch.setattr(train.llava, "train", lambda tower, *_, **__: taken.append(tower))
+    monkeypatch.setattr(train.llava, "save", lambda *_: None)
+    train.train_llava()
+    same, theirs = (model.state_dict() for model in (taken[0], pocket_models.load_clip("clip")[0]))
+    assert all(torch.equal(same[name], weight) for name, weight in theirs.items())
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.statistics.intervals import bootstrap_difference, bootstrap_mean
 from vlm_sae_lib.steering import concepts as find
 from vlm_sae_lib.steering.diff_mean import Contrast, Erasure, Shift, contrast
-from vlm_sae_lib.steering.experiment import Setting, SteeringStudy, choose_settings, score_settings
+from vlm_sae_lib.steering.experiment import Setting, SteeringStudy, Task, choose_settings, score_settings
 from vlm_sae_lib.steering.free_text import score_texts
 from vlm_sae_lib.steering.intervention import random_directions
 from vlm_sae_lib.steering.rates import by_concept, trade_off_area
@@ -57,6 +57,7 @@ class Size:
     """How often the difference of means is taken again, from so many train pictures."""
 
 
+TASKS: tuple[Task, ...] = ("insertion", "suppression")
 UP, DOWN = (0.5, 0.75, 1, 1.5, 3), (0, -0.25, -0.5, -1, -2)
 """Multiples of a latent's maximum."""
 SHIFTS = tuple(np.geomspace(0.5, 32, 15).tolist())
@@ -80,7 +81,7 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     found.add("SAE", sae.hash[:12], n=sae.n_latents, unit="first digits of the steering SAE's hash")
     found.add("concepts", len(concepts), split="choosing")
     used = []
-    for place, task in enumerate(("insertion", "suppression")):
+    for place, task in enumerate(TASKS):
         study = SteeringStudy(kind=task, goal="both", n_choosing=size.n_choosing[place], n_test=size.n_test[place])
         tries = make_tries(task, candidates, contrasts, bench.profile.seed)
         per_method = pd.Series([t.method for t in tries]).value_counts() / len(concepts)
@@ -91,7 +92,8 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
         chosen, strengths = scored.iloc[: len(settings)], scored.iloc[len(settings) :]
         again = [
             replace(s, intervention=with_contrast(s.intervention, sample[s.about, s.concept]), repetition=i)
-            for i, sample in enumerate(resampled) for s in settings if s.method == DIFF_MEAN
+            for i, sample in enumerate(resampled) for s in settings
+            if s.method == DIFF_MEAN and isinstance(s.intervention, Shift | Erasure)
         ]  # fmt: skip
         _record(found, task, chosen, score(vlm, sae, again, test, study))
         _record_curves(found, task, strengths, chosen)
@@ -111,7 +113,8 @@ def train_contrasts(
     bench: Workbench, concepts: pd.DataFrame, pictures: int | None = None, seed: int = 0
 ) -> dict[tuple[str, str], Contrast]:
     """The contrast of each concept, from the very tokens the SAE was trained on, or from those of some pictures."""
-    store = bench.activations("train", bench.profile.steering_hook_point, bench.profile.steering_tokens)
+    tower, hook_point = bench.steering_tower
+    store = bench.activations("train", hook_point, bench.profile.steering_tokens, tower=tower)
     states, ids = np.asarray(store[:], dtype=np.float32), np.asarray(store.image_ids)
     factors = bench.pictures("train").factors
     if pictures is not None:
@@ -138,6 +141,7 @@ def make_tries(
                 for k, top in zip(own["latent"], own["maximum"], strict=True)
             ]
         for method, pair in ((DIFF_MEAN, true), (RANDOM, Contrast(true.absent + way, true.absent))):
+            moves: list[Shift | Erasure]
             if task == "insertion":
                 moves = [Shift(pair.direction, s) for s in SHIFTS]
             else:

@@ -6,6 +6,7 @@ paper's "not steered" is the bare model. Beside it: the SAE in place, another la
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,8 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     if bench.profile.vlm != "pocket":
         raise UserError("The other answers can be judged in the pocket world only; use the profile pocket.")
     vlm, sae, judge = bench.vlm(), bench.shown("steering"), bench.judge()
+    if judge is None:
+        raise UserError("Words are held against pictures by a CLIP, and no scoring tower is one: name one that is.")
     train = bench.pictures("train").subset(range(size.train))
     pooled = find.pool_latents(vlm, sae, train.images)
     live = pooled.live(TOP_K)
@@ -197,11 +200,11 @@ def _references(found: Findings, judge: WordAndPicture, test, n: int) -> tuple[f
 def _record(found: Findings, setup: str, measured: dict, upper: float, lower: float) -> None:
     means = {arm: values.mean(1) for arm, (values, _) in measured.items()}  # one number per latent
     n = len(means[STEERED])
-    common = {"interval_kind": OVER_LATENTS, "n": n, "split": SPLIT}
+    common: dict[str, Any] = {"interval_kind": OVER_LATENTS, "n": n, "split": SPLIT}
     for arm, (values, right) in measured.items():
-        theirs = {STEERED: "steered", BARE: "not_steered"}.get(arm)
-        where = {"condition": theirs, "images": SETUPS[setup], "statistic": "mean"}
-        paper = {} if theirs is None else {
+        condition = {STEERED: "steered", BARE: "not_steered"}.get(arm)
+        where = {"condition": condition, "images": SETUPS[setup], "statistic": "mean"}
+        paper: dict[str, Any] = {} if condition is None else {
             "paper_value": published("steering_similarity", **where),
             "source": published_source("steering_similarity", **where),
         }  # fmt: skip

@@ -215,7 +215,7 @@ def _taxonomy(work: _Work) -> Iterator[Stage]:
     profile = work.profile
     train = profile.taxonomy_train or profile.train_pictures
     if profile.taxonomy_train:
-        for pictures in (profile.taxonomy_train, profile.taxonomy_test):
+        for pictures in (profile.taxonomy_train, profile.taxonomy_test or profile.test_pictures):
             yield from work.collect(profile.tower, pictures, {"projection": work.tower.projection_dim}, work.tower)
     else:
         yield from work.all_points()

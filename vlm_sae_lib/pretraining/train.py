@@ -17,6 +17,7 @@ from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.pocket import language, tree, world
 from vlm_sae_lib.pretraining import cards, clip, exam, llava, self_supervised
 from vlm_sae_lib.pretraining.pictures import paint_training_pictures
+from vlm_sae_lib.towers.pocket_models import load_clip
 
 PICTURES, SEED = 40_000, 1001
 SECOND_SEED = 1005
@@ -50,7 +51,7 @@ def train_self_supervised() -> None:
 
 def train_llava() -> None:
     pictures = paint_training_pictures(PICTURES, SEED, workspace())
-    tower, _, _ = clip.load(paths.pocket() / "clip")
+    tower, _, _ = load_clip("clip")
     model = llava.train(tower, pictures, **LLAVA, workspace=workspace(), device=choose_device())
     llava.save(model, paths.pocket() / "llava")
 

@@ -22,18 +22,20 @@ import pandas as pd
 from vlm_sae_lib.steering.concepts import Gallery
 from vlm_sae_lib.steering.intervention import Sae
 from vlm_sae_lib.steering.reading import Reading, says
-from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
+from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, StateEdit, SteeringBench
 from vlm_sae_lib.vlms.vlm import Vlm
 
 STEERED, RANDOM_LATENT, RANDOM_DIRECTION, BARE_SAE = "steered", "random latent", "random direction", "unsteered"
 METHODS = (STEERED, BARE_SAE, RANDOM_LATENT, RANDOM_DIRECTION)
+
+Task = Literal["insertion", "suppression"]
 
 
 @dataclass(frozen=True)
 class SteeringStudy:
     """The numbers of one study. ``multiples`` are strengths in units of a latent's maximum."""
 
-    kind: Literal["insertion", "suppression"] = "insertion"
+    kind: Task = "insertion"
     multiples: tuple[float, ...] = (1, 2, 4, 8)
     n_choosing: int = 16
     """Pictures the settings are chosen on (suppression: per concept)."""
@@ -68,7 +70,7 @@ class Setting:
     about: str
     concept: str
     repetition: int
-    intervention: Intervention
+    intervention: Intervention | StateEdit
     multiple: float
     choosing_rate: float = float("nan")
 
@@ -86,11 +88,13 @@ def make_tries(candidates: pd.DataFrame, maximum: np.ndarray, live: np.ndarray, 
         own = group.sort_values("rank")["latent"].tolist()
 
         def tries_of(method: str, repetition: int, latents: list[int], seeds: list[int | None], whose=(about, concept)):
-            return [
-                Setting(method, *whose, repetition, Intervention(k, multiple * float(maximum[k]), seed), multiple)
+            about, concept = whose
+            pushes = [
+                (Intervention(k, multiple * float(maximum[k]), seed), multiple)
                 for multiple in sorted(study.multiples, key=abs)  # mildest first: ties go to the earlier try
                 for k, seed in zip(latents, seeds, strict=True)
             ]
+            return [Setting(method, about, concept, repetition, what, multiple) for what, multiple in pushes]
 
         tries += tries_of(STEERED, 0, own, [None] * len(own))
         tries.append(Setting(BARE_SAE, about, concept, 0, UNSTEERED, 0.0))
@@ -186,26 +190,26 @@ def _outcomes(
 
 def _answers(
     bench: SteeringBench,
-    needs: list[tuple[Intervention, str, list[str]]],
+    needs: list[tuple[Intervention | StateEdit, str, list[str]]],
     questions: Mapping[str, str],
     study: SteeringStudy,
-) -> dict[Intervention, pd.DataFrame]:
+) -> dict[Intervention | StateEdit, pd.DataFrame]:
     """What is said under each intervention, a column per thing asked; interventions with equal needs go together."""
-    asked: dict[Intervention, set[str]] = {}
+    asked: dict[Intervention | StateEdit, set[str]] = {}
     for intervention, about, rest in needs:
         asked.setdefault(intervention, set()).update([about, *rest])
-    groups: dict[tuple[str, ...], list[Intervention]] = {}
+    groups: dict[tuple[str, ...], list[Intervention | StateEdit]] = {}
     for intervention, abouts in asked.items():
         groups.setdefault(tuple(sorted(abouts)), []).append(intervention)
-    words: dict[Intervention, pd.DataFrame] = {}
-    for abouts, interventions in groups.items():
-        prompts = [questions[about] for about in abouts]
+    words: dict[Intervention | StateEdit, pd.DataFrame] = {}
+    for columns, interventions in groups.items():
+        prompts = [questions[about] for about in columns]
         if study.reading == "exact":
             table = bench.answers(interventions, prompts)
         else:
             table = bench.texts(interventions, prompts, max_new_tokens=study.max_new_tokens)
         words |= {
-            i: pd.DataFrame(answers, columns=list(abouts)) for i, answers in zip(interventions, table, strict=True)
+            i: pd.DataFrame(answers, columns=list(columns)) for i, answers in zip(interventions, table, strict=True)
         }
     return words
 
