@@ -27,7 +27,7 @@ def find_blocks(module: nn.Module, depth: int | None, where: str) -> list[nn.Mod
     Raises:
         UserError: there is no such list.
     """
-    found: list[nn.Module] = []
+    found: list[nn.ModuleList | nn.Sequential] = []
 
     def search(parent: nn.Module) -> None:
         for child in parent.children():
@@ -53,11 +53,11 @@ def find_stages(module: nn.Module, depths: Sequence[int], where: str) -> list[nn
         for start in range(len(stages) - len(depths) + 1):
             run = stages[start : start + len(depths)]
             if [len(stage) for stage in run] == list(depths):
-                return run
+                return list(run)
     raise UserError(f"{where} has no stages of {list(depths)} layers, so no hook points can be found in it.")
 
 
-def _is_stack(blocks: nn.Module, depth: int | None) -> bool:
+def _is_stack(blocks: nn.ModuleList | nn.Sequential, depth: int | None) -> bool:
     same_class = len({type(block) for block in blocks}) == 1
     return same_class and (len(blocks) == depth if depth else len(blocks) > 1)
 

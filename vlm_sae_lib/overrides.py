@@ -87,7 +87,8 @@ def refuse_unknown(who: str, settings: type, names: Iterable[str]) -> None:
 
 def hold(settings: Any, who: str) -> None:
     """For the ``__post_init__`` of a frozen dataclass: each field is what its annotation says, see ``held``."""
-    for name, annotation in _annotations(type(settings)).items():
+    cls: Any = type(settings)
+    for name, annotation in _annotations(cls).items():
         object.__setattr__(settings, name, held(f"{who} {name}", getattr(settings, name), annotation))
 
 

@@ -52,8 +52,11 @@ def collect_activations(
         UserError: unknown hook point, token rule or dtype; ``out`` unwritable or holding something else; no picture
             readable; an activation that is not finite (names the picture).
     """
-    options = {"batch_size": batch_size, "seed": seed, "dtype": dtype, "pictures_per_shard": pictures_per_shard}
-    return collect_together(tower, pictures, {(hook_point, tokens): out}, **options)[hook_point, tokens]
+    outs = {(hook_point, tokens): out}
+    stores = collect_together(
+        tower, pictures, outs, batch_size=batch_size, seed=seed, dtype=dtype, pictures_per_shard=pictures_per_shard
+    )
+    return stores[hook_point, tokens]
 
 
 def collect_together(

@@ -4,7 +4,7 @@ Each picture is read once and goes through the tower once. A store comes out byt
 batches are counted from the source's first candidate, wherever a pass begins, and shards may end within one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -34,7 +34,7 @@ def fill(
         UserError: a store cannot be written; an activation is not finite (names the picture).
     """
     ids = getattr(pictures, "ids", None)  # a source without is taken to be numbered from 0 without gaps
-    place = (lambda image_id: image_id) if ids is None else (lambda image_id: np.searchsorted(ids, image_id))
+    place: Callable[[Any], Any] = (lambda of: of) if ids is None else (lambda of: np.searchsorted(ids, of))
     first = min(writer.first for writer in writers.values())
     begin = int(place(first)) // batch_size * batch_size  # the batch is computed whole in which something is lacking
     if ids is None or begin < len(ids):

@@ -22,7 +22,7 @@ def resumes_to_the_same_bytes(tower: Tower, pictures: Any, hook_point: str, *, p
         UserError: so few pictures that they fill one shard only.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        options = {"pictures_per_shard": pictures_per_shard}
+        options: dict[str, Any] = {"pictures_per_shard": pictures_per_shard}
         whole = collect_activations(tower, pictures, hook_point, Path(scratch) / "whole", **options)
         cut = Path(shutil.copytree(whole.path, Path(scratch) / "cut"))
         facts = read_json(cut / METADATA)

@@ -87,8 +87,11 @@ class StoreWriter:
 
     def _record(self, before: float) -> None:
         """Write the metadata, with the pictures found unreadable below an id."""
-        found = [{"image_id": i, "name": name, "reason": reason} for i, name, reason in sorted(self._found)]
-        self.metadata["unreadable"] = self._known + [bad for bad in found if self.first <= bad["image_id"] < before]
+        found = [
+            {"image_id": i, "name": name, "reason": reason}
+            for i, name, reason in sorted(self._found) if self.first <= i < before
+        ]  # fmt: skip
+        self.metadata["unreadable"] = self._known + found
         with writable(self.out):
             write_json(self.out / METADATA, self.metadata)
 

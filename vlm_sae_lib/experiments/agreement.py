@@ -148,8 +148,10 @@ def _record_headline(
                     aligned = prefers_first(values[x], values[y]) == prefers_first(truth[x], truth[y])
                     drawn = uniform_draws(aligned, bins, x, y, seed=seed)
                     draws.setdefault(subset or who, []).append(drawn)
-    basis = {"interval_kind": OVER_NEURONS, "unit": "share of pairs, mean over bins", "seeds": list(SEEDS)}
-    basis["split"] = "train top pictures, test MS"
+    basis: dict[str, Any] = {
+        "interval_kind": OVER_NEURONS, "unit": "share of pairs, mean over bins", "seeds": list(SEEDS),
+        "split": "train top pictures, test MS",
+    }  # fmt: skip
     for name, runs in draws.items():
         found.estimate(
             f"{where}/{name}", seeds_then_draws(runs), n=sizes.get(name, sizes[""]),
@@ -238,7 +240,7 @@ def _record_largest(found: Findings, studies: Sequence[Study], encoder: str) -> 
         larger = far[np.arange(len(far)), np.argmax(neurons.ms[encoder][far], axis=1)]
         neurons_of += len(np.unique(larger))
         rarely += (neurons.facts["pictures"].to_numpy()[larger] < AT_LEAST).tolist()
-    basis = {"n": len(rarely), "seeds": list(SEEDS), "split": "test"}
+    basis: dict[str, Any] = {"n": len(rarely), "seeds": list(SEEDS), "split": "test"}
     found.add("largest differences/pairs", len(rarely), unit="pairs of all seeds", **basis)
     found.add("largest differences/neurons with the larger MS", neurons_of, unit="neurons of all seeds", **basis)
     found.add(f"largest differences/of neurons of fewer than {AT_LEAST} pictures",

@@ -7,6 +7,7 @@ pictures. A control has the same grid with latents drawn at random.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,7 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     chosen_rows, examples = [], []
     for condition in CONDITIONS:
         tries = make_tries(sae, pooled, condition, size)
-        right = {}
+        right: dict[tuple[str, str], np.ndarray] = {}
         settings: dict[str, Try] = {}
         for split in ("choosing", "test"):
             at = SteeringBench(vlm, sae, images[split, condition], keep_error=True, batch_size=size.batch)
@@ -171,7 +172,7 @@ def _record(found: Findings, condition: str, right: dict, settings: dict[str, Tr
     for score, of in SCORES.items():
         values = {key: of(own).astype(float) for key, own in right.items()}
         bare = values["test", BARE]
-        common = {"interval_kind": OVER_PICTURES, "n": len(bare), "split": SPLIT}
+        common: dict[str, Any] = {"interval_kind": OVER_PICTURES, "n": len(bare), "split": SPLIT}
         for name in (BARE, *settings):
             others = {other: f"{condition}/{score}/{other}" for other in (BARE, RANDOM) if name not in (BARE, other)}
             found.estimate(
@@ -189,8 +190,10 @@ def _record(found: Findings, condition: str, right: dict, settings: dict[str, Tr
         for name in (BEST, RANDOM):
             ratio = bootstrap_ratio(values["test", name], bare, paired=True)
             change = Estimate(ratio.value - 1, Interval(*(end - 1 for end in ratio.interval)))
-            paper = {"paper_value": published("summaries", claim="captioning_gain_percent") / 100,
-                     "source": published_source("summaries", claim="captioning_gain_percent")}  # fmt: skip
+            paper: dict[str, Any] = {
+                "paper_value": published("summaries", claim="captioning_gain_percent") / 100,
+                "source": published_source("summaries", claim="captioning_gain_percent"),
+            }  # fmt: skip
             found.estimate(
                 f"{condition}/relative change, {score}/{name}", change, unit="relative change", **common,
                 controls={} if name == RANDOM else {RANDOM: f"{condition}/relative change, {score}/{RANDOM}"},

@@ -179,7 +179,9 @@ def _scattering(found: Findings, saes: Mapping[tuple, Any], splits: Splits, l0: 
                 absorbed[kind, expansion] = [
                     absorption(a, facts[0], b, facts[1], RANKS[:-1], RANKS[-1]) for a, b in fires
                 ]
-    basis = {"split": "chosen on choosing, scored on test", "seeds": list(SEEDS), "interval_kind": OVER_VALUES}
+    basis: dict[str, Any] = {
+        "split": "chosen on choosing, scored on test", "seeds": list(SEEDS), "interval_kind": OVER_VALUES,
+    }  # fmt: skip
     for (kind, expansion), runs in split.items():
         for group, factors in GROUPS.items():
             kept = runs[0]["factor"].isin(factors).to_numpy()

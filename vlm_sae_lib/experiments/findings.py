@@ -1,7 +1,7 @@
 """What an experiment found: results with their intervals, and the tables that its figures are drawn from."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -42,7 +42,7 @@ class Findings(Results):
         return super().as_dict() | {"tables": self.tables}
 
     @classmethod
-    def read(cls, path: str | Path) -> "Findings":
+    def read(cls, path: str | Path) -> Self:
         """Read an experiment's file; ``UserError`` as of `Results.read`."""
         found = super().read(path)
         found.tables = dict(read_json(path).get("tables", {}))

@@ -12,6 +12,7 @@ from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.records.results import published, published_source
+from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.scores import levels
 from vlm_sae_lib.scores.hierarchy import REDUCTIONS, neuron_depths
 from vlm_sae_lib.statistics.gather import gather_statistics
@@ -51,7 +52,7 @@ def run(bench: Workbench, found: Findings) -> None:
     settings = {"k": profile.taxonomy_k, "group_fractions": fractions}
     kinds = [(kind, seed) for kind in (MATRYOSHKA, PLAIN) for seed in SEEDS]
     configs = [bench.config(kind, profile.taxonomy_expansion, seed=seed, **settings) for kind, seed in kinds]
-    saes = dict(zip(kinds, bench.saes(configs, HOOK_POINT), strict=True))
+    saes: dict[tuple[str, Any], SparseAutoencoder] = dict(zip(kinds, bench.saes(configs, HOOK_POINT), strict=True))
     saes[MATRYOSHKA, "shipped"] = bench.shown("taxonomy_matryoshka")
     saes[PLAIN, "shipped"] = bench.shown("taxonomy_batch_top_k")
     sizes = saes[MATRYOSHKA, 0].group_sizes
@@ -71,7 +72,9 @@ def read_latents(bench: Workbench, sae: Any, split: str) -> Read:
     statistics = gather_statistics(store, store, sae).statistics
     top = statistics.top_images()
     full = (top >= 0).all(axis=1)
-    depths = {by: np.where(full, neuron_depths(top, folders, reduce=by), np.nan) for by in REDUCTIONS}
+    depths: dict[str, np.ndarray] = {
+        by: np.where(full, neuron_depths(top, folders, reduce=by), np.nan) for by in REDUCTIONS
+    }
     return Read(depths, statistics.firing_rate(), top)
 
 
@@ -94,7 +97,7 @@ def _exclusions(found: Findings, read: dict, sizes: Sequence[int]) -> None:
         never = [int((r.rates[level == i] == 0).sum()) for r in here.values()]
         few = [int((r.top[level == i] < 0).any(axis=1).sum()) for r in here.values()]
         rates = [r.rates[(level == i) & (r.top >= 0).all(axis=1)] for r in here.values()]
-        basis = {"seeds": list(SEEDS), "split": "train", "n": size * len(SEEDS)}
+        basis: dict[str, Any] = {"seeds": list(SEEDS), "split": "train", "n": size * len(SEEDS)}
         found.add(f"level {i}/latents", size, n=size, **_paper(level=i, statistic="group_size"))
         found.add(f"level {i}/never fired", sum(never), unit="latents of all seeds", **basis)
         found.add(f"level {i}/fewer than 16 pictures", sum(few), unit="latents of all seeds", **basis)
@@ -175,7 +178,9 @@ def _slopes(found: Findings, read: dict, sizes: Sequence[int], split: str, folde
     """How much deeper a latent lies per level, for each reading and control; only the plain mean has all controls."""
     level = levels.levels_of(sizes)
     ours, plain = ([read[kind, seed] for seed in SEEDS] for kind in (MATRYOSHKA, PLAIN))
-    basis = {"unit": RANKS_PER_LEVEL, "seeds": list(SEEDS), "split": split, "interval_kind": OVER_WITHIN}
+    basis: dict[str, Any] = {
+        "unit": RANKS_PER_LEVEL, "seeds": list(SEEDS), "split": split, "interval_kind": OVER_WITHIN,
+    }  # fmt: skip
     rungs = [levels.frequency_levels(r.rates, sizes) for r in plain]
     for by in REDUCTIONS:
         runs = [(r.depths[by], level) for r in ours]
@@ -229,7 +234,7 @@ def _monosemanticity(bench: Workbench, found: Findings, saes: dict, sizes: Seque
         rungs = [levels.frequency_levels(stats[PLAIN, seed].firing_rate(), sizes) for seed in SEEDS]
         ours, plain = ([ms[kind, seed] for seed in SEEDS] for kind in (MATRYOSHKA, PLAIN))
         often = [np.where(stats[MATRYOSHKA, s].firing_count() >= AT_LEAST, ms[MATRYOSHKA, s], np.nan) for s in SEEDS]
-        basis = {"seeds": list(SEEDS), "split": "test", "unit": "MS"}
+        basis: dict[str, Any] = {"seeds": list(SEEDS), "split": "test", "unit": "MS"}
         sorts = _by_level(plain, rungs, n_levels)
         enough = _by_level(often, [level] * len(SEEDS), n_levels)
         for i, values in enumerate(_by_level(ours, [level] * len(SEEDS), n_levels)):
@@ -238,17 +243,17 @@ def _monosemanticity(bench: Workbench, found: Findings, saes: dict, sizes: Seque
             found.estimate(control, by_frequency, interval_kind=OVER_LATENTS, n=sum(map(_count, sorts[i])),
                            **basis)  # fmt: skip
             where = {"level": i, "scoring_encoder": theirs}
-            beside = {"controls": {"BatchTopK, sorted by frequency": control}, "n": sum(map(_count, values))}
-            found.estimate(f"{name}/mean", mean, interval_kind=OVER_LATENTS, **beside, **basis,
+            beside, n = {"BatchTopK, sorted by frequency": control}, sum(map(_count, values))
+            found.estimate(f"{name}/mean", mean, interval_kind=OVER_LATENTS, controls=beside, n=n, **basis,
                            **_paper(**where, statistic="mean"))  # fmt: skip
             found.estimate(f"{name}/mean of at least {AT_LEAST} pictures", seeds_outermost(enough[i]),
                            interval_kind=OVER_LATENTS, n=sum(map(_count, enough[i])), **basis)  # fmt: skip
             for what, reduce in (("best", np.nanmax), ("worst", np.nanmin)):
                 each = [float(reduce(v)) for v in values if _count(v)]
-                found.add(f"{name}/{what}", np.mean(each) if each else np.nan, interval=_range(each), n=beside["n"],
+                found.add(f"{name}/{what}", np.mean(each) if each else np.nan, interval=_range(each), n=n,
                           interval_kind="smallest and largest of the seeds", **basis,
                           **_paper(**where, statistic=what))  # fmt: skip
-            found.add(f"{name}/undefined", sizes[i] * len(SEEDS) - beside["n"], n=sizes[i] * len(SEEDS),
+            found.add(f"{name}/undefined", sizes[i] * len(SEEDS) - n, n=sizes[i] * len(SEEDS),
                       unit="latents of all seeds", seeds=list(SEEDS), split="test")  # fmt: skip
             for who, estimate in (("levels", mean), ("frequency", by_frequency)):
                 rows.append({"encoder": encoder, "who": who, "level": i, **_row(estimate)})

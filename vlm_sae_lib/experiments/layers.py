@@ -5,7 +5,7 @@ profile; three seeds of the narrow ones, one of the wide. Everything is scored o
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import pandas as pd
@@ -231,7 +231,7 @@ def _record_reconstruction(found: Findings, bench: Workbench, hook_point: str, l
     for (kind, width), runs in saes.items():
         what = f"{kind} ×{width:g}"
         reports, drawn = [reconstruction(sae, test) for sae in runs], [sae_r2(sae, test) for sae in runs]
-        basis = {"n": len(test), "split": "test", "seeds": list(SEEDS[: len(runs)])}
+        basis: dict[str, Any] = {"n": len(test), "split": "test", "seeds": list(SEEDS[: len(runs)])}
         r2, l0 = seeds_then_draws([(each.value, each.replicates) for each in drawn]), [each.l0 for each in reports]
         papers = {name: _paper("reconstruction", what, layer=layer, statistic=name) for name in ("r2_percent", "l0")}
         if papers["r2_percent"]:
@@ -284,7 +284,7 @@ def _rounded(estimate: Any) -> dict[str, float]:
     return dict(zip(("mean", "low", "high"), map(_round, (estimate.value, *estimate.interval)), strict=True))
 
 
-def _round(value: float) -> float:
+def _round(value: SupportsFloat) -> float:
     return round(float(value), 4)
 
 

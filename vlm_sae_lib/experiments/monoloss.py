@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from vlm_sae_lib.controls.codes import shuffled_code
 from vlm_sae_lib.controls.frontier import Point, above_frontier
@@ -66,7 +67,7 @@ def run(bench: Workbench, found: Findings) -> None:
     """Choose λ, train with and without over three seeds, and compare at equal K and at equal R²."""
     if not hasattr(bench.pictures("test"), "captions"):
         raise UserError("This experiment needs pictures whose factors are known; run it with the profile pocket.")
-    tried, curves = [], []
+    tried, curves = list[dict](), list[dict]()
     for place in ("projection", bench.profile.main_hook_point):
         chosen = choose(bench, place, tried)
         for kind, measured in compare(bench, place, chosen).items():
@@ -165,7 +166,7 @@ def record(found: Findings, name: str, measured: Mapping[tuple[int, float], Sequ
     place, kind = name.split("/")
     frontier = {setting: runs for (setting, coefficient), runs in measured.items() if coefficient == 0}
     trained = next(runs for (_, coefficient), runs in measured.items() if coefficient > 0)
-    shared = {"seeds": list(SEEDS), "split": "test"}
+    shared: dict[str, Any] = {"seeds": list(SEEDS), "split": "test"}
     for side, runs in (("without", frontier[k]), ("with", trained)):
         against = {"without the loss": "without"} if side == "with" else {}
         for what in runs[0].facts:
@@ -250,7 +251,7 @@ def _cost_of_theirs() -> dict[str, Any]:
     return {"paper_value": published("monoloss", **where), "source": published_source("monoloss", **where)}
 
 
-def step_ratios(rows: np.ndarray, plain: SaeConfig, trained: SaeConfig) -> list[float]:
+def step_ratios(rows: np.ndarray | Tensor, plain: SaeConfig, trained: SaeConfig) -> list[float]:
     """For each repeat the time of some steps under one config over that under the other."""
     batch = torch.from_numpy(np.ascontiguousarray(rows[: plain.batch_size], dtype=np.float32))
     scale = float(batch.pow(2).sum(dim=1).mean().sqrt())

@@ -248,8 +248,8 @@ def _record_examples(found: Findings, named: pd.DataFrame, vocabulary: Vocabular
 
 def _record_sample(found: Findings, bench: Workbench, vocabulary: Vocabulary) -> None:
     """Names of three latents of the shipped SAE from a few pictures: small enough to recompute by hand."""
-    code = bench.shown("main_matryoshka").encode(bench.activations("choosing", bench.profile.main_hook_point)[:SAMPLE])
-    code = code.detach().cpu().numpy()
+    states = bench.activations("choosing", bench.profile.main_hook_point)[:SAMPLE]
+    code = bench.shown("main_matryoshka").encode(states).detach().cpu().numpy()
     busiest = np.argsort(-(code > 0).sum(axis=0), kind="stable")[[20, 40, 60]]
     images = bench.activations("choosing", PROJECTION).array().numpy().astype(np.float64)
     word, confidence = vocabulary.name(images[top_rows(code[:, busiest])].mean(axis=1))

@@ -131,13 +131,16 @@ def sample(bench: Workbench, sae: Any, splits: Splits, *, pictures: int = 150, l
 def _facts(found: Findings, measured: Mapping[str, Sequence[Measured]]) -> None:
     for who, runs in measured.items():
         seeds = _seeds(runs)
-        basis = {"interval_kind": OF_SEEDS if seeds else None, "seeds": seeds, "split": "test", "n": runs[0].neurons}
-        for what, values in {
+        basis: dict[str, Any] = {
+            "interval_kind": OF_SEEDS if seeds else None, "seeds": seeds, "split": "test", "n": runs[0].neurons,
+        }  # fmt: skip
+        facts: dict[str, list[Any]] = {
             "neurons": [run.neurons for run in runs],
             "L0": [run.l0 for run in runs],
             "R² of its own decoder": [run.r2 for run in runs],
             "R² of a linear decoder": [run.readout for run in runs],
-        }.items():
+        }
+        for what, values in facts.items():
             if not np.isnan(values).any():
                 interval = (min(values), max(values)) if seeds and what != "neurons" else None
                 mean = values[0] if what == "neurons" else float(np.mean(values))
@@ -152,7 +155,7 @@ def _monosemanticity(bench: Workbench, found: Findings, measured: Mapping[str, S
             for who, runs in ms.items():
                 estimate = over_seeds(runs, at_least)
                 number = sum(int(run.kept(at_least).sum()) for run in runs)
-                basis = {"interval_kind": OVER_SEEDS, "n": number, "split": "test", "unit": "mean MS"}
+                basis: dict[str, Any] = {"interval_kind": OVER_SEEDS, "n": number, "split": "test", "unit": "mean MS"}
                 beside = {rival: f"{name}/{rival}" for rival in RIVALS} if who == SAE else None
                 found.estimate(f"{name}/{who}", estimate, controls=beside, seeds=_seeds(runs), **basis)
                 rows.append({"encoder": encoder, "at_least": at_least, "who": who, **_row(estimate)})
@@ -167,8 +170,10 @@ def _truth(found: Findings, measured: Mapping[str, Sequence[Measured]]) -> None:
     number = detected[SAE][0].names["factor"].value_counts()
     for who, runs in detected.items():
         for group, factors in GROUPS.items():
-            basis = {"interval_kind": OVER_SEEDS, "n": int(number[list(factors)].sum()),
-                     "unit": "mean F1 of the values", "split": "chosen on choosing, scored on test"}  # fmt: skip
+            basis: dict[str, Any] = {
+                "interval_kind": OVER_SEEDS, "n": int(number[list(factors)].sum()),
+                "unit": "mean F1 of the values", "split": "chosen on choosing, scored on test",
+            }  # fmt: skip
             beside = {rival: f"F1/{group}/{rival}" for rival in RIVALS} if who == SAE else None
             found.estimate(f"F1/{group}/{who}", over(runs, "f1", factors), controls=beside, seeds=_seeds(runs), **basis)
             if who in RIVALS:

@@ -5,7 +5,7 @@ here as the same number and also as the same share of the width. A smaller K reb
 equal R².
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,10 @@ def _record_scores(
         )  # fmt: skip
         row |= {f"{name}{suffix}": value for name, value in zip(("mean", "low", "high"), _flat(mean), strict=True)}
     defined = [run.ms[run.kept()] for run in runs]
-    for name, statistic in {"best": np.max, "worst": np.min, "std": lambda ms: ms.std(ddof=1), "defined": len}.items():
+    statistics: dict[str, Callable[[np.ndarray], Any]] = {
+        "best": np.max, "worst": np.min, "std": lambda ms: ms.std(ddof=1), "defined": len,
+    }  # fmt: skip
+    for name, statistic in statistics.items():
         row[name] = round(float(np.mean([statistic(ms) for ms in defined if len(ms) > 1])), 4)
     row["active enough"] = round(float(np.mean([run.kept(AT_LEAST).sum() for run in runs])), 1)
     if kind == MAIN:

@@ -189,7 +189,9 @@ def _paper(where: str, what: str, statistic: str) -> dict[str, Any]:
     if sae is None or tower not in PAPER_TOWERS:
         return {}
     asked = PAPER_ENCODERS.get(encoder) if tower != "self-supervised" else PAPER_ENCODERS["self-supervised"]
-    choice = {"model": PAPER_TOWERS[tower], "layer": "last" if hook_point == PROJECTION else 23, "sae": sae}
+    choice: dict[str, Any] = {
+        "model": PAPER_TOWERS[tower], "layer": "last" if hook_point == PROJECTION else 23, "sae": sae,
+    }  # fmt: skip
     choice |= {"scoring_encoder": asked, "statistic": statistic} | ({"expansion": expansion} if expansion else {})
     try:
         return {

@@ -34,7 +34,7 @@ def run(bench: Workbench, found: Findings) -> None:
     """What share of pairs of neurons shares top pictures, and how many; learned ones and three chances."""
     train = bench.activations("train", PROJECTION)
     rows, ids = train.array().numpy(), np.asarray(train.image_ids)
-    learned, dropped, chances = [], [], {name: [] for name in CHANCES}
+    learned, dropped, chances = [], [], {name: list[UniquenessReport]() for name in CHANCES}
     for seed, sae in zip(SEEDS, bench.saes([bench.config(KIND, EXPANSION, seed=s) for s in SEEDS], PROJECTION),
                          strict=True):  # fmt: skip
         code = sae.encode_sparse(train)
@@ -141,7 +141,7 @@ def _record(found: Findings, learned: list, chances: dict[str, list], pictures: 
                 interval_kind=SEEDS_APART if chance == "random directions" else DEALS, n=reports[0].pairs,
                 seeds=list(SEEDS),
             )  # fmt: skip
-        values, paper = [statistic(report) for report in learned], {}
+        values, paper = [statistic(report) for report in learned], dict[str, Any]()
         if name.startswith("share of pairs above"):
             where = {"statistic": f"pairs_above_{name.rpartition(' ')[2]}"}
             paper["paper_value"] = published("uniqueness", **where) / published("uniqueness", statistic="pairs")

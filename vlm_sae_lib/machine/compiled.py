@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import torch
 
-compiled = partial(numba.njit, nogil=True, cache=True, fastmath={"reassoc", "contract"})
+compiled: Callable[..., Any] = partial(numba.njit, nogil=True, cache=True, fastmath={"reassoc", "contract"})
 """Compile a loop at its first call and keep it on disk. Sums may be reordered (never NaN or infinity assumed away)."""
 
 PARTS_PER_THREAD = 4

@@ -8,7 +8,7 @@ import http.client
 import time
 import urllib.request
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import first_sentence
@@ -34,7 +34,7 @@ class Archive:
         self.seen = 0
         self.is_local = path.is_file()
         self.where = str(path) if self.is_local else f"The download of {url}"
-        self.stream: IO[bytes]
+        self.stream: Any  # a file, or an answer over HTTP
         if self.is_local:
             self.stream = path.open("rb")
             self.size: int | None = path.stat().st_size

@@ -5,6 +5,7 @@ or a program, on a TIFF whose EXIF points to nowhere. What says how the picture 
 """
 
 import zlib
+from typing import Literal
 
 JPEG, PNG, TIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*")
 START_OF_SCAN = 0xDA
@@ -54,7 +55,7 @@ def _jpeg(data: bytes) -> bytes:
 
 def _tiff(data: bytes) -> bytes:
     """The same bytes, with metadata's entries of the first directory made to mean nothing."""
-    order = "little" if data.startswith(b"II") else "big"
+    order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
     first = int.from_bytes(data[4:8], order)
     entries = int.from_bytes(data[first : first + 2], order)
     cut = bytearray(data)

@@ -58,8 +58,8 @@ def in_processes(pictures: Sequence[Readable], transform: Callable | None, worke
 
     done = 0
     if pictures and sys.platform == "linux" and not multiprocessing.current_process().daemon:
-        loader = DataLoader(
-            _Files(pictures, transform),
+        loader: DataLoader = DataLoader(
+            _Files(pictures, transform),  # type: ignore[arg-type]  # torch takes anything with a length and items
             batch_size=None,
             collate_fn=_as_it_is,  # the usual one makes tensors of arrays and lists of tuples
             num_workers=min(workers, len(pictures)),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import pandas as pd
 
@@ -50,4 +51,5 @@ def _lemmas() -> dict[str, str]:
     """WordNet id to its lemmas, of all 21,841 synsets of ImageNet; the list travels with timm."""
     from timm.data import ImageNetInfo
 
-    return ImageNetInfo("imagenet-22k").label_descriptions(as_dict=True)
+    lemmas: Any = ImageNetInfo("imagenet-22k").label_descriptions(as_dict=True)
+    return lemmas

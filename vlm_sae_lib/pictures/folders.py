@@ -27,13 +27,13 @@ def plain_folder(root: Path) -> PictureSource:
 def imagenet(path: str) -> PictureSource:
     """ImageNet's folders, ``n01440764`` or ``n01440764_<any words>``, below ``path`` or below its ``val``."""
     return _class_folders(path, "imagenet", WORDNET_FOLDER, "WordNet ids such as n01440764", IMAGENET,
-                          lambda items: facts.of_imagenet([item.folder for item in items]))  # fmt: skip
+                          lambda items: facts.of_imagenet([str(item.folder) for item in items]))  # fmt: skip
 
 
 def inat2021(path: str | Path, name: str = "inat2021") -> PictureSource:
     """iNaturalist's folders of eight parts, below ``path`` or below its ``val``."""
     return _class_folders(path, name, TAXON_FOLDER, "eight parts, 00042_<kingdom>_…_<genus>_<species>", INAT2021,
-                          lambda items: facts.of_inat2021([item.folder for item in items]))  # fmt: skip
+                          lambda items: facts.of_inat2021([str(item.folder) for item in items]))  # fmt: skip
 
 
 def _class_folders(

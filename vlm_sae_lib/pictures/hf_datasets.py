@@ -56,6 +56,7 @@ def hf_datasets(spec: str, rest: str) -> "StreamedPictures":
             from huggingface_hub import HfApi
 
             commit = HfApi().dataset_info(repository, revision=revision).sha
+            assert commit is not None  # who asks for it is told the commit
         root = None
         stream = _open(spec, repository, commit, split, [repository, commit])
     if stream.length is not None and stream.length < int(n):

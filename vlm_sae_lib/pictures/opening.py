@@ -43,7 +43,7 @@ def load_pictures(source: Any) -> PictureSource:
         raise UserError(f"{type(source).__name__} is no source of pictures; known are {KNOWN_SOURCES}, a list.")
     kind, _, rest = str(source).partition(":") if isinstance(source, str) else ("folder", "", os.fspath(source))
     if kind == "pocket":
-        return _pocket(source, rest)
+        return _pocket(str(source), rest)
     if kind == "imagenet":
         return imagenet(rest)
     if kind == "inat2021":
@@ -51,11 +51,11 @@ def load_pictures(source: Any) -> PictureSource:
     if kind == "inat2021-sample":
         from vlm_sae_lib.pictures.sample import inat2021_sample
 
-        return inat2021_sample(source, rest)
+        return inat2021_sample(str(source), rest)
     if kind == "hf-datasets":
         from vlm_sae_lib.pictures.hf_datasets import hf_datasets
 
-        return hf_datasets(source, rest)
+        return hf_datasets(str(source), rest)
     path = Path(rest if kind == "folder" else source).expanduser()
     if path.is_file():
         return _from_list([path])
@@ -79,7 +79,7 @@ def _from_list(pictures: Sequence) -> PictureSource:
     return PictureSource(f"list of {len(items)}", items)
 
 
-def _pocket(source: str, rest: str) -> PictureSource:
+def _pocket(source: str, rest: str) -> Any:  # PocketPictures, which are no PictureSource and answer as one
     from vlm_sae_lib.pocket.world import pocket_pictures
 
     numbers = rest.split(":") if rest else []

@@ -21,7 +21,7 @@ def read(picture: Readable, transform: Callable | None = None) -> tuple[Any, str
     if callable(picture):
         picture = picture()  # outside the try: that the network fails is no fault of the picture
     rgb, reason = _in_memory(picture) if isinstance(picture, Image.Image) else _from_file(picture)
-    if reason is not None:
+    if rgb is None:
         return None, reason
     try:
         return (rgb if transform is None else transform(rgb)), None
@@ -49,7 +49,7 @@ def _from_file(file: Path | bytes) -> tuple[Image.Image | None, str | None]:
                 return _opened(otherwise), None
         except Exception:
             pass  # the first failure says more
-        return None, why(error.__cause__ if isinstance(error, Unreadable) else error, head)
+        return None, why((error.__cause__ or error) if isinstance(error, Unreadable) else error, head)
 
 
 def _opened(file: Path | bytes) -> Image.Image:

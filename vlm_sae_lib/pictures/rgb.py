@@ -35,8 +35,8 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         raise UserError(f"A {type(picture).__name__} is no picture: give what PIL's Image.open returns.")
     try:
         picture.load()  # decodes every row: a truncated file fails here and not later
-        turn = TURNS.get(_orientation(picture))
-        credit = {KEY: said} if isinstance(said := picture.info.get(KEY), Credit) else {}
+        turn = TURNS.get(_orientation(picture) or 1)
+        credit: dict = {KEY: said} if isinstance(said := picture.info.get(KEY), Credit) else {}
         if turn is None and type(picture) is Image.Image and picture.mode == "RGB" and picture.info == credit:
             return picture
         rgb = _in_rgb(eight_bits(picture))

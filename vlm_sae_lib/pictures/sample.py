@@ -77,7 +77,7 @@ def inat2021_sample(spec: str, rest: str) -> PictureSource:
     source = inat2021(folder / split, name=f"inat2021-sample:{species}:{split}")
     if of == species:
         return source
-    kept = [i for i, taxon in enumerate(source.folders) if is_kept(taxon, of)]
+    kept = [i for i, taxon in enumerate(source.folders) if taxon and is_kept(taxon, of)]
     if not kept:
         raise UserError(f"{spec} holds no species: ask for more than {of}.")
     return source.subset(kept)
@@ -156,13 +156,16 @@ def _fill(made: Path, archive: Archive, species: int, md5: str) -> None:
 def _keep(pool: Path, archive: Archive, species: int) -> None:
     """The kept species' pictures, made smaller, as ``<pool>/<folder>/<file>.jpg``."""
     pool.mkdir()
-    with tarfile.open(fileobj=archive, mode="r|gz", bufsize=PIECE) as tar:
+    # of a stream that is read from the front, tarfile asks for ``read`` alone
+    with tarfile.open(fileobj=archive, mode="r|gz", bufsize=PIECE) as tar:  # type: ignore[call-overload]
         for member in tar:
             match = MEMBER.fullmatch(member.name)
             if not (match and member.isfile() and TAXON_FOLDER.fullmatch(match[1]) and is_kept(match[1], species)):
                 continue
             (pool / match[1]).mkdir(exist_ok=True)
-            encoded = tar.extractfile(member).read()
+            file = tar.extractfile(member)
+            assert file is not None  # a regular file has contents
+            encoded = file.read()
             smaller, reason = read(encoded, _smaller)
             # one that cannot be read is kept as it is, so that the source names it among the unreadable ones
             (pool / match[1] / f"{match[2]}.jpg").write_bytes(encoded if reason else smaller)

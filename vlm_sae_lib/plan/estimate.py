@@ -154,7 +154,8 @@ def _batch(stage: Stage, machine: Machine) -> tuple[int | None, float]:
     cost = vlm_cost(spec)
     states = cost.tower_tokens * cost.dim
     per = prompt_bytes(cost.config, tokens, torch.float16 if on_gpu else torch.float32, states=states)
-    free = (machine.gpu_gib - held if on_gpu else machine.host_gib - PROCESS_GIB - stage.held_bytes / GIB) * GIB
+    on_host = machine.host_gib - PROCESS_GIB - stage.held_bytes / GIB
+    free = (on_host if machine.gpu_gib is None else machine.gpu_gib - held) * GIB
     if free < per:
         return 0, held + per / GIB
     batch = prompts_at_once(int(free), per, at_most=AT_MOST)

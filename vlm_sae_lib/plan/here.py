@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -35,12 +36,13 @@ def here(profile: Profile) -> Machine:
     reached = SHARE * _product_rate(device, torch.float16 if half else torch.float32)
     step, trained = _training_rates(profile)
     own = _pocket_rates(profile) if profile.tower == "pocket" else {}
-    return Machine(**{
+    figures: dict[str, Any] = {
         "name": "here", "title": "this machine", "source": "measured",
         "gpu_gib": free_gpu_gib(), "host_gib": _host_gib(), "disk_gb": shutil.disk_usage(paths.root()).free / GB,
         "cores": cores(), "tower_flops": reached, "language_flops": reached, "memory_rate": _memory_rate(device),
         "train_flops": trained, "step_seconds": step, "score_flops": _score_rate(), "setup_minutes": 0.0,
-    } | own)  # fmt: skip
+    }  # fmt: skip
+    return Machine(**figures | own)
 
 
 def _pocket_rates(profile: Profile) -> dict[str, float]:

@@ -121,7 +121,8 @@ class ModelCost:
     @cached_property
     def language_weights(self) -> int:
         """Weights that a quantiser takes: those of the language model's layers."""
-        return sum(w.numel() for w in family_of(self.model, None).language_model.layers.parameters())
+        layers: Any = family_of(self.model, None).language_model.layers
+        return sum(w.numel() for w in layers.parameters())
 
     @cached_property
     def weights(self) -> int:

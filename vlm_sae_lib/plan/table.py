@@ -55,8 +55,8 @@ def plan_sentence(profile: Profile, notebook: str) -> str:
     flop = sum(one.flop for one in found.estimates)
     fetched = f"{found.fetched_gb:.1f} GB to fetch, " if found.fetched_gb else "nothing to fetch, "
     memory = f", {found.gpu_gib:.0f} GiB of GPU memory" if where.gpu_gib else ""
-    minutes, disk = max(1, round(found.minutes - where.setup_minutes)), found.disk_gb - INSTALLED_GB
-    disk = f"{disk:.1f} GB" if disk >= 0.95 else f"{1000 * disk:.0f} MB"
+    minutes, gb = max(1, round(found.minutes - where.setup_minutes)), found.disk_gb - INSTALLED_GB
+    disk = f"{gb:.1f} GB" if gb >= 0.95 else f"{1000 * gb:.0f} MB"
     told = (
         f"By count this notebook, run alone, takes {fetched}{operations(flop)}, {disk} of disk{memory}, and "
         f"about {minutes} {'minute' if minutes == 1 else 'minutes'} on {where.title}."

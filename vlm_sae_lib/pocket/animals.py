@@ -54,9 +54,10 @@ def butterfly(d: Drawing, shape: int, pattern: str, pose: float) -> None:
         fore = Body((0.1, 0), (0.5 - 0.15 * shape, side * 1.08 * flap), (0.5, 0.34)[shape], wing)
         d.polygon(fore.strip(), "body", "edge")
         if pattern == "spotted":
-            d.polygon(circle(*fore.at(0.66, 0), 0.21, 10), "accent")
-            d.polygon(circle(*fore.at(0.66, 0), 0.1, 8), INK)
-            d.polygon(circle(*hind.at(0.7, 0), 0.12, 8), "accent")
+            (x, y), (behind, aside) = fore.at(0.66, 0), hind.at(0.7, 0)
+            d.polygon(circle(x, y, 0.21, 10), "accent")
+            d.polygon(circle(x, y, 0.1, 8), INK)
+            d.polygon(circle(behind, aside, 0.12, 8), "accent")
         else:
             draw_pattern(d, fore, pattern, t0=0.25)
         d.line([(0.5, side * 0.03), (0.75, side * 0.22), (0.92, side * 0.3)], INK, 0.05)
@@ -104,7 +105,8 @@ def eel_(d: Drawing, shape: int, pattern: str, pose: float) -> None:
         d.polygon(under, "accent", "edge")
     d.polygon(body.strip(n=22), "body", "edge")
     draw_pattern(d, body, pattern, n=7, t0=0.14, radius=0.075)
-    _eye(d, *body.at(0.07, 0.1), 0.1)
+    x, y = body.at(0.07, 0.1)
+    _eye(d, x, y, 0.1)
 
 
 def wader(d: Drawing, shape: int, pattern: str, pose: float) -> None:

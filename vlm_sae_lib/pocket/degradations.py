@@ -12,7 +12,7 @@ def degrade(image: Image.Image, how: str, seed: int) -> Image.Image:
     Raises: ValueError for another name.
     """
     rng = np.random.default_rng([seed, DEGRADATIONS.index(how) if how in DEGRADATIONS else 99])
-    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    pixels: np.ndarray = np.asarray(image.convert("RGB"), dtype=np.float32)
     if how == "noise":
         pixels = pixels + rng.normal(0, 38, pixels.shape)
     elif how == "dark":

@@ -149,7 +149,8 @@ def draw_pattern(drawing: Drawing, body: Body, pattern: str, n=4, t0=0.12, t1=0.
         radius = radius or body.width * 0.2
         for i in range(n):
             for u in (-0.5, 0.5) if i % 2 else (0,):
-                drawing.polygon(circle(*body.at(t0 + (t1 - t0) * (i + 0.5) / n, u), radius, 8), "accent")
+                x, y = body.at(t0 + (t1 - t0) * (i + 0.5) / n, u)
+                drawing.polygon(circle(x, y, radius, 8), "accent")
     elif pattern == "banded":
         half = (t1 - t0) * 0.25 / (n - 1)
         for i in range(n - 1):

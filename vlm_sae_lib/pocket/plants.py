@@ -104,7 +104,8 @@ def toadstool(d: Drawing, shape: int, pattern: str, pose: float) -> None:
     d.polygon(Body((-width, 0.14), (width, 0.14), 0.09, oval).strip(), "pale", "edge")
     if pattern == "spotted":
         for u, t in ((-0.62, 0.3), (0, 0.25), (0.62, 0.3), (-0.4, 0.68), (0.38, 0.66), (0, 0.86)):
-            d.polygon(circle(*cap.at(t, u), 0.12, 9), "accent")
+            x, y = cap.at(t, u)
+            d.polygon(circle(x, y, 0.12, 9), "accent")
     else:
         draw_pattern(d, cap, pattern, n=4, t0=0.1, t1=0.9)
 

@@ -1,6 +1,7 @@
 """The pocket CLIP: an ``open_clip`` model of 1.7 million weights, trained on the world's pictures and captions."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -36,7 +37,7 @@ def model_config(width: int = 128, layers: int = 6, patch: int = 8) -> dict:
     }  # fmt: skip
 
 
-def build(config: dict, patch_dropout: float = 0.0) -> nn.Module:
+def build(config: dict, patch_dropout: float = 0.0) -> Any:
     """An untrained model of that configuration."""
     vision = open_clip.CLIPVisionCfg(**config["vision_cfg"], patch_dropout=patch_dropout)
     text = open_clip.CLIPTextCfg(**config["text_cfg"])

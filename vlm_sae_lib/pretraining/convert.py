@@ -1,12 +1,13 @@
 """open_clip's vision tower as transformers' ``CLIPVisionModel``: the same weights under other names, exactly."""
 
+from typing import Any
+
 import open_clip
 import torch
-from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 
-def vision_config(model: nn.Module) -> CLIPVisionConfig:
+def vision_config(model: Any) -> CLIPVisionConfig:
     """The transformers configuration of an ``open_clip.CLIP``'s ViT."""
     visual = model.visual
     block = visual.transformer.resblocks[0]
@@ -24,7 +25,7 @@ def vision_config(model: nn.Module) -> CLIPVisionConfig:
     )
 
 
-def vision_state(visual: nn.Module) -> dict[str, torch.Tensor]:
+def vision_state(visual: Any) -> dict[str, torch.Tensor]:
     """An open_clip ViT's weights under transformers' names; the projection is not part of ``CLIPVisionModel``."""
     source = visual.state_dict()
     state = {
@@ -50,7 +51,7 @@ def vision_state(visual: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-def to_vision_model(model: nn.Module) -> CLIPVisionModel:
+def to_vision_model(model: Any) -> CLIPVisionModel:
     """The vision tower of an ``open_clip.CLIP`` as a ``CLIPVisionModel`` (fp32, eval).
 
     Older transformers keep the weights under ``vision_model.``; both spellings are served.

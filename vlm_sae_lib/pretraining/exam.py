@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def examine_clip(name: str, pictures: world.PocketPictures) -> pd.DataFrame:
     images = torch.cat(
         [model.encode_image(to_tensor(pixels[i : i + 500]), normalize=True) for i in range(0, len(pixels), 500)]
     )
-    kinds = {rank: (tree.names(rank), None) for rank in tree.RANKS}
+    kinds: dict[str, tuple[Sequence[str], list[str] | None]] = {rank: (tree.names(rank), None) for rank in tree.RANKS}
     kinds |= {
         "colour": (tuple(tree.COLOURS), [f"a {{}} {order}" for order in tree.names("order")]),
         "pattern": (tree.PATTERNS, [f"a {{}} {order}" for order in tree.names("order")]),

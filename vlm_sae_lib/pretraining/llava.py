@@ -120,9 +120,9 @@ class Conversations:
             labels += [np.full((len(rows), len(question)), -100), np.where(answer_ids == self.pad, -100, answer_ids)]
             positions.append(start + np.arange(len(question) + length))
             block.append(np.full(len(question) + length, number))
-        block = torch.from_numpy(np.concatenate(block))
-        sees = (block[:, None] == block) | (block == 0)
-        sees &= torch.ones(len(block), len(block), dtype=torch.bool).tril()
+        of = torch.from_numpy(np.concatenate(block))
+        sees = (of[:, None] == of) | (of == 0)
+        sees &= torch.ones(len(of), len(of), dtype=torch.bool).tril()
         as_tensor = lambda parts, axis: torch.from_numpy(np.concatenate(parts, axis))  # noqa: E731
         return as_tensor(ids, 1), as_tensor(labels, 1), as_tensor(positions, 0), sees
 

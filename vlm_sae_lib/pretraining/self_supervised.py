@@ -51,7 +51,8 @@ def train(pictures: TrainingPictures, *, seed: int, steps: int, workspace: Path,
     """SimCLR (Chen et al. 2020): two views of a picture are told from the views of the others in the batch."""
     lr = 2e-3
     torch.manual_seed(seed)
-    model = build().to(device, memory_format=torch.channels_last).train()
+    # torch's types know a memory format beside a device for tensors only
+    model = build().to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
 
     def loss_at(step: int) -> Tensor:
         rows = np.random.default_rng([seed, step]).choice(len(pictures), BATCH, replace=False)

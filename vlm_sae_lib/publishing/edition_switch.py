@@ -35,7 +35,11 @@ def write_switch(site: Path) -> list[str]:
             if any(other in page.parents for other in there.values() if folder in other.parents):
                 continue  # another edition's, within this one's folder
             before = page.read_bytes()
-            after = PLACE.sub(lambda _, p=page, n=name: _place(p, n, site, there), before)
+
+            def place(_: re.Match[bytes], page: Path = page, name: str = name) -> bytes:
+                return _place(page, name, site, there)
+
+            after = PLACE.sub(place, before)
             if after != before:
                 files.write_bytes(page, after)
     return list(there)

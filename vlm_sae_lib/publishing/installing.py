@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -30,10 +31,15 @@ def installed() -> dict[str, str]:
     return {name: version for name, version in versions.items() if version}
 
 
+def _metadata(found: Distribution) -> Any:
+    """A message, whose ``get`` the protocol of Python 3.11 leaves unsaid."""
+    return found.metadata
+
+
 def _name(found: Distribution) -> str | None:
     """Normalised; None where the metadata cannot be read or have none."""
     try:
-        return canonicalize_name(found.metadata.get("Name") or "", validate=True)
+        return canonicalize_name(_metadata(found).get("Name") or "", validate=True)
     except ValueError:
         return None
 
@@ -41,7 +47,7 @@ def _name(found: Distribution) -> str | None:
 def _version(found: Distribution) -> str | None:
     """None where ``==`` cannot be said of it."""
     try:
-        version = found.metadata.get("Version")
+        version = _metadata(found).get("Version")
         Requirement(f"name=={version}")
     except ValueError:
         return None

@@ -18,7 +18,7 @@ def code_hash(module: str, without: tuple[str, ...] = ()) -> str:
     Comments, docstrings and blank lines do not count: they cannot change a result. Nor do the modules in ``without``
     and what is reached through them alone.
     """
-    return content_hash({name: _statements(_file(name)) for name in reachable(module, without)})
+    return content_hash({name: _statements(_found(name)) for name in reachable(module, without)})
 
 
 @lru_cache(maxsize=64)
@@ -27,14 +27,13 @@ def reachable(module: str, without: tuple[str, ...] = ()) -> tuple[str, ...]:
 
     Raises ``ModuleNotFoundError`` for a name without a file.
     """
-    if _file(module) is None:
-        raise ModuleNotFoundError(f"there is no module {module}")
+    _found(module)
     found, waiting = set(), [module]
     while waiting:
         name = waiting.pop()
         if name not in found and name not in without:
             found.add(name)
-            waiting += _imports(_file(name))
+            waiting += _imports(_found(name))
     return tuple(sorted(found))
 
 
@@ -64,6 +63,12 @@ def _file(module: str) -> Path | None:
     return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
 
 
+def _found(module: str) -> Path:
+    if (file := _file(module)) is None:
+        raise ModuleNotFoundError(f"there is no module {module}")
+    return file
+
+
 def _statements(file: Path) -> list[str]:
     """The lines that can change what the code does."""
     text = file.read_text(encoding="utf-8")
@@ -71,6 +76,6 @@ def _statements(file: Path) -> list[str]:
     for node in ast.walk(ast.parse(text)):
         # a string that stands alone: a docstring, or a field's description
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            silent |= set(range(node.lineno, node.end_lineno + 1))
+            silent |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     lines = enumerate(text.splitlines(), start=1)
     return [line.rstrip() for i, line in lines if i not in silent and line.strip() and not line.strip().startswith("#")]

@@ -124,17 +124,18 @@ class SparseAutoencoder:
         """
         positive = torch.relu(self.pre_activations(x))
         if self.kind == "top_k":
+            assert self.k is not None  # see _check
             return per_sample_top_k(positive, self.k)
         return positive if self.threshold is None else above(positive, self.threshold)
 
-    def decode(self, z: Float[Tensor, "*batch latents"]) -> Float[Tensor, "*batch d"]:
+    def decode(self, z: Float[Tensor, "*batch latents"] | sparse.csr_matrix) -> Float[Tensor, "*batch d"]:
         """Reconstructed raw activations from latents (dense, or scipy sparse rows); float32 on the SAE's device, also
         under autocast.
 
         Raises ``UserError`` for latents of another width.
         """
         if sparse.issparse(z):
-            z = z.toarray()
+            z = z.toarray()  # type: ignore[union-attr]  # scipy has no types that would tell which of the two it is
         z = self._input(z, self.n_latents, "latents")
         with exactly(self.device):
             flat = torch.addmm(self.b_dec, z.reshape(-1, self.n_latents), self.w_dec)

@@ -56,7 +56,8 @@ class Rows:
             kept = ("tower", "weights_hash", "hook_point", "tokens", "preprocessing", "source", "fingerprint")
             facts["store"] = str(getattr(self.source, "id", ""))
             return facts | {name: metadata[name] for name in kept if name in metadata}
-        facts["array_sha256"] = hashlib.sha256(np.ascontiguousarray(self._rows.numpy())).hexdigest()
+        assert self._rows is not None  # only a store's are left where they are
+        facts["array_sha256"] = hashlib.sha256(np.ascontiguousarray(self._rows.numpy()).data).hexdigest()
         return facts
 
     def _finite(self, rows: Tensor, first: int | None) -> Tensor:
@@ -86,7 +87,7 @@ class Batches:
 
     def __getitem__(self, step: int) -> np.ndarray:
         """Row indices ``(size,)`` of a step."""
-        first, parts = step * self.size, []
+        first, parts = step * self.size, list[np.ndarray]()
         while sum(map(len, parts)) < self.size:
             epoch, offset = divmod(first + sum(map(len, parts)), self.n)
             parts.append(self._epoch(epoch)[offset : offset + self.size - sum(map(len, parts))])

@@ -7,6 +7,7 @@ others.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def absorption(
     for value in range(len(names)):
         inside = np.flatnonzero(child_truth[truth[:, value]].any(axis=0))
         best = int(f1[:, value].argmax())
-        row = {"main": best, "children": len(inside)}
+        row: dict[str, Any] = {"main": best, "children": len(inside)}
         if len(inside) < 2 or f1[best, value] < A_DETECTOR:
             rows.append(row | {"main": -1})
             continue

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from vlm_sae_lib.errors import UserError
@@ -135,7 +134,7 @@ def score(activations: Any, embeddings: Any, *, resamples: int, seed: int = 0) -
 def pictures_above_minimum(activations: Any) -> Int[np.ndarray, " n_neurons"]:
     """On how many pictures each neuron lies above its minimum; the zeros that a sparse matrix leaves out count."""
     matrix = activation_matrix(activations)
-    if not sp.issparse(matrix):
+    if isinstance(matrix, np.ndarray):
         return (matrix > matrix.min(axis=0, initial=np.inf)).sum(axis=0)
     columns = matrix.tocsc()
     stored = [columns.data[a:b] for a, b in zip(columns.indptr[:-1], columns.indptr[1:], strict=True)]

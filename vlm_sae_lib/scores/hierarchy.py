@@ -10,7 +10,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.taxonomy import TaxonPath, as_path
 
 Reduce = Literal["mean", "rounded_mean", "mode"]
-REDUCTIONS = ("mean", "rounded_mean", "mode")
+REDUCTIONS: tuple[Reduce, ...] = ("mean", "rounded_mean", "mode")
 BLOCK = 4096  # neurons whose pair depths are held at once
 
 
@@ -55,10 +55,10 @@ def level_depth(
     sizes = [int(size) for size in group_sizes]
     if sum(sizes) != len(top) or min(sizes, default=1) < 0:
         raise UserError(f"The groups {sizes} hold {sum(sizes)} neurons, but there are top images of {len(top)}.")
-    valid = (top >= 0).all(axis=1) if valid is None else np.asarray(valid, dtype=bool)
-    if valid.shape != (len(top),):
-        raise UserError(f"valid has shape {valid.shape}; give one truth value for each of the {len(top)} neurons.")
-    depths = np.where(valid, depths, np.nan)
+    counted = np.asarray((top >= 0).all(axis=1) if valid is None else valid, dtype=bool)
+    if counted.shape != (len(top),):
+        raise UserError(f"valid has shape {counted.shape}; give one truth value for each of the {len(top)} neurons.")
+    depths = np.where(counted, depths, np.nan)
     groups = np.split(depths, np.cumsum(sizes)[:-1]) if sizes else []
     kept = [group[~np.isnan(group)] for group in groups]
     return np.array([group.mean() if len(group) else np.nan for group in kept])

@@ -98,7 +98,7 @@ class HumanBenchmark:
         Raises:
             UserError: as many embeddings as there are activations are needed.
         """
-        found = {}
+        found: dict[str, float] = {}
         with self._open(ACTIVATIONS) as file, self._sentence(ACTIVATIONS):
             for part in pd.read_csv(file, dtype={"k": str}, chunksize=NEURONS_AT_ONCE):
                 columns = [f"a_{i}" for i in range(1, part.shape[1])]
@@ -172,10 +172,10 @@ class HumanBenchmark:
             return
         with self._sentence(name), tarfile.open(self.path) as archive:
             member = next((entry for entry in archive if entry.isreg() and Path(entry.name).name == name), None)
-            file = archive.extractfile(member) if member else None
-            if file is None:
+            packed = archive.extractfile(member) if member else None
+            if packed is None:
                 raise UserError(f"{self.path.name} holds no {name}.")
-            yield file
+            yield packed
 
     @contextmanager
     def _sentence(self, name: str) -> Iterator[None]:

@@ -85,6 +85,7 @@ def reconstruction(sae: Any, activations: Any) -> Reconstruction:
         error = np.concatenate(errors)
         sums.add(_rows(x), error)
         windows.append((len(x), _explained_variance(_rows(x), error)))
+    assert fired is not None  # there is at least one row
     return Reconstruction(
         r2=sums.r2(),
         r2_paper=_mean_of_whole_batches(windows),

@@ -63,7 +63,7 @@ def detection_scores(activations: Any, factors: pd.DataFrame, columns: Sequence[
     parts = []
     for start in range(0, matrix.shape[1], BLOCK):
         block = matrix[:, start : start + BLOCK]
-        block = block.toarray() if sp.issparse(block) else np.asarray(block)
+        block = block if isinstance(block, np.ndarray) else block.toarray()
         parts.append(_block_scores(block.astype(np.float64), truth))
     neurons = np.repeat(np.arange(matrix.shape[1]), len(names))
     scores = {name: np.concatenate([part[name] for part in parts]).ravel() for name in parts[0]} if parts else {}

@@ -69,7 +69,8 @@ def drawn_by_activation(
             activations[:, [neuron]].todense() if sp.issparse(activations) else activations[:, [neuron]]
         )
         values = values.ravel().astype(np.float64)
-        chosen = rng.choice(len(values), min(number, np.count_nonzero(values)), replace=False, p=values / values.sum())
+        fires = int(np.count_nonzero(values))
+        chosen = rng.choice(len(values), min(number, fires), replace=False, p=values / values.sum())
         drawn[row, : len(chosen)] = np.asarray(image_ids)[chosen[np.argsort(-values[chosen], kind="stable")]]
     return drawn
 
@@ -99,4 +100,4 @@ def _panels(figure: Figure, rows: Sequence[int]) -> list[Any]:
     if not rows:
         raise UserError("There is no neuron to show.")
     heights = [high + 0.36 * COLUMNS / 6.4 for high in rows]
-    return list(np.atleast_1d(figure.subfigures(len(rows), 1, height_ratios=heights)))
+    return figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0].tolist()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from vlm_sae_lib.errors import UserError
@@ -43,8 +44,8 @@ def picture_grid(
     wrapped = [_wrapped(text, max(8, int(cell / LETTER))) for text in captions or ()]
     lines = max((text.count("\n") + 1 for text in wrapped), default=0)
     size = (WIDTH, rows * (cell + (0.19 * lines + 0.12 if lines else 0)) + (0.3 if title else 0))
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    engine = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout=engine)
     for axis in axes.flat[len(pictures) :]:
         axis.set_axis_off()
     for place, (axis, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
@@ -79,7 +80,7 @@ def labelled_rows(rows: Sequence[tuple[str, Sequence[Image.Image]]], *, columns:
     plate = Image.new("RGB", (columns * step - gap, len(rows) * step - gap), "white")
     terms = {credit_of(picture).terms for _, pictures in rows for picture in pictures}
     if len(terms) == 1:  # else it is under no terms that can be told
-        credited(plate, Credit(*terms))
+        credited(plate, Credit(terms.pop()))
     for y, (_, pictures) in enumerate(rows):
         for x, picture in enumerate(pictures):
             plate.paste(to_rgb(picture), (x * step, y * step))

@@ -1,6 +1,7 @@
 """Figures of scores: sorted MS curves, one score against another, weights, width, overlap."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -112,7 +113,7 @@ def draw_estimates(
     values = np.array([estimate.value for estimate in estimates])
     ends = np.array([estimate.interval for estimate in estimates]).T
     errors = np.nan_to_num(np.abs(ends - values))
-    style = {"color": colour or COLOURS.get(kind, COLOURS["control"]), "label": LABELS.get(kind, kind)}
+    style: dict[str, Any] = {"color": colour or COLOURS.get(kind, COLOURS["control"]), "label": LABELS.get(kind, kind)}
     axis.errorbar(np.arange(len(values)) + shift, values, errors, marker="o", capsize=3, lw=1.8, **style)
 
 

@@ -135,7 +135,8 @@ def rate_table(rates: pd.DataFrame, outcome: str = "success", digits: int = 2) -
     """Rates in words, a row per kind of concept, a column per method. rates: as of ``by_about``."""
     part = rates[rates["outcome"] == outcome]
     order = [m for m in METHODS if m in set(part["method"])]
-    cells = part.assign(cell=[with_interval(*row, digits) for row in part[["rate", "low", "high"]].to_numpy(float)])
+    intervals = part[["rate", "low", "high"]].to_numpy(float)
+    cells = part.assign(cell=[with_interval(rate, low, high, digits) for rate, low, high in intervals])
     table = cells.pivot(index="about", columns="method", values="cell").reindex(part["about"].unique())[order]
     table.insert(0, "concepts", [_concepts(part, about) for about in table.index])
     return table.rename_axis(index="kind of concept", columns=None)
@@ -147,7 +148,10 @@ def similarity_table(similarities: Mapping[str, pd.DataFrame], digits: int = 3) 
     similarities: as of ``similarity_by_method``, by what was looked at.
     """
     cells = {
-        title: [with_interval(*row, digits) for row in table[["similarity", "low", "high"]].to_numpy(float)]
+        title: [
+            with_interval(mean, low, high, digits)
+            for mean, low, high in table[["similarity", "low", "high"]].to_numpy(float)
+        ]
         for title, table in similarities.items()
     }
     methods = next(iter(similarities.values())).index if similarities else []

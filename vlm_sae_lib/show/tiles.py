@@ -41,7 +41,7 @@ def draw_picture(axis: Axes, picture: Image.Image, inches: float, **options: Any
     if not credit.terms.may_be_published:
         ground = Rectangle((0, 0), 1, 1, transform=axis.transAxes, facecolor=GREY, edgecolor="none", clip_on=False)
         words = "\n".join(_lines(credit, int(inches / LETTER)))
-        middle = {"transform": axis.transAxes, "ha": "center", "va": "center", "clip_on": True}
+        middle: dict[str, Any] = {"transform": axis.transAxes, "ha": "center", "va": "center", "clip_on": True}
         for artist in (axis.add_patch(ground), axis.text(0.5, 0.5, words, fontsize=SIZE, color=INK, **middle)):
             artist.set(gid=TILE, visible=False, in_layout=False)
 
@@ -53,11 +53,11 @@ def covered(figure: Figure) -> Iterator[list[str]]:
     A raster that did not come through ``draw_picture`` is nobody's that we know of, and has no tile.
     """
     rasters = figure.findobj(lambda artist: isinstance(artist, RASTERS))
-    hidden = [raster for raster in rasters if not TERMS.get(raster.get_gid(), UNKNOWN).may_be_published]
+    hidden = [raster for raster in rasters if not TERMS.get(raster.get_gid() or "", UNKNOWN).may_be_published]
     tiles = figure.findobj(lambda artist: artist.get_gid() == TILE)
     _swap(hidden, tiles)
     try:
-        yield sorted({TERMS.get(raster.get_gid(), UNKNOWN).name for raster in hidden})
+        yield sorted({TERMS.get(raster.get_gid() or "", UNKNOWN).name for raster in hidden})
     finally:
         _swap(tiles, hidden)
 

@@ -15,7 +15,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.records.results import paper_layer as paper_layer  # the notebooks ask for it here
 from vlm_sae_lib.records.results import published, published_table
 from vlm_sae_lib.show.style import COLOURS, LABELS, with_interval
-from vlm_sae_lib.statistics.intervals import Estimate
+from vlm_sae_lib.statistics.intervals import Estimate, Interval
 
 CURVES = {"loss": "loss", "r2": "R² of the batch", "l0": "L0", "dead": "dead latents"}
 DASHES = ("-", "--", ":", "-.")
@@ -72,7 +72,7 @@ def r2_by_width(ours: Mapping[tuple[str, float], Estimate], paper: Mapping[tuple
     """R² against the expansion factor, ours with intervals on the left, the paper's on the right; one scale each."""
     figure, axes = plt.subplots(1, 2, figsize=(6.4, 3.6), layout="constrained")
     _draw_widths(axes[0], ours)
-    _draw_widths(axes[1], {key: Estimate(value, (value, value)) for key, value in paper.items()})
+    _draw_widths(axes[1], {key: Estimate(value, Interval(value, value)) for key, value in paper.items()})
     for axis, title in zip(axes, ("here", "in the paper"), strict=True):
         axis.set_title(title)
     axes[0].set_ylabel("R²")

@@ -71,6 +71,7 @@ def gather_statistics(
         if keep:
             kept.append(latents)
             kept_embeddings.append(unit)
+    assert statistics is not None  # there is at least one batch
     return Gathered(
         statistics=statistics,
         activations=(sp.vstack(kept, format="csr") if sp.issparse(kept[0]) else np.concatenate(kept)) if keep else None,

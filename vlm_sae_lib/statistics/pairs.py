@@ -104,7 +104,7 @@ def weight_blocks(
         return
     activations = _sparser(activations)
     dense_columns = np.arange(n_neurons)
-    if sp.issparse(activations):
+    if not isinstance(activations, np.ndarray):
         by_neuron = activations.T.tocsr().astype(np.float64)
         by_neuron.eliminate_zeros()
         low, _ = extremes(by_neuron)
@@ -133,7 +133,7 @@ def _dense_blocks(
     for start in range(0, n_neurons, step):
         columns = slice(start, start + step)
         block = activations[:, columns]
-        block = block.T.toarray() if sp.issparse(block) else block.T
+        block = block.T if isinstance(block, np.ndarray) else block.T.toarray()
         block = np.ascontiguousarray(block, dtype=np.float64)
         low, high = block.min(axis=1, keepdims=True), block.max(axis=1, keepdims=True)
         span = high - low

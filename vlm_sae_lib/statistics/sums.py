@@ -31,7 +31,7 @@ class PairSums:
         self.low = np.full(n_neurons, np.inf)
         self.at_low = np.zeros(n_neurons, dtype=np.int64)
         self.top = np.full(n_neurons, -np.inf)
-        self.top_row = np.zeros((n_neurons, dim), dtype=np.float32)
+        self.top_row: np.ndarray = np.zeros((n_neurons, dim), dtype=np.float32)
         self.top_inverse = np.zeros(n_neurons)
         self.total = np.zeros(n_neurons)
         self.square = np.zeros(n_neurons)

@@ -66,7 +66,7 @@ class Tally:
         step = max(1, DENSE_BLOCK // len(ids))
         for start in range(0, len(neurons), step):
             block = matrix[:, start : start + step]
-            block = block.T.toarray() if sp.issparse(block) else block.T
+            block = block.T if isinstance(block, np.ndarray) else block.T.toarray()
             rows = np.array(block, dtype=np.float64, order="C")
             histogram.count_dense(self.counts, neurons[start : start + step], rows)
             self.best.add_dense(neurons[start : start + step], rows, ids)

@@ -28,7 +28,8 @@ ENCODED_BYTES = 2**28
 class Sae(Protocol):
     """What steering asks of a sparse autoencoder."""
 
-    n_latents: int
+    @property
+    def n_latents(self) -> int: ...
 
     def encode(self, x: Tensor) -> Tensor: ...
     def decode(self, z: Tensor) -> Tensor: ...

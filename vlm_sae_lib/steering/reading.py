@@ -122,7 +122,7 @@ def _classes(name: str) -> frozenset[str]:
 @cache
 def _names_known() -> Mapping[tuple[str, ...], frozenset[str]]:
     """The classes that a name holds for, by its words as ``tidy`` gives them."""
-    table = defaultdict(frozenset)
+    table: dict[tuple[str, ...], frozenset[str]] = defaultdict(frozenset)
     for word, members in wordnet.kinds().items():
         table[tuple(tidy(word))] |= members
     return dict(table)

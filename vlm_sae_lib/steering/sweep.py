@@ -55,8 +55,10 @@ class StateEdit(Protocol):
     It names no latent; ``vlm.edited(what.edit)`` is the same on a bare model, where the bench keeps the error.
     """
 
-    latent: None
-    strength: float
+    @property
+    def latent(self) -> None: ...
+    @property
+    def strength(self) -> float: ...
 
     def edit(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]: ...
 
@@ -218,7 +220,7 @@ class SteeringBench:
         return prompt_bytes(self.vlm.model.config, tokens, dtype, ends=len(board.ends), states=states, **how)
 
     def _run(self, work: Callable[[list[Pair]], Any], pairs: list[Pair], cost: int) -> list:
-        options = {"at_once": self.batch_size, "at_most": AT_MOST, "description": self.description}
+        options: dict[str, Any] = {"at_once": self.batch_size, "at_most": AT_MOST, "description": self.description}
         return self.vlm.room.run(work, pairs, cost, **options)
 
 

@@ -7,6 +7,7 @@ The word goes to the text tower bare, without a template. The CLIP is not the on
 
 import string
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,9 @@ def similarity_by_setting(
     Returns one row per setting, and for each concept one of the bare model, without the SAE, which is what the paper
     calls not steered: method, about, concept, similarity (the mean over the images).
     """
-    aims = {(s.about, s.concept): s.intervention.latent for s in settings if s.method == STEERED}
+    aims: dict[tuple[str, ...], Any] = {
+        (s.about, s.concept): s.intervention.latent for s in settings if s.method == STEERED
+    }
     latents = sorted(set(aims.values()))
     top = top_pictures(pooled.mean[:, latents])
     seen = np.unique(top)

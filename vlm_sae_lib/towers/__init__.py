@@ -80,7 +80,7 @@ def _load_open_clip(spec: str, rest: str, **options) -> Tower:
     return load_open_clip(model, str(file) if file.is_file() else tag, spec=spec, name=name, **options)
 
 
-def _load_pocket(spec: str, member: str, device: torch.device, dtype: torch.dtype) -> Tower:
+def _load_pocket(spec: str, member: str, device: torch.device | None, dtype: torch.dtype) -> Tower:
     kind, _, seed = member.partition(":")
     untrained = kind == "random" and seed.isdecimal()
     folder = paths.pocket() / ("clip" if untrained else member)

@@ -5,15 +5,15 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def masks_patches(module: nn.Module) -> bool:
+def masks_patches(module: Any) -> bool:
     """Whether the module hides patches of every picture that it sees."""
     return module.config.model_type == "vit_mae"
 
 
-def forward(module: nn.Module) -> Callable[[Float[Tensor, "n 3 height width"]], Any]:
+def forward(module: Any) -> Callable[[Float[Tensor, "n 3 height width"]], Any]:
     """The module's forward with no patch hidden; sets ``mask_ratio`` of its configuration to 0.
 
     Patches are kept in the ascending order of the noise that the forward is handed, and of random noise unless it is

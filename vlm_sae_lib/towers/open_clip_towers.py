@@ -17,7 +17,7 @@ def load_open_clip(
     *,
     spec: str,
     name: str,
-    device: torch.device,
+    device: torch.device | None,
     dtype: torch.dtype = torch.float32,
     untrained: int | None = None,
 ) -> Tower:

@@ -20,7 +20,7 @@ def takes_patches(module: nn.Module) -> bool:
     return "spatial_shapes" in signature(module.forward).parameters
 
 
-def preprocess(module: nn.Module, processor: Any) -> Callable[[Image.Image], Float[Tensor, "3 side side"]]:
+def preprocess(module: Any, processor: Any) -> Callable[[Image.Image], Float[Tensor, "3 side side"]]:
     """An RGB picture to the square of pixels whose patches the processor makes of it."""
     patch = module.config.patch_size
     side = isqrt(processor.max_num_patches)
@@ -34,7 +34,7 @@ def preprocess(module: nn.Module, processor: Any) -> Callable[[Image.Image], Flo
     return make
 
 
-def forward(module: nn.Module) -> Callable[[Float[Tensor, "n 3 height width"]], Any]:
+def forward(module: Any) -> Callable[[Float[Tensor, "n 3 height width"]], Any]:
     """The module's forward on pixels: cut into patches, none of them padding."""
     patch = module.config.patch_size
 

@@ -1,6 +1,7 @@
 """The pocket models: where they lie, and how each is opened through its own library's loader."""
 
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -31,7 +32,7 @@ def folder(name: str) -> Path:
     return path
 
 
-def load_clip(name: str = "clip", device="cpu") -> tuple[nn.Module, object, object]:
+def load_clip(name: str = "clip", device="cpu") -> tuple[Any, Any, Any]:
     """(model (fp32, eval), preprocessing, tokenizer) of "clip" or "second_clip"."""
     where = f"local-dir:{folder(name)}"
     model, _, preprocess = open_clip.create_model_and_transforms(where, device=device)

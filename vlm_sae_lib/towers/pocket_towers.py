@@ -11,7 +11,7 @@ from vlm_sae_lib.towers.tower import Tower
 from vlm_sae_lib.towers.transformers_towers import block_count, essential, stage_widths
 
 
-def load_self_supervised_tower(*, spec: str, name: str, device: torch.device, dtype: torch.dtype) -> Tower:
+def load_self_supervised_tower(*, spec: str, name: str, device: torch.device | None, dtype: torch.dtype) -> Tower:
     """``block_i`` are the ResNet's stages, ``projection`` is the output of the contrastive head, (n, 64)."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from vlm_sae_lib.errors import UserError
@@ -38,7 +39,8 @@ def _of_open_clip(tower: Tower) -> TextPart:
     name = f"local-dir:{folder(rest or 'clip')}" if kind == "pocket" else rest
     with loading(tower.spec, "open_clip"):
         tokenizer = open_clip.get_tokenizer(name if ":" in name else name.partition("/")[0])
-    return lambda texts: tower.model.encode_text(tokenizer(list(texts)).to(tower.device)).float().cpu()
+    model: Any = tower.model
+    return lambda texts: model.encode_text(tokenizer(list(texts)).to(tower.device)).float().cpu()
 
 
 def _of_transformers(tower: Tower) -> TextPart | None:
@@ -67,7 +69,7 @@ def _of_transformers(tower: Tower) -> TextPart | None:
 
 
 @torch.no_grad()
-def zero_shot_classifier(model: nn.Module, tokenizer, names: list[str], templates=None) -> Tensor:
+def zero_shot_classifier(model: Any, tokenizer, names: list[str], templates=None) -> Tensor:
     """Text embeddings (names, d) averaged over prompt templates, as CLIP's ensemble."""
     templates = templates or ("a photo of a {}", "a {}", "a photo of a {} in the {}")
     device = next(model.parameters()).device

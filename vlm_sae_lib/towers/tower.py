@@ -104,7 +104,10 @@ class Tower:
     def dim(self, hook_point: str) -> int:
         """Width d of a hook point's activations."""
         layout = self._layout(hook_point)
-        return self._projection_dim if layout is None else layout.dim
+        if layout is not None:
+            return layout.dim
+        assert self._projection_dim is not None  # else there were no such hook point
+        return self._projection_dim
 
     def tokens(self, hook_point: str) -> int:
         """Tokens per picture at a hook point, class token included; 1 for ``projection``."""
@@ -149,7 +152,9 @@ class Tower:
             return torch.empty(self._selected_shape(0, hook_point, rule))
         with exactly(self.device):
             if layout is None:
-                return self._project(pixels).float().cpu()
+                embedding = self._project(pixels)
+                assert embedding is not None  # it was there when it was probed
+                return embedding.float().cpu()
 
             def keep(hidden: Tensor) -> Tensor:
                 return select_tokens(layout.tokens(hidden, n), rule, ids, seed)
@@ -177,8 +182,10 @@ class Tower:
         kept: dict[int, Tensor] = {}
 
         def watch(i: int) -> Callable:
+            layout = self._layouts[self._index(points[i][0])]
+
             def hook(module: nn.Module, arguments: tuple, output: Any) -> None:
-                hidden = self._layout(points[i][0]).tokens(hooks.first_tensor(output), len(pixels))
+                hidden = layout.tokens(hooks.first_tensor(output), len(pixels))
                 selected = select_tokens(hidden, rules[i], ids, seed)
                 # "all" selects the output itself, which what follows may write over
                 kept[i] = (selected.clone() if rules[i] == "all" else selected).cpu()
@@ -231,8 +238,8 @@ class Tower:
         if isinstance(images, Image.Image):
             images = [images]
         if not isinstance(images, Tensor):
-            images = [self.preprocess(image) for image in images]
-            images = torch.stack(images) if images else torch.empty(0, 3, 1, 1)
+            made = [self.preprocess(image) for image in images]
+            images = torch.stack(made) if made else torch.empty(0, 3, 1, 1)
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"pixels must be (n, 3, height, width), got {tuple(images.shape)}")
         return images.to(self.device, self.dtype)
@@ -253,7 +260,8 @@ class Tower:
             if embedding is not None and (embedding.ndim != 2 or len(embedding) != n):
                 raise UserError(f"{self.name} gives an embedding of shape {tuple(embedding.shape)}, not (batch, d).")
             again, _, last_again = self._probe_once(n)
-            if not (_agree(last, last_again) and (embedding is None or _agree(embedding, again))):
+            alike = embedding is None or (again is not None and _agree(embedding, again))
+            if not (_agree(last, last_again) and alike):
                 raise UserError(
                     f"{self.name} gives other activations each time it sees the same picture, though it is in eval "
                     "mode, so nothing collected from it could be collected again: name a tower that draws nothing at "

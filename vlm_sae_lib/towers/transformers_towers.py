@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.hooks import find_blocks
@@ -39,7 +39,7 @@ def load_transformers(
 
 
 def transformers_tower(
-    module: nn.Module,
+    module: Any,
     processor: Any,
     *,
     spec: str,
@@ -103,7 +103,7 @@ def essential(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps({k: v for k, v in config.to_diff_dict().items() if k not in loose}, default=str))
 
 
-def _load_module(path: str, spec: str, device: torch.device | None) -> tuple[nn.Module, set[str]]:
+def _load_module(path: str, spec: str, device: torch.device | None) -> tuple[Any, set[str]]:
     """The vision module and the names of its weights that the checkpoint does not have."""
     import transformers
 
@@ -133,7 +133,7 @@ def _load_module(path: str, spec: str, device: torch.device | None) -> tuple[nn.
     return module, set(loaded["missing_keys"])
 
 
-def _refuse_without_pictures(module: nn.Module, spec: str) -> None:
+def _refuse_without_pictures(module: Any, spec: str) -> None:
     """Raises UserError, with the reason, for a model that is not handed pictures of one size and nothing else."""
     takes = signature(module.forward).parameters
     who = f"{spec} is a {module.config.model_type}"

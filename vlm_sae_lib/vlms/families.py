@@ -25,9 +25,9 @@ class Llava:
 
     tiled = False
 
-    def __init__(self, model: nn.Module, processor: Any):
+    def __init__(self, model: Any, processor: Any):
         self.model, self.processor, self.config = model, processor, model.config
-        self.core: nn.Module = model.model
+        self.core = model.model
 
     @property
     def tower(self) -> nn.Module:
@@ -174,7 +174,7 @@ class Idefics3(Llava):
         return [[picture] for picture in pictures]
 
     def features(self, states: Tensor, size: tuple[int, int] | None) -> Tensor:
-        normed = self.tower.post_layernorm(states.flatten(0, 1))
+        normed = self.core.vision_model.post_layernorm(states.flatten(0, 1))
         return self.projector(normed).unflatten(0, states.shape[:2]).flatten(1, 2)
 
 
@@ -206,7 +206,7 @@ def exact_parts(config: Any) -> list[str]:
     return [name for name, module in model.named_modules() if id(module) in parts]
 
 
-def family_of(model: nn.Module, processor: Any) -> Llava:
+def family_of(model: Any, processor: Any) -> Llava:
     """The family that a model belongs to. Raises: UserError for one that is not among them."""
     return known_family(model.config.model_type)(model, processor)
 

@@ -42,7 +42,7 @@ class Vlm:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         processor: Any,
         *,
         spec: str = "",

@@ -145,7 +145,8 @@ def _ours(path: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> Spa
         raise UserError(
             f"{path} is an SAE of schema {facts.get('schema')}, this library reads {SCHEMA}: update one of them."
         )
-    kind, threshold = facts.get("kind"), tensors.get("threshold")
+    kind: Any = facts.get("kind")  # what is none is refused with the SAE
+    threshold = tensors.get("threshold")
     if kind in BATCH_TOP_K_KINDS and threshold is not None:
         threshold = threshold[0]
     added = ("library", "schema", "sae_lens_version", "model_name", "hook_name", "kind", "k", "group_sizes")

@@ -47,7 +47,8 @@ def listing(repo_id: str, revision: str | None) -> tuple[str, list[str]]:
             files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
             return root.name, files
         info = HfApi().model_info(repo_id, revision=revision)
-        return info.sha, sorted(file.rfilename for file in info.siblings)
+        assert info.sha is not None  # who asks for it is told the commit
+        return info.sha, sorted(file.rfilename for file in info.siblings or ())
 
 
 def fetch(repo_id: str, file: str, commit: str) -> Path:

@@ -60,7 +60,7 @@ def _margin(sae: SparseAutoencoder, inputs: Float[Tensor, "n d"]) -> Float[Tenso
     """The least distance of a pre-activation from the gate, relative to the largest one; -1 where nothing fires."""
     pre = sae.pre_activations(inputs)
     size = pre.abs().amax(dim=1).clamp_min(1e-12)
-    if sae.kind == "top_k" and sae.k < sae.n_latents:
+    if sae.kind == "top_k" and sae.k is not None and sae.k < sae.n_latents:
         top = torch.relu(pre).topk(sae.k + 1, dim=1).values
         distance = torch.where(top[:, -1] > 0, top[:, -2] - top[:, -1], pre.abs().amin(dim=1))
     else:

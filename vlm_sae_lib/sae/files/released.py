@@ -88,10 +88,10 @@ class ReleasedSae:
         if hook_point != PROJECTION and not alike:
             trained = {"cls": "class", None: "unnamed"}.get(self.tokens, self.tokens)
             return f'it was trained on {trained} tokens, and "{tokens}" is asked for'
-        return self._tensors_misfit(tower, hook_point) if self.header else None
+        return self._tensors_misfit(self.header, tower, hook_point) if self.header else None
 
-    def _tensors_misfit(self, tower: "Tower", hook_point: str) -> str | None:
-        header, width = self.header, tower.dim(hook_point)
+    def _tensors_misfit(self, header: Header, tower: "Tower", hook_point: str) -> str | None:
+        width = tower.dim(hook_point)
         if header.kind is None:
             return "it holds no SAE of the paper's two kinds"
         said, told = (f"×{sae.expansion:g} {sae.kind}" for sae in (self, header))
@@ -189,7 +189,7 @@ def _rank(sae: ReleasedSae, tokens: str, kind: str | None, expansion: float | No
     return kind not in (None, sae.kind), too_wide, width, not matryoshka, not exactly, -_steps(sae.file), sae.file
 
 
-def _told(reasons: dict[ReleasedSae, str], hook_point: str) -> str:
+def _told(reasons: dict[ReleasedSae, str | None], hook_point: str) -> str:
     """The most frequent reasons, those of the very block first: they say what is missing."""
     near = {reason for sae, reason in reasons.items() if sae.hook_point == hook_point}
     most = sorted(Counter(reasons.values()).most_common(), key=lambda told: told[0] not in near)

@@ -67,7 +67,9 @@ def _parts(state: dict[str, Tensor], trainer: dict[str, Any], path: Path) -> dic
     by_matrices = "W_enc" in names
     refuse_tensors(path, state, MATRICES if by_matrices else LINEAR, bias="b_enc" if by_matrices else "encoder.bias")
     if {"W_enc", "b_enc", "W_dec", "b_dec", "threshold"} <= names:
-        parts = {"w_enc": state["W_enc"], "b_enc": state["b_enc"], "w_dec": state["W_dec"], "b_dec": state["b_dec"]}
+        parts: dict[str, Any] = {
+            "w_enc": state["W_enc"], "b_enc": state["b_enc"], "w_dec": state["W_dec"], "b_dec": state["b_dec"],
+        }  # fmt: skip
         if "group_sizes" in names:
             return parts | {
                 "kind": "matryoshka_batch_top_k",

@@ -25,7 +25,7 @@ def encode_sparse(sae: "SparseAutoencoder", x: Any, batch_size: int) -> sparse.c
     parts, coarse = [], None
     for start in range(0, rows.n, batch_size):
         batch, found = rows.take(np.arange(start, min(start + batch_size, rows.n))), None
-        if sae.kind in BATCH_TOP_K_KINDS and pays(len(batch), sae.w_enc):
+        if sae.kind in BATCH_TOP_K_KINDS and sae.threshold is not None and pays(len(batch), sae.w_enc):
             coarse = coarse or CoarseEncoder(sae.w_enc.T.contiguous(), sae.b_enc, like=batch - sae.b_dec)
             found = above_of_coarse(coarse(batch - sae.b_dec), float(sae.threshold))
         found = found or above_active(sae.encode(batch).cpu(), 0.0)

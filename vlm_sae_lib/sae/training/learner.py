@@ -147,6 +147,7 @@ class Learner:
     def _update(self) -> None:
         """Decoder rows stay on the unit sphere: remove the gradient along them, clip, step, and scale them back."""
         decoder = self.weights.decoder
+        assert decoder.grad is not None  # the gradients are written before
         if decoder.device.type == "cpu":
             rows = decoder.detach().numpy()
             in_threads(loops.remove_along, len(rows), rows, decoder.grad.numpy(), reads=rows.size)
@@ -197,7 +198,8 @@ class Learner:
             return per_sample_top_k(positive, self.config.k)
         if self.config.kind == "relu":
             return positive
-        return above(positive, self.weights.threshold if self.config.kind == "jump_relu" else self.threshold)
+        learned = self.weights.threshold  # by gradient, jump_relu only
+        return above(positive, self.threshold if learned is None else learned)
 
     @torch.no_grad()
     def finish(self, provenance: dict[str, Any]) -> SparseAutoencoder:
@@ -205,7 +207,7 @@ class Learner:
         weights, threshold = self.weights, None
         if self.config.kind in BATCH_TOP_K_KINDS:
             threshold = torch.tensor(self.threshold * self.scale)
-        elif self.config.kind == "jump_relu":
+        elif weights.threshold is not None:
             threshold = weights.threshold.detach() * self.scale
         return SparseAutoencoder(
             kind=self.config.kind,

@@ -30,7 +30,7 @@ def train_sae(
     device: str | torch.device | None = None,
 ) -> SparseAutoencoder:
     """Train one SAE; see ``train_saes``."""
-    options = {"checkpoint_dir": checkpoint_dir, "checkpoint_every": checkpoint_every, "device": device}
+    options: dict[str, Any] = {"checkpoint_dir": checkpoint_dir, "checkpoint_every": checkpoint_every, "device": device}
     return train_saes(activations, [config], **options)[0]
 
 
