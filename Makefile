@@ -6,7 +6,7 @@
 # make test-versions  the library's tests on the lowest versions that requirements.txt allows (Python 3.11; .venv-lowest)
 # make bench        ratios against peers, each from one run (about a quarter of an hour): benchmarks/README.md
 # make bench-quality  whether training learns as well as dictionary_learning's (about twenty minutes)
-# make lint         ruff
+# make lint         ruff, and mypy on the library
 # make pocket       trains the pocket models anew
 # make clean        removes the site and the tools' caches; what runs have made (runs/) stays, as it may be dear
 
@@ -90,9 +90,10 @@ bench-quality: $(PARITY)/.installed
 
 lint: $(STAMP)
 	@$(PY) -m ruff check .
+	@$(PY) -m mypy
 
 pocket: $(STAMP)
 	@$(PY) -m vlm_sae_lib.pretraining.train
 
 clean:
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis
