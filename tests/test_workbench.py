@@ -85,7 +85,7 @@ def test_an_empty_or_damaged_picture_leaves_the_others_with_their_own_truth(at, 
 
 
 def test_a_gallery_of_pictures_of_which_nothing_is_known_is_one_sentence(at, world, tmp_path):
-    for image in sorted(next((paths.root() / "tests" / "data" / "photos").iterdir()).glob("*.jpg"))[:3]:
+    for image in sorted(next(PHOTOS.iterdir()).glob("*.jpg"))[:3]:
         (tmp_path / image.name).write_bytes(image.read_bytes())
     with pytest.raises(UserError, match="Nothing is known of the choosing pictures"):
         at("colab", choosing_pictures=f"folder:{tmp_path}").gallery("choosing", 2)

@@ -159,8 +159,8 @@ class Workbench:
         """``activations`` at several (hook point, token rule); each picture is painted and computed once for all."""
         tower, pictures = self.tower(), self.pictures(split)
         outs = {point: self._store_folder(tower, pictures, *point) for point in points}
-        options: dict[str, Any] = {"batch_size": self.profile.collect_batch, "seed": self.profile.seed}
-        return list(collect_together(tower, pictures, outs, **options).values())
+        batch_size, seed = self.profile.collect_batch, self.profile.seed
+        return list(collect_together(tower, pictures, outs, batch_size=batch_size, seed=seed).values())
 
     def embeddings(self, split: str = "test", name: str | None = None) -> ActivationStore:
         """A scoring encoder's embeddings of a split: E(x) of paper Eq. 5."""
@@ -168,8 +168,8 @@ class Workbench:
 
     def _collect(self, tower: Tower, pictures, hook_point: str, tokens: str) -> ActivationStore:
         out = self._store_folder(tower, pictures, hook_point, tokens)
-        options: dict[str, Any] = {"batch_size": self.profile.collect_batch, "seed": self.profile.seed}
-        return collect_activations(tower, pictures, hook_point, out, tokens=tokens, **options)
+        batch_size, seed = self.profile.collect_batch, self.profile.seed
+        return collect_activations(tower, pictures, hook_point, out, tokens=tokens, batch_size=batch_size, seed=seed)
 
     def _store_folder(self, tower: Tower, pictures, hook_point: str, tokens: str) -> Path:
         request = [tower.name, tower.weights_hash, hook_point, tokens, pictures.fingerprint, self.profile.seed]
@@ -277,9 +277,7 @@ class Workbench:
 
     def _released_sae(self) -> SparseAutoencoder | None:
         found, (tower, hook_point) = self._release[0], self.steering_tower
-        if found is None:
-            return None
-        return found.load(tower, hook_point, self.profile.steering_tokens, device=tower.device)
+        return found.load(tower, hook_point, self.profile.steering_tokens, device=tower.device) if found else None
 
 
 SHOWN = {

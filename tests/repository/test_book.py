@@ -1,23 +1,15 @@
 """The book's own parts: numbers in prose, its configuration, its entries."""
 
-import importlib.util
 import re
 from dataclasses import fields
 
 import pytest
 import yaml
+from book_extensions import extension
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.files import write_json
 from vlm_sae_lib.profiles import PROFILES, Profile
-
-
-def extension(name: str):
-    """A module of ``book/_ext``."""
-    spec = importlib.util.spec_from_file_location(name, paths.PACKAGE.parent / "book" / "_ext" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

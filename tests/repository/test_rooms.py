@@ -8,12 +8,11 @@ from pathlib import Path
 import grimp
 import networkx
 import pytest
+from book_extensions import extension
 
 from vlm_sae_lib import paths
 
-sys.path.insert(0, str(paths.root() / "book" / "_ext"))
-import rooms
-
+rooms = extension("rooms")
 TABLE = rooms.rooms()
 GROUND = next(iter(TABLE))
 PAGE = rooms.PAGE.read_text(encoding="utf-8")
