@@ -2,7 +2,8 @@
 
 Traits are inherited the way a field guide tells species apart. Order fixes the body plan, family the shape of it,
 genus the pattern, species the palette. The tree is as uneven as iNaturalist's: 3 kingdoms, unequal branches, about two
-species in a genus (there: 10,000 species in 4,884 genera). It was drawn up before any model saw it and is not tuned.
+species in a genus (there: 10,000 species in 4,884 genera). It was drawn up after a prototype with another tree, before
+any model saw it, and has not been changed since.
 """
 
 from dataclasses import dataclass

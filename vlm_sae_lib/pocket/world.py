@@ -2,7 +2,8 @@
 
 It is likened to iNaturalist on purpose: seven ranks, an uneven tree, about two species in a genus, species equally
 frequent, habitats that go with classes without fixing them, and nuisances (pose, scale, place, light, noise) that say
-nothing about the species. It was frozen before anything was measured on it.
+nothing about the species. A prototype came before it (``book/analysis_plan.md``); it is frozen since the first model
+was trained on it.
 """
 
 import math
