@@ -278,3 +278,24 @@ def test_a_tower_gives_at_several_points_what_it_gives_at_each():
     assert [tuple(rows.shape)[0] for rows in empty] == [0] * len(POINTS)
     with pytest.raises(UserError, match="hook point"):
         tower.activations_at(images, [("block_9", "cls")])
+
+
+def test_a_batch_that_memory_does_not_hold_is_one_sentence_and_what_was_collected_stays(folder, tmp_path, monkeypatch):
+    tower, pictures = toy_tower(), load_pictures(folder)
+    whole = collect_together(tower, pictures, outs(tmp_path / "whole"), **OPTIONS)
+    compute, batches = type(tower).activations_at, []
+
+    def short_of_memory(self, *arguments, **options):
+        batches.append(arguments)
+        if len(batches) == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return compute(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tower), "activations_at", short_of_memory)
+        with pytest.raises(UserError, match="too little memory for 2 pictures at once: take a smaller batch"):
+            collect_together(tower, pictures, outs(tmp_path / "cut"), **OPTIONS)
+    cut = outs(tmp_path / "cut")
+    assert any((path / "shards").glob("*.safetensors") for path in cut.values())
+    again = collect_together(tower, pictures, cut, **OPTIONS)
+    assert [folder_hash(one.path) for one in again.values()] == [folder_hash(one.path) for one in whole.values()]

@@ -1,5 +1,6 @@
 """The rooms of ``book/architecture.md`` against the imports of the code, those inside functions included."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -95,6 +96,16 @@ print([name for name in sys.modules if name.startswith(("vlm_sae_lib.sae.trainin
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=paths.root())
     assert run.stdout.strip() == "[]", run.stderr
+
+
+@pytest.mark.parametrize("file", sorted(paths.PACKAGE.rglob("__init__.py"))[1:], ids=lambda file: file.parent.name)
+def test_a_rooms_door_says_what_it_holds_and_hands_on_names_and_nothing_else(file):
+    """The package's own door, which opens when it is asked for a name, is not a room's."""
+    docstring, *rest = ast.parse(file.read_text(encoding="utf-8")).body
+    assert isinstance(docstring, ast.Expr) and str(docstring.value.value).split("\n")[0].count(". ") == 0
+    *imports, last = rest or [None]
+    assert all(isinstance(node, ast.ImportFrom) for node in imports)
+    assert last is None or ast.unparse(last).startswith("__all__ = ")
 
 
 WALKS = re.split(r"^\*\*(.*?)\*\*", PAGE.split("## Three walks", 1)[1].split("\n## ", 1)[0], flags=re.M)[1:]

@@ -128,3 +128,24 @@ def test_a_transformer_that_keeps_a_map_has_its_channels_last(tmp_path):
 def test_a_map_is_read_by_the_configured_widths_and_else_by_its_square(shape, widths, kind, n_tokens, dim):
     layout = Layout(torch.Size(shape), 2, widths)
     assert (layout.kind, layout.n_tokens, layout.dim) == (kind, n_tokens, dim)
+
+
+def test_a_tower_that_the_device_does_not_hold_is_one_sentence(monkeypatch):
+    def place(model, device):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("vlm_sae_lib.towers.tower.place", place)
+    with pytest.raises(UserError, match="could not load pocket: there is too little memory for it"):
+        load_tower("pocket")
+
+
+def test_a_repository_out_of_reach_is_not_said_to_lack_its_preprocessing(monkeypatch):
+    from vlm_sae_lib.towers import transformers_towers
+
+    def unreachable(*arguments, **options):
+        raise ConnectionError("Max retries exceeded")
+
+    monkeypatch.setattr(hf.AutoImageProcessor, "from_pretrained", unreachable)
+    with pytest.raises(UserError) as told:
+        transformers_towers._load_processor("owner/name", "hf:owner/name")
+    assert "could not load hf:owner/name" in str(told.value) and "preprocessing" not in str(told.value)

@@ -16,6 +16,7 @@ from vlm_sae_lib.activations.store import DTYPES
 from vlm_sae_lib.activations.writing import StoreWriter
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.hooks import PROJECTION
+from vlm_sae_lib.machine.devices import out_of_memory
 from vlm_sae_lib.pictures import PictureSource
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.towers import Tower
@@ -69,7 +70,15 @@ def _computed(
 ) -> Iterator[tuple[StoreWriter, dict[str, np.ndarray]]]:
     """Each store with its rows of one batch."""
     seed = next((writer.metadata["seed"] for writer in writers.values()), 0)
-    found = tower.activations_at(pixels, list(writers), seed=seed, image_ids=image_ids)
+    try:
+        found = tower.activations_at(pixels, list(writers), seed=seed, image_ids=image_ids)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise UserError(
+            f"{tower.name} finds too little memory for {len(pixels)} pictures at once: take a smaller batch, or close "
+            "what else runs. What was collected is kept, and the same call goes on from there."
+        ) from error
     for writer, acts in zip(writers.values(), found, strict=True):
         yield writer, _rows(tower, pictures, writer.metadata, image_ids, acts)
 

@@ -16,7 +16,7 @@ from vlm_sae_lib import hooks
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.hooks import PROJECTION
-from vlm_sae_lib.loading import first_sentence
+from vlm_sae_lib.loading import first_sentence, loading
 from vlm_sae_lib.machine.devices import exactly, out_of_memory, place
 from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.towers.tokens import check_rule, select_tokens
@@ -67,7 +67,8 @@ class Tower:
         self.module, self.model = module, model if model is not None else module
         self._preprocess, self.preprocessing = preprocess, preprocessing
         self._blocks, self._project, self._config = list(blocks), project, config
-        self.device = place(self.model.to(dtype).eval().requires_grad_(False), device)
+        with loading(spec, "torch"):
+            self.device = place(self.model.to(dtype).eval().requires_grad_(False), device)
         self._layouts, self._projection_dim = self._probe(widths)
         maps = any(layout.kind in ("n c h w", "n h w c") for layout in self._layouts)
         names = [name.split(".") for name, _ in module.named_parameters()]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.hooks import find_blocks
-from vlm_sae_lib.loading import loading, split_revision
+from vlm_sae_lib.loading import loading, split_revision, way_out
 from vlm_sae_lib.towers import masking, patches
 from vlm_sae_lib.towers.tower import Tower
 
@@ -169,6 +170,8 @@ def _load_processor(path: str, spec: str) -> Any:
     try:
         return AutoImageProcessor.from_pretrained(path, revision=revision)
     except Exception as error:
+        if not Path(path).expanduser().is_dir():  # of a repository it may be the network's fault
+            raise UserError(f"transformers could not load {spec}: {way_out(error, spec)}.") from error
         raise UserError(f"{spec} says nothing of preprocessing: add its preprocessor_config.json.") from error
 
 

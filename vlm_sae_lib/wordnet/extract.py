@@ -15,7 +15,7 @@ from pathlib import Path
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import write_bytes
-from vlm_sae_lib.wordnet import Synset
+from vlm_sae_lib.wordnet.nouns import Synset
 
 HYPERNYM = ("@", "@i")
 

@@ -1,1 +1,1 @@
-"""The quick ways: active pairs, their products, the encoder's product in eight bits. Each has a slow definition."""
+"""The quick ways: active pairs, their products, the encoder's product in eight bits; each has its slow definition."""
