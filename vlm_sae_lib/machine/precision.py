@@ -6,11 +6,15 @@ from typing import Any
 import torch
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.machine.devices import free_bytes
 
 
 def free_gpu_gib() -> float | None:
-    """Free memory of the first GPU in GiB (2^30 bytes); None without a GPU."""
-    return torch.cuda.mem_get_info(0)[0] / 2**30 if torch.cuda.is_available() else None
+    """Memory that can be had on the first GPU in GiB (2^30 bytes), see ``free_bytes``; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    free = free_bytes(torch.device("cuda", 0))
+    return None if free is None else free / 2**30
 
 
 def half_precision(device: torch.device, own: Any = None) -> torch.dtype:
