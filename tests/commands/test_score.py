@@ -14,9 +14,9 @@ from stores import make_store
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.publishing.sae_report import score_sae
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.sae_report import score_sae
 from vlm_sae_lib.statistics import gather
 from vlm_sae_lib.statistics.gather import gather_statistics
 

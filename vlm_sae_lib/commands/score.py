@@ -37,8 +37,8 @@ def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.activations.store import ActivationStore
     from vlm_sae_lib.errors import UserError
     from vlm_sae_lib.machine.devices import choose_device
+    from vlm_sae_lib.publishing.sae_report import score_sae
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
-    from vlm_sae_lib.scores.sae_report import score_sae
 
     out = Path(args.out).expanduser()
     if out.exists() and not out.is_dir():

@@ -13,6 +13,7 @@ from vlm_sae_lib import files
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import KINDS, SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.training import checkpoint, train_sae, train_saes
+from vlm_sae_lib.sae.training.initialise import initial_weights
 from vlm_sae_lib.sae.training.learner import Learner
 from vlm_sae_lib.sae.training.losses import training_latents, training_loss
 
@@ -43,6 +44,25 @@ def test_training_reconstructs_unseen_data(trained, kind):
 def test_as_many_latents_fire_as_asked_for(trained, kind):
     l0 = float((trained[kind].encode(sparse_data(1000, seed=5)) > 0).sum(dim=1).double().mean())
     assert l0 == pytest.approx(5, abs=0.6)
+
+
+BESIDE_RECONSTRUCTION = {
+    "matryoshka_batch_top_k": "auxiliary", "batch_top_k": "auxiliary", "top_k": "auxiliary", "relu": "sparsity",
+    "jump_relu": "sparsity",
+}  # fmt: skip
+"""What each kind's loss has beside it: a kind that is not named here has not been given one."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_has_a_loss_of_its_own(kind):
+    config, x = SaeConfig(kind=kind, expansion=2, k=5), torch.from_numpy(DATA[:64])
+    weights = initial_weights(x, 2 * DIM, 0, jump_k=5 if kind == "jump_relu" else None)
+    pre = weights.pre_activations(x)
+    latents = training_latents(pre, config, weights.threshold)
+    dead = torch.ones(2 * DIM, dtype=torch.bool)
+    loss = training_loss(x, pre, latents, weights, config, (2 * DIM,), dead, 4)
+    parts = {"auxiliary": float(loss.auxiliary), "sparsity": float(loss.sparsity)}
+    assert [name for name, value in parts.items() if value > 0] == [BESIDE_RECONSTRUCTION[kind]]
 
 
 @pytest.mark.parametrize("kind", KINDS)
