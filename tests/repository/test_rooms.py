@@ -84,7 +84,7 @@ def test_what_is_imported_when_called_is_imported_inside_functions(graph):
 def test_a_room_of_the_statistics_the_scores_and_the_controls_can_be_read_whole():
     for name in ("statistics", "scores", "controls"):
         files = len(list((paths.PACKAGE / name).glob("*.py")))
-        assert files <= 14, f"{name}/ holds {files} files: write beside the nearest kin, or find a room for some of them"
+        assert files <= 14, f"{name}/ holds {files} files: write beside the nearest kin, or find some of them a room"
 
 
 def test_an_autoencoder_that_is_loaded_knows_neither_training_nor_kernels():
