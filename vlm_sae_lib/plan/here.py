@@ -85,7 +85,7 @@ def _training_rates(profile: Profile) -> tuple[float, float]:
     for expansion in (min(profile.expansions), min(8, max(profile.expansions))):
         config = SaeConfig(kind=profile.kinds[-1], expansion=expansion, k=profile.k, steps=steps, lr=1e-3,
                            batch_size=min(1024, profile.batch_size))  # fmt: skip
-        seconds, _ = _timed(lambda config=config: train_saes(rows, [config]), warm=1)
+        seconds, _ = _timed(lambda config=config: train_saes(rows, [config]), warm=1, times=8)
         spans[DENSE_PRODUCTS * 2 * config.batch_size * width * config.n_latents(width)] = seconds / steps
     (small, fast), (large, slow) = sorted(spans.items())
     per_operation = max((slow - fast) / (large - small), slow / large / 20)
@@ -124,7 +124,7 @@ def _waited(result: torch.Tensor) -> None:
         torch.cuda.synchronize()
 
 
-def _timed(run: Callable, warm: int = 0, times: int = 2):
+def _timed(run: Callable, warm: int = 0, times: int = 4):
     """(seconds of the quickest, its result)."""
     for _ in range(warm):
         run()
