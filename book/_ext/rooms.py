@@ -20,7 +20,7 @@ HEAD = "| room | what it holds | imports |"
 LAZY = "when called,"
 """What stands behind it in the third column is imported inside functions only."""
 NAME = re.compile(r"`([\w./]+)`")
-WIDTH, FLOOR, BOX, GAP, MARGIN = 860, 74, 30, 14, 20
+WIDTH, FLOOR, BOX, MARGIN = 860, 74, 30, 20
 LETTER = 7.4  # width of a letter of the boxes' text, in the figure's units
 
 
@@ -151,7 +151,6 @@ class RoomsFigure(SphinxDirective):
         caption = nodes.caption()
         caption += self.parse_inline(" ".join(self.content))[0]
         figure += caption
-        self.env.note_dependency(str(PAGE))
         return [figure]
 
 

@@ -1,10 +1,4 @@
 import argparse
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -13,7 +7,6 @@ import torch
 from PIL import Image
 from tiny_towers import noise, toy_tower, write_open_clip
 
-from vlm_sae_lib import paths
 from vlm_sae_lib.activations import ActivationStore, collect, collect_activations, writing
 from vlm_sae_lib.commands import collect as command
 from vlm_sae_lib.errors import UserError
@@ -106,19 +99,8 @@ def test_another_request_is_refused_and_leaves_the_store_alone(folder, tmp_path)
 def test_a_killed_process_leaves_no_trace(folder, tmp_path):
     whole = run(folder, tmp_path / "whole")
     out = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(paths.PACKAGE.parent)}
-    command = [sys.executable, slow_collect.__file__, folder, "0.3", "block_1", "random:2", out]
-    process = subprocess.Popen(command, env=environment)
-    try:
-        deadline = time.monotonic() + 240
-        while not (out / "metadata.json").is_file() or not json.loads((out / "metadata.json").read_text())["shards"]:
-            assert process.poll() is None, "the process ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    unfinished = json.loads((out / "metadata.json").read_text())
+    slow_collect.killed(folder, ["block_1", "random:2", out], out)
+    unfinished = slow_collect.facts(out)
     assert not unfinished["complete"] and 1 <= len(unfinished["shards"]) < len(whole.metadata["shards"])
     with pytest.raises(UserError, match="unfinished"):
         ActivationStore.open(out)

@@ -1,13 +1,7 @@
 """Several hook points from one pass, against each collected alone."""
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -15,7 +9,6 @@ import slow_collect
 import torch
 from tiny_towers import noise, toy_tower
 
-from vlm_sae_lib import paths
 from vlm_sae_lib.activations import collect, collect_activations, collect_together, writing
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import folder_hash, read_json, write_json
@@ -109,19 +102,9 @@ def test_a_killed_pass_ends_up_as_if_nothing_had_happened(folder, tmp_path):
     options = {"batch_size": 2, "pictures_per_shard": 3}
     collect_together(toy_tower(), folder, outs(tmp_path / "whole"), **options)
     root = tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(paths.PACKAGE.parent)}
     stores = [word for point, out in outs(root).items() for word in (*point, out)]
-    process = subprocess.Popen([sys.executable, slow_collect.__file__, folder, "0.3", *stores], env=environment)
-    facts = lambda out: json.loads((out / "metadata.json").read_text())  # noqa: E731
-    try:
-        deadline = time.monotonic() + 240
-        while not (root / "5" / "metadata.json").is_file() or not facts(root / "5")["shards"]:
-            assert process.poll() is None, "the process ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    slow_collect.killed(folder, stores, root / "5")
+    facts = slow_collect.facts
     assert all(facts(out)["shards"] and not facts(out)["complete"] for out in outs(root).values())
     collect_together(toy_tower(), folder, outs(root), **options)
     assert hashes(root) == hashes(tmp_path / "whole")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.vlms.choice import Candidate, choose
+from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.vlms.choice import Candidate, choose, chosen_vlm
 
 LARGE = Candidate("hf:llava-hf/llava-1.5-7b-hf", None, 16, "the model of the paper, as it is")
 SMALLER = Candidate("hf:llava-hf/llava-1.5-7b-hf@b234b80", 4, 6, "the model of the paper")
@@ -46,3 +47,18 @@ def test_where_nothing_fits_the_smallest_is_named(gpu_gib, machine):
         choose([LARGE, SMALLER], gpu_gib=gpu_gib)
     assert "the smallest is llava-1.5-7b-hf in 4 bits, which needs about 6 GiB, so free" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_torch_holds_and_does_not_use_is_free(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * 2**30, 15 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 9 * 2**30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 2 * 2**30)
+    assert choose(ALL)[0] is SMALLER  # nine free, not two
+
+
+@pytest.mark.parametrize("smaller", [None, ""])
+def test_a_profile_without_a_smaller_model_has_no_choice(smaller):
+    profile = load_profile("pocket", smaller_vlm=smaller)
+    chosen, sentence = chosen_vlm(profile)
+    assert chosen.spec == profile.vlm and sentence == f"The model is `{profile.vlm}`."

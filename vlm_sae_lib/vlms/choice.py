@@ -35,7 +35,7 @@ def chosen_vlm(profile: Profile) -> tuple[Candidate, str]:
     Raises: UserError where neither fits.
     """
     first = Candidate(profile.vlm, profile.vlm_bits, profile.vlm_gpu_gib, "it is the profile's first choice")
-    if profile.smaller_vlm is None:
+    if not profile.smaller_vlm:
         return _chosen((first,))[0], f"The model is `{first.spec}`."
     return _chosen((first, Candidate(profile.smaller_vlm, None, 0.0, f"the first choice, {first.title}, needs more")))
 
