@@ -1,4 +1,4 @@
-"""The four verdicts, and a conclusion that carries one with the numbers it rests on."""
+"""The words for a claim (book/analysis_plan.md), an observation that has none, and numbers as a reader wants them."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,36 +8,41 @@ from vlm_sae_lib.records.results import Results
 
 
 class Verdict(Enum):
-    """What a measurement says of a claim."""
+    """What the measurements say of a claim."""
 
-    HOLDS = "holds here"
-    IN_PART = "holds in part"
-    FAILS = "does not hold here"
+    HOLDS = "holds"
+    REVERSED = "reversed"
+    FAILS = "does not hold"
+    UNDECIDED = "undecided"
     UNTESTED = "cannot be tested here"
-
-    @classmethod
-    def of(cls, *parts: bool) -> "Verdict":
-        """All of a claim's parts hold, some, or none."""
-        if not parts:
-            return cls.UNTESTED
-        return cls.HOLDS if all(parts) else cls.IN_PART if any(parts) else cls.FAILS
+    NO_SUCH_CLAIM = "no such claim was made"
 
 
 @dataclass(frozen=True)
-class Conclusion:
-    """One line below an experiment: what was asked, the verdict, and why, with the names of the results behind it."""
+class Observation:
+    """A question beside the plan and what the results answer, in numbers; it carries no verdict.
 
-    claim: str
-    verdict: Verdict
-    because: str
+    Attributes:
+        question: one sentence.
+        answer: one or two sentences with the numbers.
+        rests_on: names of the results behind it.
+    """
+
+    question: str
+    answer: str
     rests_on: tuple[str, ...]
 
 
 def said(results: Results, name: str, digits: int = 2) -> str:
     """A result in words: ``0.52 [0.49, 0.55]``; a dash where it is not defined."""
     row = results.results[name]
-    value, low, high = (number(row[key], digits) for key in ("value", "ci_low", "ci_high"))
-    return value if row["ci_low"] is None else f"{value} [{low}, {high}]"
+    return with_interval(row["value"], row["ci_low"], row["ci_high"], digits)
+
+
+def with_interval(value: Any, low: Any, high: Any, digits: int = 2) -> str:
+    """A value with its interval, where it has one."""
+    text = number(value, digits)
+    return text if low is None else f"{text} [{number(low, digits)}, {number(high, digits)}]"
 
 
 def clearly_above(results: Results, name: str, bar: float = 0.0) -> bool:
@@ -50,6 +55,12 @@ def clearly_below(results: Results, name: str, bar: float = 0.0) -> bool:
     """The whole interval lies below a bar; false where there is no interval."""
     high = results.results[name]["ci_high"]
     return high is not None and high < bar
+
+
+def counted(results: Results, names: tuple[str, ...] | list[str]) -> str:
+    """How many of some differences are clearly above zero, how many below: ``3 of 8 clearly above zero, 1 below``."""
+    above, below = (sum(side(results, name) for name in names) for side in (clearly_above, clearly_below))
+    return f"{above} of {len(names)} clearly above zero, {below} clearly below"
 
 
 def number(value: Any, digits: int) -> str:

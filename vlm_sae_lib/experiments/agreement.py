@@ -21,7 +21,7 @@ from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.scores.alignment import WIDTH, balanced_pairs, bin_draws, bin_of, prefers_first, uniform_draws
-from vlm_sae_lib.scores.comparison import pictures_above_minimum, seeds_then_draws
+from vlm_sae_lib.scores.comparison import over_trainings, pictures_above_minimum
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.statistics.gather import gather_statistics
 from vlm_sae_lib.statistics.intervals import wilson
@@ -154,13 +154,13 @@ def _record_headline(
     }  # fmt: skip
     for name, runs in draws.items():
         found.estimate(
-            f"{where}/{name}", seeds_then_draws(runs), n=sizes.get(name, sizes[""]),
+            f"{where}/{name}", over_trainings(runs), n=sizes.get(name, sizes[""]),
             controls={word: f"{where}/{word}" for word in CONTROLS} if name == "MS" or name in SUBSETS else {},
             **basis, **(paper if name == "MS" else {}),
         )  # fmt: skip
     for control in CONTROLS:
         gaps = [(a - b, c - d) for (a, c), (b, d) in zip(draws["MS"], draws[control], strict=True)]
-        found.estimate(f"{where}/MS minus {control}", seeds_then_draws(gaps), n=sizes[""], **basis)
+        found.estimate(f"{where}/MS minus {control}", over_trainings(gaps), n=sizes[""], **basis)
 
 
 def _all(neurons: Neurons, pairs: Int[np.ndarray, "n 2"]) -> np.ndarray:
@@ -224,7 +224,7 @@ def aligned_by_bin(
             runs.setdefault(number, []).append(drawn)
     rows = []
     for number in sorted(runs):
-        mean, alone = seeds_then_draws(runs[number]), [value for value, _ in runs[number]]
+        mean, alone = over_trainings(runs[number]), [value for value, _ in runs[number]]
         edges = round(number * WIDTH, 6), round((number + 1) * WIDTH, 6)
         rows.append((*edges, pairs_of[number], mean.value, *mean.interval, min(alone), max(alone)))
     columns = ["bin_low", "bin_high", "pairs", "alignment", "low", "high", "smallest", "largest"]

@@ -13,11 +13,11 @@ from vlm_sae_lib.controls import directions
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import OVER_SEEDS, RESAMPLES
+from vlm_sae_lib.experiments.measure import OVER_TRAININGS, RESAMPLES
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores.absorption import absorption, splitting, value_draws
-from vlm_sae_lib.scores.comparison import seeds_then_draws
+from vlm_sae_lib.scores.comparison import over_trainings
 from vlm_sae_lib.scores.detectors import METRICS, Detected, choose_detectors, firing, score_detectors, truth_table
 from vlm_sae_lib.statistics.intervals import Estimate
 from vlm_sae_lib.taxonomy import RANKS
@@ -128,7 +128,7 @@ def sample(sae: Any, splits: Splits, *, pictures: int = 200, every: int = 25) ->
 
 
 def _detection(found: Findings, detected: Mapping[str, list[Detected]]) -> None:
-    basis = {"interval_kind": OVER_SEEDS, "split": "chosen on choosing, scored on test"}
+    basis = {"interval_kind": OVER_TRAININGS, "split": "chosen on choosing, scored on test"}
     number = detected["raw"][0].names["factor"].value_counts()
     rows, gains = [], []
     for metric in METRICS:
@@ -160,7 +160,7 @@ def _detection(found: Findings, detected: Mapping[str, list[Detected]]) -> None:
 def over(runs: Sequence[Detected], metric: str, factors: Sequence[str], *, minus: Sequence[Detected] = ()) -> Estimate:
     """Mean over seeds of a metric over some factors, or its difference to another kind's, paired by draw."""
     ours, theirs = ([run.mean(metric, factors) for run in part] for part in (runs, minus))
-    return seeds_then_draws(ours, minus=theirs)
+    return over_trainings(ours, minus=theirs)
 
 
 def _scattering(found: Findings, saes: Mapping[tuple, Any], splits: Splits, l0: float) -> None:
@@ -186,7 +186,7 @@ def _scattering(found: Findings, saes: Mapping[tuple, Any], splits: Splits, l0: 
         for group, factors in GROUPS.items():
             kept = runs[0]["factor"].isin(factors).to_numpy()
             for what in ("latents", "recall", "union_recall"):
-                estimate = seeds_then_draws([value_draws(r[what].to_numpy()[kept], resamples=RESAMPLES) for r in runs])
+                estimate = over_trainings([value_draws(r[what].to_numpy()[kept], resamples=RESAMPLES) for r in runs])
                 rows.append({"kind": kind, "expansion": expansion, "group": group, "what": what,
                              "values": int(kept.sum()), **_rounded(estimate)})  # fmt: skip
                 if group != "all factors" and what == "latents":
@@ -200,7 +200,7 @@ def _scattering(found: Findings, saes: Mapping[tuple, Any], splits: Splits, l0: 
         for kind in KINDS:
             wide, narrow = ([value_draws(r["latents"].to_numpy()[kept], resamples=RESAMPLES) for r in split[kind, e]]
                             for e in (EXPANSIONS[-1], EXPANSIONS[0]))  # fmt: skip
-            found.estimate(f"own latents/{group}/{kind} ×8 minus ×1", seeds_then_draws(wide, minus=narrow),
+            found.estimate(f"own latents/{group}/{kind} ×8 minus ×1", over_trainings(wide, minus=narrow),
                            n=int(kept.sum()), unit="latents of precision 0.8 per value", **basis)  # fmt: skip
     _absorption(found, absorbed, basis)
 
@@ -218,7 +218,7 @@ def _absorption(found: Findings, absorbed: Mapping[tuple, list[pd.DataFrame]], b
                 run["excess"] = run["concentration"] - run["by_chance"]
             for what in ("recall", "absorbed", "concentration", "by_chance", "excess"):
                 draws[kind, what] = _defined(value_draws(r[what].to_numpy(), resamples=RESAMPLES) for r in runs)
-                estimate, n = seeds_then_draws(draws[kind, what]), sum(int(r[what].notna().sum()) for r in runs)
+                estimate, n = over_trainings(draws[kind, what]), sum(int(r[what].notna().sum()) for r in runs)
                 rows.append({"kind": kind, "expansion": expansion, "what": what, "n": n, **_rounded(estimate)})
                 if expansion == 4:
                     dealt = {"own latents dealt to other children": f"{name}/by_chance"}
@@ -227,7 +227,7 @@ def _absorption(found: Findings, absorbed: Mapping[tuple, list[pd.DataFrame]], b
         for what in ("absorbed", "excess", "recall"):
             both = [part[what].notna() for kind in KINDS for part in absorbed[kind, expansion]]
             found.estimate(f"absorption ×{expansion}/Matryoshka minus BatchTopK/{what}",
-                           seeds_then_draws(draws[KINDS[0], what], minus=draws[KINDS[1], what]),
+                           over_trainings(draws[KINDS[0], what], minus=draws[KINDS[1], what]),
                            n=int(sum(both).sum()), **basis)  # fmt: skip
     found.table("absorption", pd.DataFrame(rows))
 

@@ -1,14 +1,17 @@
 """What an experiment found: results with their intervals, and the tables that its figures are drawn from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import read_json
+from vlm_sae_lib.records.effects import Effect
 from vlm_sae_lib.records.results import Results, json_value
-from vlm_sae_lib.statistics.intervals import Estimate
+from vlm_sae_lib.statistics.intervals import Estimate, student
 
 
 class Findings(Results):
@@ -17,10 +20,37 @@ class Findings(Results):
     def __init__(self, experiment: str, profile: str) -> None:
         super().__init__(experiment, profile)
         self.tables: dict[str, dict[str, list]] = {}
+        self.effects: dict[str, Effect] = {}
 
     def estimate(self, name: str, estimate: Estimate, *, interval_kind: str, **fields: Any) -> None:
         """Add a value with its interval; ``fields`` are those of `Results.add`."""
         self.add(name, estimate.value, interval=estimate.interval, interval_kind=interval_kind, **fields)
+
+    def effect(
+        self,
+        name: str,
+        values: Any,
+        *,
+        unit: str,
+        of: str,
+        n: int,
+        split: str,
+        cases: Sequence[str] = ("",),
+        **fields: Any,
+    ) -> None:
+        """Add what decides a claim, and ``effect/<name>``: its mean, with Student's t over the units.
+
+        Args:
+            values: ``(n_units,)``, or ``(n_units, n_cases)``; see `Effect`, also for the other arguments.
+            fields: others of `Results.add`, such as ``seeds`` or ``controls``.
+        """
+        columns = np.asarray(values, dtype=np.float64)
+        effect = Effect(columns.reshape(len(columns), -1), unit, tuple(cases), of, n, split)
+        kind = f"Student's t over {len(columns)} {unit}s"
+        self.estimate(
+            f"effect/{name}", student(effect.by_unit()), interval_kind=kind, n=n, unit=of, split=split, **fields
+        )
+        self.effects[name] = effect
 
     def table(self, name: str, frame: pd.DataFrame) -> None:
         """Add a table of numbers and words, for a figure; its index is left out.
@@ -39,11 +69,15 @@ class Findings(Results):
         return pd.DataFrame(self.tables[name])
 
     def as_dict(self) -> dict[str, Any]:
-        return super().as_dict() | {"tables": self.tables}
+        return super().as_dict() | {
+            "tables": self.tables, "effects": {name: effect.as_dict() for name, effect in self.effects.items()},
+        }  # fmt: skip
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Read an experiment's file; ``UserError`` as of `Results.read`."""
         found = super().read(path)
-        found.tables = dict(read_json(path).get("tables", {}))
+        content = read_json(path)
+        found.tables = dict(content.get("tables", {}))
+        found.effects = {name: Effect.from_dict(effect) for name, effect in content.get("effects", {}).items()}
         return found

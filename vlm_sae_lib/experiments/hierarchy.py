@@ -16,7 +16,7 @@ from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.scores import levels
 from vlm_sae_lib.scores.hierarchy import REDUCTIONS, neuron_depths
 from vlm_sae_lib.statistics.gather import gather_statistics
-from vlm_sae_lib.statistics.intervals import Estimate, seeds_outermost
+from vlm_sae_lib.statistics.intervals import Estimate, of_trainings
 from vlm_sae_lib.taxonomy import taxonomy_fractions
 from vlm_sae_lib.workbench import Workbench
 
@@ -128,7 +128,7 @@ def _depths(found: Findings, read: dict, sizes: Sequence[int], folders: Sequence
     }
     defined = [sum(map(_count, v)) for v in _by_level([r.depths["mean"] for r in ours], [level] * len(SEEDS), n)]
     controls = {
-        **{name: [(seeds_outermost(v), sum(map(_count, v))) for v in parts] for name, parts in by_level.items()},
+        **{name: [(of_trainings(v), sum(map(_count, v))) for v in parts] for name, parts in by_level.items()},
         "levels dealt at random": list(zip(levels.middle(dealt), defined, strict=True)),
         "shuffled taxonomy": list(zip(levels.middle(shuffled), defined, strict=True)),
     }
@@ -142,7 +142,7 @@ def _depths(found: Findings, read: dict, sizes: Sequence[int], folders: Sequence
             rows.append({"who": name, "level": i, **_row(estimate)})
     for by in REDUCTIONS:
         for i, values in enumerate(_by_level([r.depths[by] for r in ours], [level] * len(SEEDS), n)):
-            estimate = seeds_outermost(values)
+            estimate = of_trainings(values)
             paper = _paper(level=i, statistic="lca_depth") if by == "rounded_mean" else {}
             beside = {name: f"depth/{name}/level {i}" for name in controls} | {"random pairs": "depth of random pairs"}
             found.estimate(f"depth/{by}/level {i}", estimate, interval_kind=OVER_LATENTS, n=defined[i],
@@ -239,14 +239,14 @@ def _monosemanticity(bench: Workbench, found: Findings, saes: dict, sizes: Seque
         enough = _by_level(often, [level] * len(SEEDS), n_levels)
         for i, values in enumerate(_by_level(ours, [level] * len(SEEDS), n_levels)):
             name, control = f"MS/{encoder}/level {i}", f"MS/{encoder}/BatchTopK, sorted by frequency/level {i}"
-            mean, by_frequency = seeds_outermost(values), seeds_outermost(sorts[i])
+            mean, by_frequency = of_trainings(values), of_trainings(sorts[i])
             found.estimate(control, by_frequency, interval_kind=OVER_LATENTS, n=sum(map(_count, sorts[i])),
                            **basis)  # fmt: skip
             where = {"level": i, "scoring_encoder": theirs}
             beside, n = {"BatchTopK, sorted by frequency": control}, sum(map(_count, values))
             found.estimate(f"{name}/mean", mean, interval_kind=OVER_LATENTS, controls=beside, n=n, **basis,
                            **_paper(**where, statistic="mean"))  # fmt: skip
-            found.estimate(f"{name}/mean of at least {AT_LEAST} pictures", seeds_outermost(enough[i]),
+            found.estimate(f"{name}/mean of at least {AT_LEAST} pictures", of_trainings(enough[i]),
                            interval_kind=OVER_LATENTS, n=sum(map(_count, enough[i])), **basis)  # fmt: skip
             for what, reduce in (("best", np.nanmax), ("worst", np.nanmin)):
                 each = [float(reduce(v)) for v in values if _count(v)]

@@ -14,13 +14,13 @@ from vlm_sae_lib.controls.codes import random_directions, shuffled_code
 from vlm_sae_lib.controls.reconstruction import sae_r2
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, OVER_SEEDS, scored, sorted_curve
+from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, OVER_TRAININGS, scored, sorted_curve
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.records.results import paper_layer, published, published_source
 from vlm_sae_lib.sae import SparseAutoencoder
-from vlm_sae_lib.scores.comparison import Scored, over_seeds, seeds_then_draws
+from vlm_sae_lib.scores.comparison import Scored, over_seeds, over_trainings
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.reconstruction import reconstruction
 from vlm_sae_lib.workbench import Workbench
@@ -111,7 +111,7 @@ def _controls(what: str, parts: Parts) -> dict[str, str]:
 
 def _basis(runs: Sequence[Any]) -> dict[str, Any]:
     several = len(runs) > 1
-    kind = OVER_SEEDS if several else OVER_PICTURES
+    kind = OVER_TRAININGS if several else OVER_PICTURES
     return {"interval_kind": kind, "seeds": list(SEEDS[: len(runs)]), "split": "test"}
 
 
@@ -181,7 +181,7 @@ def _record_shares(found: Findings, where: str, parts: Parts) -> None:
             sae = what.startswith("Matryoshka")
             others = ("rectified, cut", f"random for {what}")
             found.estimate(
-                f"{where}/share above {bar}/{what}", seeds_then_draws([run.above(raw, best=best) for run in runs]),
+                f"{where}/share above {bar}/{what}", over_trainings([run.above(raw, best=best) for run in runs]),
                 n=sum(int(run.kept().sum()) for run in runs), unit="share of the defined neurons", **_basis(runs),
                 controls={word: f"{where}/share above {bar}/{word}" for word in others} if sae else {},
                 paper_value=0.9 if sae else None, source="v3 Section 4.2 (“around 90 %”)" if sae else None,
@@ -232,7 +232,7 @@ def _record_reconstruction(found: Findings, bench: Workbench, hook_point: str, l
         what = f"{kind} ×{width:g}"
         reports, drawn = [reconstruction(sae, test) for sae in runs], [sae_r2(sae, test) for sae in runs]
         basis: dict[str, Any] = {"n": len(test), "split": "test", "seeds": list(SEEDS[: len(runs)])}
-        r2, l0 = seeds_then_draws([(each.value, each.replicates) for each in drawn]), [each.l0 for each in reports]
+        r2, l0 = over_trainings([(each.value, each.replicates) for each in drawn]), [each.l0 for each in reports]
         papers = {name: _paper("reconstruction", what, layer=layer, statistic=name) for name in ("r2_percent", "l0")}
         if papers["r2_percent"]:
             papers["r2_percent"]["paper_value"] /= 100

@@ -1,15 +1,15 @@
 """What several experiments measure alike: a code's MS under each scoring encoder, its spread, its reconstruction."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.pocket.language import ABOUT
 from vlm_sae_lib.scores.comparison import Scored, score
+from vlm_sae_lib.statistics.intervals import OVER_TRAININGS
 from vlm_sae_lib.workbench import Workbench
 
 RESAMPLES = 200
@@ -17,7 +17,8 @@ AT_LEAST = 10
 """Pictures on which a neuron must lie above its minimum for the second of the two means that are reported."""
 
 OVER_PICTURES = f"{RESAMPLES} bootstrap draws of the pictures, middle 95 %"
-OVER_SEEDS = f"{RESAMPLES} bootstrap draws, of the seeds first and then of the pictures, middle 95 %"
+SEEDS = tuple(range(10))
+"""Of every autoencoder whose training takes less than a minute (book/analysis_plan.md)."""
 
 
 def scored(bench: Workbench, code: Any, encoder: str, *, seed: int = 0) -> Scored:
@@ -40,23 +41,9 @@ def known_factors(bench: Workbench, split: str) -> tuple[pd.DataFrame, tuple[str
     return pictures.factors, ABOUT
 
 
-def describe(found: Findings, name: str, kind: Scored, **fields: Any) -> None:
-    """Best, worst, standard deviation over neurons, and how many neurons are defined, as the paper's tables give them.
-
-    They stand beside the mean, under ``<name>/best`` and so on.
-    """
-    defined = kind.ms[kind.kept()]
-    enough = kind.ms[kind.kept(AT_LEAST)]
-    values: Mapping[str, float | int] = {
-        "best": _or_nan(defined.max, defined),
-        "worst": _or_nan(defined.min, defined),
-        "sd": float(defined.std(ddof=1)) if len(defined) > 1 else float("nan"),
-        f"best of at least {AT_LEAST} pictures": _or_nan(enough.max, enough),
-        "defined": len(defined),
-        f"of at least {AT_LEAST} pictures": len(enough),
-    }
-    for what, value in values.items():
-        found.add(f"{name}/{what}", value, n=len(kind.ms), **fields)
+def interval_kind(runs: Sequence[Any]) -> str:
+    """What the interval of a mean over these trainings is of, in words; of one alone, that over the pictures."""
+    return OVER_TRAININGS if len(runs) > 1 else OVER_PICTURES
 
 
 def sorted_curve(values: np.ndarray, points: int = 200) -> list[float]:
@@ -65,7 +52,3 @@ def sorted_curve(values: np.ndarray, points: int = 200) -> list[float]:
     if len(values) <= points:
         return values.tolist()
     return values[np.linspace(0, len(values) - 1, points).round().astype(int)].tolist()
-
-
-def _or_nan(reduce: Any, values: np.ndarray) -> float:
-    return float(reduce()) if len(values) else float("nan")

@@ -14,13 +14,13 @@ from vlm_sae_lib.controls.codes import shuffled_code
 from vlm_sae_lib.controls.frontier import Point, above_frontier
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, OVER_SEEDS, RESAMPLES, scored
+from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, OVER_TRAININGS, RESAMPLES, scored
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.training.learner import Learner
-from vlm_sae_lib.scores.comparison import Scored, score, seeds_then_draws
+from vlm_sae_lib.scores.comparison import Scored, over_trainings, score
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.reconstruction import reconstruction
 from vlm_sae_lib.scores.truth import purity
@@ -181,7 +181,7 @@ def record(found: Findings, name: str, measured: Mapping[tuple[int, float], Sequ
             if f"{what}{SHUFFLED}" in runs[0].points:
                 controls["the same firing rates, dealt blindly"] = f"{name}/{what}{SHUFFLED}/{side}"
             found.estimate(
-                f"{name}/{what}/{side}", seeds_then_draws(_draws(runs, what)), interval_kind=_over(what),
+                f"{name}/{what}/{side}", over_trainings(_draws(runs, what)), interval_kind=_over(what),
                 n=sum(run.neurons[what] for run in runs), controls=controls, **shared,
                 **_theirs(place, kind, what, side),
             )  # fmt: skip
@@ -190,7 +190,7 @@ def record(found: Findings, name: str, measured: Mapping[tuple[int, float], Sequ
         controls = {f"{word} the loss": f"{name}/{plain}/{word}" for word in ("without", "with")}
         neurons = sum(run.neurons[what] for run in trained)
         if plain == what:
-            gain = seeds_then_draws(_draws(trained, what), minus=_draws(frontier[k], what))
+            gain = over_trainings(_draws(trained, what), minus=_draws(frontier[k], what))
             found.estimate(
                 f"{name}/{what}/gain at equal K",
                 gain,
@@ -211,14 +211,14 @@ def _draws(runs: Sequence[Measured], what: str) -> list[tuple[float, np.ndarray]
 
 
 def _over(what: str) -> str:
-    return OVER_NEURONS if "purity" in what else OVER_SEEDS
+    return OVER_NEURONS if "purity" in what else OVER_TRAININGS
 
 
 def _curve_row(place: str, kind: str, k: int, coefficient: float, runs: Sequence[Measured]) -> dict[str, Any]:
     row = {"place": place, "kind": kind, "k": k, "coefficient": coefficient}
     row["R²"] = float(np.mean([run.facts["R²"] for run in runs]))
     for what in (what for what in runs[0].points if "," not in what):
-        value, (low, high) = seeds_then_draws(_draws(runs, what))
+        value, (low, high) = over_trainings(_draws(runs, what))
         row |= {what: value, f"{what}, low": low, f"{what}, high": high}
     return row
 

@@ -20,7 +20,7 @@ from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.pocket import tree
 from vlm_sae_lib.scores.truth import detection_scores, name_neurons, one_hot
-from vlm_sae_lib.statistics.intervals import seeds_outermost, wilson
+from vlm_sae_lib.statistics.intervals import of_trainings, wilson
 from vlm_sae_lib.steering.words import dictionary
 from vlm_sae_lib.towers.pocket_models import load_clip
 from vlm_sae_lib.workbench import Workbench
@@ -187,7 +187,7 @@ def _record(found: Findings, where: str, runs: Sequence[pd.DataFrame]) -> None:
     for measure, column in MEASURES.items():
         for who in ("", *CONTROLS):
             values = [run[f"{who}/{column}" if who else column].to_numpy(dtype=np.float64) for run in runs]
-            estimate = seeds_outermost(values, n_resamples=500)
+            estimate = of_trainings(values)
             one_seed = len(runs) == 1 and column in SHARES
             found.add(
                 f"{where}/{measure}" + (f"/{who}" if who else ""), estimate.value,
@@ -197,7 +197,7 @@ def _record(found: Findings, where: str, runs: Sequence[pd.DataFrame]) -> None:
                 split="named on choosing, checked on test",
                 controls={} if who else {control: f"{where}/{measure}/{control}" for control in CONTROLS},
             )  # fmt: skip
-    base = seeds_outermost([run["base_rate"] for run in runs], n_resamples=500)
+    base = of_trainings([run["base_rate"] for run in runs])
     found.estimate(f"{where}/base rate of the named values", base, interval_kind=OVER_NEURONS, n=n, split="test")
 
 

@@ -13,7 +13,7 @@ from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.factors import FACTORS, GROUPS, SEEDS, Splits, load_splits, over
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_SEEDS, RESAMPLES, scored
+from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_TRAININGS, RESAMPLES, scored
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores.comparison import Scored, over_seeds
@@ -155,7 +155,8 @@ def _monosemanticity(bench: Workbench, found: Findings, measured: Mapping[str, S
             for who, runs in ms.items():
                 estimate = over_seeds(runs, at_least)
                 number = sum(int(run.kept(at_least).sum()) for run in runs)
-                basis: dict[str, Any] = {"interval_kind": OVER_SEEDS, "n": number, "split": "test", "unit": "mean MS"}
+                basis: dict[str, Any] = {"n": number, "split": "test", "unit": "mean MS"}
+                basis["interval_kind"] = OVER_TRAININGS
                 beside = {rival: f"{name}/{rival}" for rival in RIVALS} if who == SAE else None
                 found.estimate(f"{name}/{who}", estimate, controls=beside, seeds=_seeds(runs), **basis)
                 rows.append({"encoder": encoder, "at_least": at_least, "who": who, **_row(estimate)})
@@ -171,7 +172,7 @@ def _truth(found: Findings, measured: Mapping[str, Sequence[Measured]]) -> None:
     for who, runs in detected.items():
         for group, factors in GROUPS.items():
             basis: dict[str, Any] = {
-                "interval_kind": OVER_SEEDS, "n": int(number[list(factors)].sum()),
+                "interval_kind": OVER_TRAININGS, "n": int(number[list(factors)].sum()),
                 "unit": "mean F1 of the values", "split": "chosen on choosing, scored on test",
             }  # fmt: skip
             beside = {rival: f"F1/{group}/{rival}" for rival in RIVALS} if who == SAE else None

@@ -15,11 +15,11 @@ from vlm_sae_lib.controls.codes import random_directions
 from vlm_sae_lib.controls.reconstruction import sae_r2
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, OVER_SEEDS, scored
+from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, OVER_TRAININGS, scored
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.records.results import published, published_source
-from vlm_sae_lib.scores.comparison import Scored, over_seeds, seeds_then_draws
+from vlm_sae_lib.scores.comparison import Scored, over_seeds, over_trainings
 from vlm_sae_lib.scores.reconstruction import reconstruction
 from vlm_sae_lib.workbench import Workbench
 
@@ -94,7 +94,7 @@ def paper_value(k: int, width: int, **where: Any) -> dict[str, Any]:
 
 
 def _basis(runs: Sequence[Any]) -> dict[str, Any]:
-    kind = OVER_SEEDS if len(runs) > 1 else OVER_PICTURES
+    kind = OVER_TRAININGS if len(runs) > 1 else OVER_PICTURES
     return {"interval_kind": kind, "seeds": list(SEEDS[: len(runs)]), "split": "test"}
 
 
@@ -102,8 +102,8 @@ def _record_rebuilt(found: Findings, k: int, width: int, reports: Sequence[Any],
     basis = {"n": reports[0].rows, "split": "test", "seeds": list(SEEDS)}
     paper = paper_value(k, width, statistic="r2_percent")
     paper["paper_value"] /= 100
-    r2 = seeds_then_draws([(each.value, each.replicates) for each in drawn])
-    found.estimate(f"R²/K = {k}", r2, interval_kind=OVER_SEEDS.replace("200", "500"), **basis, **paper)
+    r2 = over_trainings([(each.value, each.replicates) for each in drawn])
+    found.estimate(f"R²/K = {k}", r2, interval_kind=OVER_TRAININGS.replace("200", "500"), **basis, **paper)
     spans = {
         "R² in the paper's form": [each.r2_paper for each in reports],
         "L0": [each.l0 for each in reports],
@@ -181,7 +181,7 @@ def _record_matched(found: Findings, encoder: str, parts: dict, rebuilt: dict, k
         if not any(np.isnan(value) for value, _ in ours):
             theirs = [run.moved(AT_LEAST) for run in parts[kind, k]]
             found.estimate(
-                f"{encoder}/at equal R²/{MAIN} ×1 minus {kind}, K = {k}", seeds_then_draws(ours, minus=theirs),
+                f"{encoder}/at equal R²/{MAIN} ×1 minus {kind}, K = {k}", over_trainings(ours, minus=theirs),
                 interval_kind=MATCHED, unit="MS", seeds=list(SEEDS), split="test",
                 n=sum(int(run.kept(AT_LEAST).sum()) for run in parts[kind, k]),
             )  # fmt: skip

@@ -16,11 +16,11 @@ from vlm_sae_lib.controls.codes import random_directions
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_SEEDS, known_factors, scored
+from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_TRAININGS, known_factors, scored
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.records.results import published, published_source
-from vlm_sae_lib.scores.comparison import Scored, over_seeds, seeds_then_draws
+from vlm_sae_lib.scores.comparison import Scored, over_seeds, over_trainings
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.truth import factor_embeddings
 from vlm_sae_lib.statistics.intervals import Estimate, spearman_draws
@@ -109,7 +109,7 @@ def _record_means(found: Findings, where: str, parts: Mapping[str, Sequence[Scor
             name = f"{where}/mean" if least == 2 else f"{where}/mean of at least {AT_LEAST} pictures"
             mean = over_seeds(runs, least)
             found.estimate(
-                f"{name}/{what}", mean, interval_kind=OVER_SEEDS, unit="MS", split="test",
+                f"{name}/{what}", mean, interval_kind=OVER_TRAININGS, unit="MS", split="test",
                 n=sum(int(run.kept(least).sum()) for run in runs), seeds=list(SEEDS[: len(runs)]),
                 controls={word: f"{name}/{control}" for word, control in controls.items()},
                 **(_paper(where, what, "mean") if least == 2 else {}),
@@ -120,7 +120,7 @@ def _record_means(found: Findings, where: str, parts: Mapping[str, Sequence[Scor
     for control in CONTROLS:
         found.estimate(
             f"{where}/{MAIN} minus {control}", over_seeds(parts[MAIN], AT_LEAST, minus=parts[control]),
-            interval_kind=OVER_SEEDS, n=sum(int(run.kept(AT_LEAST).sum()) for run in parts[MAIN]), unit="MS",
+            interval_kind=OVER_TRAININGS, n=sum(int(run.kept(AT_LEAST).sum()) for run in parts[MAIN]), unit="MS",
             seeds=list(SEEDS), split="test",
         )  # fmt: skip
     return rows
@@ -168,7 +168,7 @@ def _of_enough_pictures(run: Scored) -> np.ndarray:
 
 
 def _over_seeds(sides: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
-    return seeds_then_draws([spearman_draws(a, b, seed=seed) for seed, (a, b) in enumerate(sides)])
+    return over_trainings([spearman_draws(a, b, seed=seed) for seed, (a, b) in enumerate(sides)])
 
 
 def _record_sample(found: Findings, bench: Workbench) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score, ms_bootstrap
 from vlm_sae_lib.statistics.inputs import activation_matrix
-from vlm_sae_lib.statistics.intervals import Estimate, percentiles
+from vlm_sae_lib.statistics.intervals import Estimate, percentiles, student
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,42 +80,52 @@ class Scored:
             raise UserError(f"Kinds drawn {len(self.draws)} and {len(other.draws)} times cannot be paired by draw.")
 
 
-def over_seeds(runs: Sequence[Scored], at_least: int = 2, *, minus: Sequence[Scored] = (), seed: int = 0) -> Estimate:
-    """Mean MS over training seeds, resampled at two levels: seeds first, then the pictures.
+def over_seeds(runs: Sequence[Scored], at_least: int = 2, *, minus: Sequence[Scored] = ()) -> Estimate:
+    """Mean MS over trainings, with Student's t over them; of one training, with what its draws of the pictures give.
 
     Args:
-        runs: one SAE's scores for each seed, all with the same pictures and draws.
-        minus: another kind's, whose mean over its seeds is taken off; of one seed where training has no part in it.
+        runs: one SAE's scores for each seed.
+        minus: another kind's of the same seeds, whose means are taken off one by one; or of one alone, where training
+            has no part in it.
 
     Raises:
-        UserError: none at all, or kinds drawn a different number of times.
+        UserError: none at all, kinds of different numbers of seeds, or single ones drawn a different number of times.
     """
     if not runs:
         raise UserError("A mean over seeds needs the scores of at least one.")
-    for other in [*runs, *minus]:
-        runs[0]._check_draws(other)
+    if len(runs) == 1 == len(minus):
+        runs[0]._check_draws(minus[0])
     moved = [[run.moved(at_least) for run in kind] for kind in (runs, minus)]
-    return seeds_then_draws(moved[0], minus=moved[1], seed=seed)
+    return over_trainings(moved[0], minus=moved[1])
 
 
-def seeds_then_draws(
-    runs: Sequence[tuple[float, np.ndarray]], *, minus: Sequence[tuple[float, np.ndarray]] = (), seed: int = 0
+def over_trainings(
+    runs: Sequence[tuple[float, np.ndarray]], *, minus: Sequence[tuple[float, np.ndarray]] = ()
 ) -> Estimate:
-    """Mean over training seeds of any statistic, resampled at two levels: seeds first, then what the draws are of.
+    """Mean over trainings of any statistic, with Student's t over them.
 
     Args:
-        runs: for each seed the statistic and its draws ``(n_resamples,)``; the draws of all seeds are the same ones.
-        minus: another kind's, whose mean over its seeds is taken off; paired by draw.
+        runs: for each seed the statistic and its draws ``(n_resamples,)``, which count where there is one seed only.
+        minus: another kind's of the same seeds, or of one alone.
+
+    Raises:
+        UserError: kinds of different numbers of seeds.
     """
-    rng = np.random.default_rng(seed)
-    value, replicates = 0.0, np.zeros(len(runs[0][1]))
-    for sign, kind in ((1, runs), (-1, minus)):
-        if kind:
-            values, draws = zip(*kind, strict=True)
-            picked = rng.integers(len(kind), size=(len(replicates), len(kind)))
-            value += sign * float(np.mean(values))
-            replicates += sign * np.take_along_axis(np.stack(draws, axis=1), picked, axis=1).mean(axis=1)
-    return _estimate(value, replicates)
+    if len(runs) == 1 and len(minus) < 2:
+        value, draws = runs[0]
+        other, other_draws = minus[0] if minus else (0.0, np.zeros(len(draws)))
+        return _estimate(value - other, draws - other_draws)
+    return student(by_training(runs, minus=minus))
+
+
+def by_training(
+    runs: Sequence[tuple[float, np.ndarray]], *, minus: Sequence[tuple[float, np.ndarray]] = ()
+) -> Float[np.ndarray, " n_seeds"]:
+    """A statistic of each training, less that of the other kind's training of the same seed."""
+    if len(minus) not in (0, 1, len(runs)):
+        raise UserError(f"{len(runs)} trainings cannot be held against {len(minus)}: give one for each seed, or one.")
+    values = np.array([value for value, _ in runs], dtype=np.float64)
+    return values - np.array([value for value, _ in minus], dtype=np.float64) if minus else values
 
 
 def score(activations: Any, embeddings: Any, *, resamples: int, seed: int = 0) -> Scored:

@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.scores.comparison import seeds_then_draws
 from vlm_sae_lib.scores.hierarchy import Reduce, neuron_depths
-from vlm_sae_lib.statistics.intervals import RESAMPLES, Estimate, Interval, bootstrap_mean, percentiles
+from vlm_sae_lib.statistics.intervals import RESAMPLES, Estimate, Interval, bootstrap_mean, percentiles, student
 from vlm_sae_lib.taxonomy import as_path
 
 
@@ -94,24 +93,26 @@ def trend_difference(
     return Estimate(slope(values, levels) - slope(other, other_levels), percentiles(ours - theirs))
 
 
-def trend_over_seeds(
-    runs: Sequence[tuple[Any, Any]],
-    *,
-    minus: Sequence[tuple[Any, Any]] = (),
-    seed: int = 0,
-    n_resamples: int = RESAMPLES,
-) -> Estimate:
-    """Mean `slope` over training seeds, resampled at two levels: seeds first, then neurons within each level.
+def trend_over_seeds(runs: Sequence[tuple[Any, Any]], *, minus: Sequence[tuple[Any, Any]] = ()) -> Estimate:
+    """Mean `slope` over trainings, with Student's t over them; of one training, resampled within each level.
 
     Args:
         runs: (values, levels) of each seed's dictionary.
-        minus: another kind's, whose mean slope is taken off; the two are resampled apart.
+        minus: another kind's of the same seeds, whose slopes are taken off.
     """
-    ours, theirs = (
-        [(slope(*run), _slopes(*run, 100 * kind + i, n_resamples)) for i, run in enumerate(part)]
-        for kind, part in enumerate((runs, minus), start=seed)
-    )
-    return seeds_then_draws(ours, minus=theirs, seed=seed)
+    if len(runs) == 1 and len(minus) < 2:
+        return trend_difference(*runs[0], *minus[0]) if minus else trend(*runs[0])
+    return student(slopes(runs, minus=minus))
+
+
+def slopes(runs: Sequence[tuple[Any, Any]], *, minus: Sequence[tuple[Any, Any]] = ()) -> Float[np.ndarray, " n_seeds"]:
+    """`slope` of each training, less that of the other kind's training of the same seed.
+
+    Raises:
+        ValueError: kinds of different numbers of seeds.
+    """
+    others = [slope(*run) for run in minus] if minus else [0.0] * len(runs)
+    return np.array([slope(*run) - other for run, other in zip(runs, others, strict=True)])
 
 
 def dealt_levels(

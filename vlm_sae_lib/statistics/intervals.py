@@ -12,6 +12,8 @@ from vlm_sae_lib.errors import UserError
 
 LEVEL = 0.95
 RESAMPLES = 2000
+OVER_TRAININGS = "Student's t over the trainings"
+"""The interval of `student` where the unit is a training, in words."""
 UNDEFINED = (float("nan"), float("nan"))
 
 
@@ -83,7 +85,7 @@ def spearman(a: Any, b: Any, *, seed: int = 0, n_resamples: int = RESAMPLES) -> 
 def spearman_draws(
     a: Any, b: Any, *, seed: int = 0, n_resamples: int = 500
 ) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
-    """Spearman's rank correlation and its bootstrap draws over pairs, for a mean over seeds (`seeds_then_draws`)."""
+    """Spearman's rank correlation and its bootstrap draws over pairs, for a mean over trainings (`over_trainings`)."""
     a, b = _two(a, b, paired=True)
     if len(a) < 2:
         return float("nan"), np.full(n_resamples, np.nan)
@@ -98,32 +100,27 @@ def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
         return (x * y).sum(axis=axis) / np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
 
 
-def seeds_outermost(
-    values_by_seed: Sequence[Any],
-    statistic: Callable[[np.ndarray], float] = np.nanmean,
-    *,
-    seed: int = 0,
-    n_resamples: int = RESAMPLES,
-) -> Estimate:
-    """Mean over training seeds of a statistic, resampled at two levels: seeds first, then the values within each.
+def student(values: Any, *, level: float = LEVEL) -> Estimate:
+    """Mean, with Student's t over ``values``: one for each unit that varies, be it a training, a latent or a picture.
 
-    Values of one trained model are no independent repeats of the experiment; seeds are. With one seed only its values
-    are resampled, and the interval says nothing about retraining.
-
-    Args:
-        values_by_seed: for each seed its values (say, MS per neuron).
-        statistic: of one seed's values.
+    NaN is left out. Fewer than two values have no interval.
     """
-    groups = [_defined(values) for values in values_by_seed]
-    groups = [group for group in groups if len(group)]
-    if not groups:
-        return Estimate(float("nan"), Interval(*UNDEFINED))
-    rng = np.random.default_rng(seed)
-    replicates = np.empty(n_resamples)
-    for resample in range(n_resamples):
-        drawn = [groups[i] for i in rng.integers(len(groups), size=len(groups))]
-        replicates[resample] = np.mean([statistic(rng.choice(group, size=len(group))) for group in drawn])
-    return Estimate(float(np.mean([statistic(group) for group in groups])), percentiles(replicates))
+    sample = _defined(values)
+    if len(sample) < 2:
+        return Estimate(float(sample[0]) if len(sample) else float("nan"), Interval(*UNDEFINED))
+    half = stats.t.ppf((1 + level) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    value = float(sample.mean())
+    return Estimate(value, Interval(value - float(half), value + float(half)))
+
+
+def of_trainings(values_by_training: Sequence[Any]) -> Estimate:
+    """Mean over trainings of the mean of each one's values (say, MS per neuron), with Student's t over the trainings.
+
+    The values of one trained model are no independent repeats of the experiment; trainings are. Of one training alone
+    the values are resampled, and the interval says nothing about retraining. One without values is left out.
+    """
+    groups = [group for group in map(_defined, values_by_training) if len(group)]
+    return bootstrap_mean(groups[0]) if len(groups) == 1 else student([group.mean() for group in groups])
 
 
 def _mean(x: np.ndarray, axis: int) -> np.ndarray:

@@ -1,0 +1,144 @@
+"""From effects to a word: the rule of book/analysis_plan.md, and nothing else."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from vlm_sae_lib.claims.verdict import Verdict
+from vlm_sae_lib.records.effects import Effect
+from vlm_sae_lib.statistics.intervals import Estimate, student
+
+ALPHA = 0.05
+STABLE = 0.9
+"""Share of the analyses with something left out that must give the same word."""
+
+
+@dataclass(frozen=True, eq=False)
+class Deciding:
+    """One effect that decides a claim, with the smallest size that matters; ``tower`` where a claim is about several."""
+
+    effect: Effect
+    delta: float
+    tower: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What became of one effect.
+
+    Attributes:
+        estimate: with the interval of 95 %.
+        corrected: with the interval that was widened after Holm; equal to it for a single effect.
+        units: in how many units it is defined, and ``undefined`` in how many it is not.
+    """
+
+    estimate: Estimate
+    corrected: Estimate
+    units: int
+    undefined: int
+    word: Verdict
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The word for a claim.
+
+    Attributes:
+        word: after the rule of stability.
+        before: before it.
+        effects: one for each deciding effect, in their order.
+        stability: share of the analyses with one thing left out that give ``before``; NaN where nothing can be.
+        left_out: how many such analyses there are.
+    """
+
+    word: Verdict
+    before: Verdict
+    effects: tuple[Judged, ...]
+    stability: float
+    left_out: int
+
+
+def decide(parts: Sequence[Deciding]) -> Decision:
+    """Judge a claim by its effects; it cannot be tested without any, or with one of fewer than two units."""
+    effects = _judge(parts)
+    before = together([one.word for one in effects])
+    if before is Verdict.UNTESTED:
+        return Decision(before, before, effects, float("nan"), 0)
+    words = Counter(together([one.word for one in _judge(less)]) for less in _left_out(parts))
+    number = words.total()
+    stability = words[before] / number if number else float("nan")
+    word = before if not number or stability >= STABLE else Verdict.UNDECIDED
+    return Decision(word, before, effects, stability, number)
+
+
+def together(words: Sequence[Verdict]) -> Verdict:
+    """The word of a claim with several effects: the one that all have; where they differ, none is more than its part."""
+    if not words or Verdict.UNTESTED in words:
+        return Verdict.UNTESTED
+    if len(set(words)) == 1:
+        return words[0]
+    return Verdict.FAILS if {Verdict.FAILS, Verdict.REVERSED} & set(words) else Verdict.UNDECIDED
+
+
+def word_of(estimate: Estimate, delta: float) -> Verdict:
+    """The word of one effect, from its corrected interval."""
+    value, (low, high) = estimate
+    if np.isnan(low):
+        return Verdict.UNTESTED
+    if low > 0 and value >= delta:
+        return Verdict.HOLDS
+    if high < 0 and value <= -delta:
+        return Verdict.REVERSED
+    return Verdict.FAILS if high < delta else Verdict.UNDECIDED
+
+
+def holm_levels(effects: Sequence[Effect]) -> list[float]:
+    """The level of each effect's interval: 1 − α / m for the one of the smallest p-value, 1 − α / (m − 1) for the next."""
+    p = [_p_value(effect.by_unit()) for effect in effects]
+    order = np.argsort(p, kind="stable")
+    levels = np.empty(len(p))
+    levels[order] = 1 - ALPHA / (len(p) - np.arange(len(p)))
+    return levels.tolist()
+
+
+def _p_value(values: np.ndarray) -> float:
+    """Two-sided, against a mean of zero; 1 where there is nothing to compute it from."""
+    values = values[~np.isnan(values)]
+    if len(values) < 2 or not values.any():
+        return 1.0
+    if values.std() == 0:
+        return 0.0
+    return float(stats.ttest_1samp(values, 0.0).pvalue)
+
+
+def _judge(parts: Sequence[Deciding]) -> tuple[Judged, ...]:
+    levels, judged = holm_levels([part.effect for part in parts]), []
+    for part, level in zip(parts, levels, strict=True):
+        values = part.effect.by_unit()
+        corrected, undefined = student(values, level=level), int(np.isnan(values).sum())
+        word = word_of(corrected, part.delta)
+        judged.append(Judged(student(values), corrected, len(values) - undefined, undefined, word))
+    return tuple(judged)
+
+
+def _left_out(parts: Sequence[Deciding]) -> Iterator[list[Deciding]]:
+    """The same parts with one unit, one hook point or encoder, or one tower left out."""
+    most = max(len(part.effect.values) for part in parts)
+    if min(len(part.effect.values) for part in parts) > 2:
+        for place in range(most):
+            yield [
+                replace(part, effect=part.effect.without_unit(place)) if place < len(part.effect.values) else part
+                for part in parts
+            ]
+    for position, name in dict.fromkeys(part for each in parts for part in each.effect.parts()):
+        yield [
+            replace(part, effect=part.effect.without(position, name))
+            if (position, name) in part.effect.parts() else part
+            for part in parts
+        ]  # fmt: skip
+    towers = dict.fromkeys(part.tower for part in parts)
+    for tower in towers if len(towers) > 1 else ():
+        yield [part for part in parts if part.tower != tower]
