@@ -18,7 +18,7 @@ STABLE = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Deciding:
-    """One effect that decides a claim, with the smallest size that matters; ``tower`` where a claim is about several."""
+    """One effect that decides a claim, and the smallest size that matters; ``tower`` where a claim is about several."""
 
     effect: Effect
     delta: float
@@ -62,7 +62,7 @@ class Decision:
 
 
 def decide(parts: Sequence[Deciding]) -> Decision:
-    """Judge a claim by its effects; it cannot be tested without any, or with one of fewer than two units."""
+    """Judge a claim by its effects; it cannot be tested without any, or where each has fewer than two units."""
     effects = _judge(parts)
     before = together([one.word for one in effects])
     if before is Verdict.UNTESTED:
@@ -75,11 +75,9 @@ def decide(parts: Sequence[Deciding]) -> Decision:
 
 
 def together(words: Sequence[Verdict]) -> Verdict:
-    """The word of a claim with several effects: the one that all have; where they differ, none is more than its part."""
-    if not words or Verdict.UNTESTED in words:
-        return Verdict.UNTESTED
-    if len(set(words)) == 1:
-        return words[0]
+    """The word of a claim with several effects: the one that all have; where they differ, it is undecided at best."""
+    if len(set(words)) < 2:
+        return words[0] if words else Verdict.UNTESTED
     return Verdict.FAILS if {Verdict.FAILS, Verdict.REVERSED} & set(words) else Verdict.UNDECIDED
 
 
@@ -96,7 +94,7 @@ def word_of(estimate: Estimate, delta: float) -> Verdict:
 
 
 def holm_levels(effects: Sequence[Effect]) -> list[float]:
-    """The level of each effect's interval: 1 − α / m for the one of the smallest p-value, 1 − α / (m − 1) for the next."""
+    """The level of each effect's interval: 1 − α / m for the smallest p-value, 1 − α / (m − 1) for the next, …"""
     p = [_p_value(effect.by_unit()) for effect in effects]
     order = np.argsort(p, kind="stable")
     levels = np.empty(len(p))
