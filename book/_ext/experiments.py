@@ -3,8 +3,8 @@
 ``{experiment-figure} uniqueness/jaccard`` draws a figure (``:alt:`` is needed, the content is the caption);
 ``{experiment-table} uniqueness`` lists results, one shell pattern a line to choose among their names;
 ``{experiment-frame} layers/spread`` shows a table of its rows (``:where:``, ``:columns:``, both parted by ``;``);
-``{experiment-verdicts} uniqueness`` gives the computed verdicts, what the results were made from, and whether that is
-still today's code; ``{claims}`` judges every claim of the paper.
+``{experiment-verdicts} uniqueness`` gives the verdicts of the claims that it decides, what else was seen, what the
+results were made from, and whether that is still today's code; ``{claims}`` judges every claim of the paper.
 A name that no results file holds is an error, and so a failed build.
 """
 
@@ -18,7 +18,9 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from vlm_sae_lib.claims.evidence import Evidence
-from vlm_sae_lib.claims.paper import Judgement, judged
+from vlm_sae_lib.claims.judging import judged
+from vlm_sae_lib.claims.markdown import card, observed, reasons
+from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.verdict import Verdict, number, said
 from vlm_sae_lib.experiments import registry, running
 from vlm_sae_lib.experiments.findings import Findings
@@ -27,9 +29,6 @@ from vlm_sae_lib.show.tiles import covered
 
 COLUMNS = ("result", "here [95 % interval]", "n", "split", "control", "paper")
 LONG = 16
-CARDS = {
-    Verdict.HOLDS: "tip", Verdict.IN_PART: "note", Verdict.FAILS: "warning", Verdict.UNTESTED: "seealso",
-}  # fmt: skip
 FIGURES = "_build/experiment_figures"
 """Under the source of whichever edition is built."""
 
@@ -146,12 +145,17 @@ def cell(value: object, digits: int) -> str:
 
 
 class ExperimentVerdicts(FromResults):
+    """The claims that the experiment decides, what else it shows, and what its results were made from."""
+
     def show(self) -> list[nodes.Node]:
-        name = self.arguments[0]
+        name, evidence = self.arguments[0], Evidence()
         found = self.findings(name)
-        lines = []
-        for line in import_module(f"vlm_sae_lib.claims.{name}").conclude(found):
-            lines += [f"- *{line.claim}* **{line.verdict.value}**: {line.because}"]
+        decided = [claim for claim in CLAIMS if name in {part.experiment for part in claim.decided_by}]
+        lines = ["The claims that it decides, by the {doc}`plan </analysis_plan>`:", ""] if decided else []
+        for judgement in judged(evidence, decided):
+            lines += [f"**{judgement.claim.text}** {judgement.verdict.value}.", "", *reasons(judgement, evidence), ""]
+        lines += ["What else was looked at, without a plan and so without a verdict:", ""]
+        lines += observed(evidence.observations(name))
         short = {what: hash[:10] for what, hash in sorted(found.inputs.items()) if what in running.INPUTS}
         lines += ["", f"Made again by `python -m vlm_sae_lib run --only experiments/{name}`; made from "
                   + ", ".join(f"{what} `{hash}`" for what, hash in short.items()) + "."]  # fmt: skip
@@ -162,7 +166,7 @@ class ExperimentVerdicts(FromResults):
 
 
 class Claims(FromResults):
-    """Every claim with its verdict, what the paper shows, and what the experiments here say."""
+    """Every claim with its word, what the paper shows, and the effects that decide it here."""
 
     required_arguments = 0
     has_content = False
@@ -173,20 +177,9 @@ class Claims(FromResults):
             self.env.note_dependency(str(running.published(name)))
         judgements = judged(evidence)
         counts = [(verdict, sum(one.verdict is verdict for one in judgements)) for verdict in Verdict]
-        sums = ", ".join(f"{count} {verdict.value}" for verdict, count in counts)
+        sums = ", ".join(f"{count} {verdict.value}" for verdict, count in counts if count)
         lines = [f"Of {len(judgements)} claims: **{sums}**.", ""]
-        return self.markdown([*lines, *(line for one in judgements for line in claim_lines(one))])
-
-
-def claim_lines(judgement: Judgement) -> list[str]:
-    """One claim as Markdown: a card with the verdict in its head."""
-    claim = judgement.claim
-    lines = [f":::{{admonition}} {claim.text} — {judgement.verdict.value}", f":class: {CARDS[judgement.verdict]}", ""]
-    lines += [f"*Claimed in* {claim.where}. *The paper's evidence*: {claim.evidence}", ""]
-    for name, conclusion in judgement.conclusions:
-        title = f"{{doc}}`experiments/{name}`"
-        lines += [f"- {conclusion.claim} **{conclusion.verdict.value}**: {conclusion.because} ({title})"]
-    return [*lines, "", *([claim.remark, ""] if claim.remark else []), ":::", ""]
+        return self.markdown([*lines, *(line for one in judgements for line in card(one, evidence))])
 
 
 def draw(figure_of, found: Findings, path: Path) -> None:

@@ -1,104 +1,132 @@
-"""The claims page: every claim finds its conclusions, and another number gives another verdict."""
+"""The claims page: every claim finds its effects, and other numbers give another word."""
 
 import json
+import re
 import shutil
 
 import pytest
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.claims.evidence import Evidence, together
-from vlm_sae_lib.claims.paper import CLAIMS, judge
-from vlm_sae_lib.claims.verdict import Verdict, clearly_above, clearly_below, number, said
+from vlm_sae_lib.claims.claim import By, Claim
+from vlm_sae_lib.claims.evidence import Evidence
+from vlm_sae_lib.claims.judging import judge, judged, word_of_claim
+from vlm_sae_lib.claims.markdown import card, observed
+from vlm_sae_lib.claims.paper import CLAIMS
+from vlm_sae_lib.claims.verdict import Verdict, clearly_above, clearly_below, counted, number, said
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import NAMES
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import Results
 
-HOLDS, IN_PART, FAILS, UNTESTED = Verdict
+HOLDS, REVERSED, FAILS, UNDECIDED, UNTESTED, NO_SUCH_CLAIM = Verdict
+DECIDED = [claim for claim in CLAIMS if claim.decided_by]
 
 
 @pytest.fixture
-def evidence(tmp_path):
+def folder(tmp_path):
     """A copy of the published results, to be changed."""
     shutil.copytree(paths.published_results() / "pocket", tmp_path / "pocket")
-    return Evidence(tmp_path / "pocket")
+    return tmp_path / "pocket"
 
 
-def rewrite(evidence, experiment, change):
-    """Apply ``change`` to every result of an experiment's file."""
-    path = evidence.folder / f"{experiment}.json"
-    content = json.loads(path.read_text())
-    for name, row in content["results"].items():
-        change(name, row)
-    path.write_text(json.dumps(content))
+def rewrite(folder, claim, shape):
+    """Give every effect of a claim the values that ``shape`` makes of (unit, δ)."""
+    for by in claim.decided_by:
+        path = folder / f"{by.experiment}.json"
+        content = json.loads(path.read_text())
+        for name, effect in content["effects"].items():
+            if name.startswith(by.effect.removesuffix("*")):
+                units, cases = len(effect["values"]), len(effect["cases"])
+                effect["values"] = [[shape(unit, by.delta)] * cases for unit in range(units)]
+        path.write_text(json.dumps(content))
+    return Evidence(folder)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text[:40])
-def test_every_claim_is_judged_by_what_it_rests_on(claim):
-    judgement = judge(claim, Evidence())
-    assert len(judgement.conclusions) == len(claim.rests_on)
-    assert judgement.verdict is together([one.verdict for _, one in judgement.conclusions])
-    assert claim.where and claim.evidence and (claim.rests_on or claim.remark)
+def test_every_claim_finds_all_that_is_to_decide_it(claim):
+    evidence = Evidence()
+    for by in claim.decided_by:
+        assert evidence.effects(by.experiment, by.effect, ENOUGH if claim.enough else ""), by
+        assert by.delta > 0 and by.words
+    for experiment, effect, words in claim.beside:
+        assert evidence.effects(experiment, effect) and words
+    assert claim.where and claim.evidence and (claim.decided_by or claim.remark)
+    assert (judge(claim, evidence).verdict is UNTESTED) is (not claim.decided_by and claim.made)
+
+
+@pytest.mark.parametrize("claim", DECIDED, ids=lambda claim: claim.text[:40])
+def test_other_numbers_give_another_word(claim, folder):
+    shapes = {
+        HOLDS: lambda unit, delta: delta * (2 + 0.01 * (unit % 2)),
+        REVERSED: lambda unit, delta: -delta * (2 + 0.01 * (unit % 2)),
+        FAILS: lambda unit, delta: delta * 0.01 * (unit % 2),
+        UNDECIDED: lambda unit, delta: delta * (1e4 if unit == 0 else 1),
+    }
+    for word, shape in shapes.items():
+        assert judge(claim, rewrite(folder, claim, shape)).verdict is word
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_conclusions_rest_on_results_that_exist_and_say_why(name):
-    conclusions, found = Evidence().conclusions(name), Evidence().findings(name)
-    assert conclusions
-    for one in conclusions:
-        assert one.claim.endswith(".") and one.because
+def test_observations_rest_on_results_that_exist_and_carry_no_verdict(name):
+    observations, found = Evidence().observations(name), Evidence().findings(name)
+    assert observations
+    for one in observations:
+        assert one.question.endswith("?") and one.answer.endswith(".")
         assert one.rests_on and set(one.rests_on) <= set(found.results), set(one.rests_on) - set(found.results)
+    text = " ".join(observed(observations))
+    assert not re.search(r"\*\*|does not hold|holds (here|in part)|undecided|reversed", text)
 
 
 def test_every_experiment_decides_something_on_the_page_or_goes_beyond_the_paper():
-    decided = {name for claim in CLAIMS for name, _ in claim.rests_on}
-    assert set(NAMES) - decided == {"factors", "naming"}
+    decided = {by.experiment for claim in CLAIMS for by in claim.decided_by}
+    told = {experiment for claim in CLAIMS for experiment, _, _ in claim.beside}
+    assert set(NAMES) - decided - told == {"factors", "naming"}
 
 
-def high(place, number):
-    return 0.9, 0.8, 1.0
+def toy(folder, values, **more):
+    found = Findings("toy", "pocket")
+    found.effect("gain", values, unit="training", of="MS", n=40, split="test", cases=("a/x", "a/y"))
+    for name, others in more.items():
+        found.effect(name.replace("_", " "), others, unit="training", of="MS", n=40, split="test", cases=("a/x", "a/y"))
+    (folder / "toy.json").write_text(json.dumps(found.as_dict()))
+    return Evidence(folder)
 
 
-def low(place, number):
-    return -0.9, -1.0, -0.8
+CLAIM = Claim("It works.", "nowhere", "none", (By("toy", "gain", 0.05, "over nothing"),))
 
 
-def hill(place, number):
-    """Rising to the middle of the results that a conclusion rests on, then falling."""
-    value = 1 - abs(place - number // 2) / number
-    return value, value - 0.001, value + 0.001
+def test_a_card_tells_effect_interval_n_bar_population_and_stability(tmp_path):
+    evidence = toy(tmp_path, [[0.1, 0.3], [0.21, 0.2], [0.2, 0.22]], **{f"gain{ENOUGH}": [[0, 0.0]] * 3})
+    text = "\n".join(card(judge(CLAIM, evidence), evidence))
+    assert text.startswith(":::{admonition} It works. — holds\n:class: tip")
+    assert "over nothing: 0.21 [0.19, 0.22] MS; 3 trainings, 40 in all, test; 0.05 matters: **holds**" in text
+    assert "Of neurons active on at least ten pictures: 0.00 [0.00, 0.00]: another word, **does not hold**." in text
+    assert "With one thing left out, 5 of 5 analyses say “holds”." in text and text.endswith(":::\n")
 
 
-@pytest.mark.parametrize("claim", [c for c in CLAIMS if c.rests_on], ids=lambda claim: claim.text[:40])
-def test_another_number_gives_another_verdict(claim, evidence):
-    """As published, far above zero, far below, rising and falling: a verdict that never moves was not computed."""
-    verdicts = {judge(claim, Evidence()).verdict}
-    for shape in (high, low, hill):
-        for experiment in {name for name, _ in claim.rests_on}:
-            conclusions = [Evidence().conclusion(e, start) for e, start in claim.rests_on if e == experiment]
-            rests = list(dict.fromkeys(name for one in conclusions for name in one.rests_on))
-
-            def change(name, row, rests=rests, shape=shape):
-                if name in rests:
-                    row.update(zip(("value", "ci_low", "ci_high"), shape(rests.index(name), len(rests)), strict=True))
-
-            rewrite(evidence, experiment, change)
-        verdicts.add(judge(claim, evidence).verdict)
-    assert len(verdicts) > 1
+def test_a_claim_that_nobody_made_has_no_other_word_whatever_is_measured(tmp_path):
+    evidence = toy(tmp_path, [[1.0, 1.0], [1.1, 1.1]])
+    nobodys = Claim("It works.", "a summary", "none", CLAIM.decided_by, made=False)
+    assert judge(nobodys, evidence).verdict is NO_SUCH_CLAIM
+    assert judge(CLAIM, evidence).verdict is HOLDS
 
 
-def test_verdicts_together():
-    assert together([HOLDS, HOLDS]) is HOLDS
-    assert together([HOLDS, FAILS]) is IN_PART
-    assert together([IN_PART, HOLDS]) is IN_PART
-    assert together([FAILS, UNTESTED]) is FAILS
-    assert together([UNTESTED]) is together([]) is UNTESTED
+def test_a_star_stands_for_every_effect_that_begins_so_on_one_population(tmp_path):
+    more = {"over x by e": [[1, 1.0]] * 3, "over y by e": [[1, 1.0]] * 3, f"over x by e{ENOUGH}": [[0, 0.0]] * 3}
+    evidence = toy(tmp_path, [[0.1, 0.1]] * 3, **more)
+    claim = Claim("It works.", "nowhere", "none", (By("toy", "over *", 0.05, "over"),))
+    judgement = judge(claim, evidence)
+    assert judgement.named == ("over, x by e", "over, y by e")
+    assert [part.tower for part in judgement.parts] == ["x", "y"]
+    assert judgement.verdict is HOLDS and judgement.other.word is FAILS
 
 
-def test_a_conclusion_that_is_not_there_or_not_one(evidence):
-    with pytest.raises(UserError, match="0 conclusions of uniqueness begin with 'Cats'; they are: "):
-        evidence.conclusion("uniqueness", "Cats")
-    with pytest.raises(UserError, match="conclusions of hierarchy begin with ''"):
-        evidence.conclusion("hierarchy", "")
+def test_a_word_is_asked_for_by_the_beginning_of_its_claim():
+    assert word_of_claim("Steering improves the accuracy") is NO_SUCH_CLAIM
+    assert {one.verdict for one in judged(Evidence())} <= set(Verdict)
+    with pytest.raises(UserError, match="0 claims begin with 'Cats'; they are: Sparse autoencoders make"):
+        word_of_claim("Cats")
 
 
 def test_numbers_in_sentences():
@@ -109,4 +137,5 @@ def test_numbers_in_sentences():
     assert [said(results, name) for name in "abc"] == ["0.50 [0.25, 0.75]", "-1,234", "–"]
     assert clearly_above(results, "a", 0.2) and not clearly_above(results, "a", 0.3) and not clearly_above(results, "b")
     assert clearly_below(results, "a", 0.8) and not clearly_below(results, "c")
+    assert counted(results, ["a", "c"]) == "1 of 2 clearly above zero, 0 clearly below"
     assert number(-0.25, 2) == "−0.25" and number([1, 0.5], 1) == "1, 0.5"

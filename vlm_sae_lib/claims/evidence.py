@@ -1,13 +1,12 @@
-"""The conclusions of all experiments, from the published results, for claims that rest on several of them."""
+"""Where verdicts and observations get their numbers: a folder of experiments' results."""
 
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.claims.verdict import Conclusion, Verdict
-from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.claims.verdict import Observation
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.records.effects import ENOUGH, Effect
 
 
 class Evidence:
@@ -15,27 +14,25 @@ class Evidence:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or paths.published_results() / "pocket"
+        self._read: dict[str, Findings] = {}
 
     def findings(self, experiment: str) -> Findings:
-        return Findings.read(self.folder / f"{experiment}.json")
+        if experiment not in self._read:
+            self._read[experiment] = Findings.read(self.folder / f"{experiment}.json")
+        return self._read[experiment]
 
-    def conclusions(self, experiment: str) -> list[Conclusion]:
-        """What one experiment concludes."""
-        return import_module(f"vlm_sae_lib.claims.{experiment}").conclude(self.findings(experiment))
+    def effects(self, experiment: str, name: str, ending: str = "") -> dict[str, Effect]:
+        """The effect of that name, or all that begin so where it ends in ``*``, by name; with ``ending`` after it.
 
-    def conclusion(self, experiment: str, beginning: str) -> Conclusion:
-        """The one conclusion of an experiment whose claim begins so; ``UserError`` for none or several."""
-        every = self.conclusions(experiment)
-        found = [one for one in every if one.claim.startswith(beginning)]
-        if len(found) != 1:
-            known = "; ".join(one.claim for one in every)
-            raise UserError(f"{len(found)} conclusions of {experiment} begin with {beginning!r}; they are: {known}")
-        return found[0]
+        Args:
+            ending: ``ENOUGH`` for the second population; the first one's names do not end so.
+        """
+        found = self.findings(experiment).effects
+        if not name.endswith("*"):
+            return {name + ending: found[name + ending]} if name + ending in found else {}
+        bare = [key for key in found if key.startswith(name.removesuffix("*")) and not key.endswith(ENOUGH)]
+        return {key + ending: found[key + ending] for key in bare if key + ending in found}
 
-
-def together(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict of several: what cannot be tested does not count unless nothing can."""
-    tested = {verdict for verdict in verdicts if verdict is not Verdict.UNTESTED}
-    if not tested:
-        return Verdict.UNTESTED
-    return tested.pop() if len(tested) == 1 else Verdict.IN_PART
+    def observations(self, experiment: str) -> list[Observation]:
+        """What one experiment says beside the plan."""
+        return import_module(f"vlm_sae_lib.claims.{experiment}").observe(self.findings(experiment))

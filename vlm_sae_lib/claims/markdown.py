@@ -1,0 +1,81 @@
+"""Judgements and observations as Markdown lines, for the pages."""
+
+import math
+from collections.abc import Sequence
+
+from vlm_sae_lib.claims.evidence import Evidence
+from vlm_sae_lib.claims.judging import Judgement
+from vlm_sae_lib.claims.rule import Deciding, Decision, Judged
+from vlm_sae_lib.claims.verdict import Observation, Verdict, number, with_interval
+from vlm_sae_lib.statistics.intervals import Estimate, student
+
+CARDS = {
+    Verdict.HOLDS: "tip", Verdict.REVERSED: "danger", Verdict.FAILS: "warning", Verdict.UNDECIDED: "note",
+    Verdict.UNTESTED: "seealso", Verdict.NO_SUCH_CLAIM: "attention",
+}  # fmt: skip
+FIRST, SECOND = "every neuron whose score is defined", "neurons active on at least ten pictures"
+
+
+def card(judgement: Judgement, evidence: Evidence) -> list[str]:
+    """One claim with its word in the head, who makes it, and what decides it."""
+    claim = judgement.claim
+    lines = [f":::{{admonition}} {claim.text} — {judgement.verdict.value}", f":class: {CARDS[judgement.verdict]}", ""]
+    lines += [f"*Claimed in* {claim.where}. *The paper's evidence*: {claim.evidence}", ""]
+    return [*lines, *reasons(judgement, evidence), "", *([claim.remark, ""] if claim.remark else []), ":::", ""]
+
+
+def reasons(judgement: Judgement, evidence: Evidence) -> list[str]:
+    """Each effect with its interval, n and bar; the other population; stability; what stands beside."""
+    claim, decision = judgement.claim, judgement.decision
+    lines = [
+        f"- {words}: {_effect(one, part)} ({{doc}}`experiments/{part_of}`)"
+        for words, one, part, part_of in zip(
+            judgement.named, decision.effects, judgement.parts, judgement.experiments, strict=True
+        )
+    ]
+    for experiment, name, words in claim.beside:
+        for effect in evidence.effects(experiment, name).values():
+            told = f"{_text(student(effect.by_unit()))} {effect.of}, {_count(len(effect.values), effect.unit)}"
+            lines += [f"- told beside, deciding nothing: {words}: {told} ({{doc}}`experiments/{experiment}`)"]
+    if judgement.other is not None:
+        mine, theirs = (SECOND, FIRST) if claim.enough else (FIRST, SECOND)
+        word = judgement.other.word
+        same = "the same word" if word is decision.word else f"another word, **{word.value}**"
+        values = "; ".join(_text(one.corrected) for one in judgement.other.effects)
+        lines += [f"- These are means over {mine}. Of {theirs}: {values}: {same}."]
+    return lines + _stability(decision)
+
+
+def observed(observations: Sequence[Observation]) -> list[str]:
+    """Questions with their answers, a line each."""
+    return [f"- *{one.question}* {one.answer}" for one in observations]
+
+
+def _effect(one: Judged, part: Deciding) -> str:
+    widened = "" if one.corrected == one.estimate else f", for several comparisons at once {_text(one.corrected)}"
+    units = _count(one.units, part.effect.unit) + (f" ({one.undefined} undefined)" if one.undefined else "")
+    return (
+        f"{_text(one.estimate)}{widened} {part.effect.of}; {units}, {number(part.effect.n, 0)} in all, "
+        f"{part.effect.split}; {part.delta:g} matters: **{one.word.value}**"
+    )
+
+
+def _text(estimate: Estimate) -> str:
+    """A value with its interval, with as many places as show two figures of a small one, and at least two."""
+    value, (low, high) = estimate
+    if math.isnan(value):
+        return "–"
+    digits = min(6, max(2, 1 - math.floor(math.log10(abs(value))))) if value else 2
+    return number(value, digits) if math.isnan(low) else with_interval(value, low, high, digits)
+
+
+def _stability(decision: Decision) -> list[str]:
+    if math.isnan(decision.stability):
+        return []
+    same = round(decision.stability * decision.left_out)
+    text = f"- With one thing left out, {same} of {decision.left_out} analyses say “{decision.before.value}”"
+    return [f"{text}, too few to say so." if decision.word is not decision.before else f"{text}."]
+
+
+def _count(units: int, unit: str) -> str:
+    return f"{units:,} {unit}{'' if units == 1 else 's'}"
