@@ -36,9 +36,9 @@ def judge(claim: Claim, evidence: Evidence) -> Judgement:
     ours, theirs = (_parts(claim, evidence, ending) for ending in (first, second))
     decision = decide([part for _, part, _ in ours])
     verdict = decision.word if claim.made else Verdict.NO_SUCH_CLAIM
-    columns = zip(*ours, strict=True) if ours else ((), (), ())
+    named, parts, experiments = map(tuple, zip(*ours, strict=True)) if ours else ((), (), ())
     other = decide([part for _, part, _ in theirs]) if theirs else None
-    return Judgement(claim, verdict, decision, *columns, other=other)
+    return Judgement(claim, verdict, decision, named, parts, experiments, other)
 
 
 def judged(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> list[Judgement]:
