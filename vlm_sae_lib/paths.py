@@ -38,6 +38,11 @@ def pocket() -> Path:
     return data() / "pocket"
 
 
+def islands() -> Path:
+    """The models of the other islands, a folder for each; ``make islands`` trains them, git does not hold them."""
+    return runs("islands")
+
+
 def runs(profile: str) -> Path:
     """What a run of ``profile`` makes: activations, SAEs, scores, results (``VLM_SAE_RUNS`` moves it)."""
     return Path(os.environ.get("VLM_SAE_RUNS", root() / "runs")).resolve() / profile

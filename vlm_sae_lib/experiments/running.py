@@ -98,4 +98,4 @@ def changed(found: Findings, name: str, profile: Profile) -> list[str]:
 
 def _inputs(name: str, profile: Profile) -> dict[str, str]:
     code = code_hash(module(name), without=FOR_OTHERS)
-    return {"code": code, "models": models_hash(), "settings": settings_hash(profile)}
+    return {"code": code, "models": models_hash(profile), "settings": settings_hash(profile)}

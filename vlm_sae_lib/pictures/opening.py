@@ -11,11 +11,12 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures.folders import imagenet, inat2021, plain_folder
 from vlm_sae_lib.pictures.reading import printable
 from vlm_sae_lib.pictures.source import Item, PictureSource
+from vlm_sae_lib.pocket.islands import Island, of_kind
 
 KNOWN_SOURCES = (
-    '"pocket", "pocket:<n>:<seed>", "folder:<path>", "imagenet:<path>", "inat2021:<path>", '
-    '"inat2021-sample:<species>:<split>[:<of>]", "hf-datasets:<repo or folder>:[<configuration>/]<split>:<n>", '
-    "a folder's path"
+    '"pocket", "pocket:<n>:<seed>", "pocket@<island>:<n>:<seed>", "folder:<path>", "imagenet:<path>", '
+    '"inat2021:<path>", "inat2021-sample:<species>:<split>[:<of>]", '
+    '"hf-datasets:<repo or folder>:[<configuration>/]<split>:<n>", a folder\'s path'
 )
 
 
@@ -23,13 +24,14 @@ def load_pictures(source: Any) -> PictureSource:
     """Open a source of pictures.
 
     Args:
-        source: ``"pocket"``, ``"pocket:<n>"`` or ``"pocket:<n>:<seed>"`` (default 1000, seed 0); ``"folder:<path>"``
-            or a path; ``"imagenet:<path>"`` and ``"inat2021:<path>"`` (the folder of class folders, or the folder
-            above its ``val``); ``"inat2021-sample:<species>:<split>[:<of>]"``, which fetches the public validation
-            pictures of iNaturalist 2021 once (split: train, choosing or test; of: so many of these species; see
-            ``sample``); ``"hf-datasets:<repo>[@<revision>]:[<configuration>/]<split>:<n>"``, the first n pictures of a
-            data set of the hub, streamed, or of a folder laid out like one; a list of paths or PIL pictures; or a
-            source, which is returned as it is.
+        source: ``"pocket"``, ``"pocket:<n>"`` or ``"pocket:<n>:<seed>"`` (default 1000, seed 0), of another island
+            ``"pocket@<island>:<n>:<seed>"``; ``"folder:<path>"`` or a path; ``"imagenet:<path>"`` and
+            ``"inat2021:<path>"`` (the folder of class folders, or the folder above its ``val``);
+            ``"inat2021-sample:<species>:<split>[:<of>]"``, which fetches the public validation pictures of
+            iNaturalist 2021 once (split: train, choosing or test; of: so many of these species; see ``sample``);
+            ``"hf-datasets:<repo>[@<revision>]:[<configuration>/]<split>:<n>"``, the first n pictures of a data set of
+            the hub, streamed, or of a folder laid out like one; a list of paths or PIL pictures; or a source, which is
+            returned as it is.
 
     Raises:
         UserError: an unknown source, a missing or empty folder, class folders with foreign names, a data set that
@@ -42,8 +44,8 @@ def load_pictures(source: Any) -> PictureSource:
     if not isinstance(source, str | os.PathLike):
         raise UserError(f"{type(source).__name__} is no source of pictures; known are {KNOWN_SOURCES}, a list.")
     kind, _, rest = str(source).partition(":") if isinstance(source, str) else ("folder", "", os.fspath(source))
-    if kind == "pocket":
-        return _pocket(str(source), rest)
+    if (island := of_kind(kind)) is not None:
+        return _pocket(str(source), rest, island)
     if kind == "imagenet":
         return imagenet(rest)
     if kind == "inat2021":
@@ -79,11 +81,12 @@ def _from_list(pictures: Sequence) -> PictureSource:
     return PictureSource(f"list of {len(items)}", items)
 
 
-def _pocket(source: str, rest: str) -> Any:  # PocketPictures, which are no PictureSource and answer as one
+def _pocket(source: str, rest: str, island: Island) -> Any:
+    """PocketPictures, which are no PictureSource and answer as one."""
     from vlm_sae_lib.pocket.world import pocket_pictures
 
     numbers = rest.split(":") if rest else []
     if len(numbers) > 2 or not all(number.isdecimal() for number in numbers) or numbers[:1] == ["0"]:
         raise UserError(f'{source} is no pocket source: write "pocket", "pocket:<n>" or "pocket:<n>:<seed>".')
     n, seed = [int(number) for number in numbers] + [1000, 0][len(numbers):]
-    return pocket_pictures(n, seed)
+    return pocket_pictures(n, seed, island)

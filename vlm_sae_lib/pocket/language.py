@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vlm_sae_lib.pocket import tree
+from vlm_sae_lib.pocket.islands import HOME, Island
 
 SIZES = ("small", "medium", "large")
 ABOUT = (*tree.RANKS, "colour", "pattern", "habitat")
@@ -92,11 +93,11 @@ def words(text: str) -> list[str]:
     return re.findall(r"[?!.,:]|[^\s?!.,:]+", text.lower())
 
 
-def vocabulary() -> list[str]:
-    """Every word that any template, question or answer can hold, sorted."""
+def vocabulary(island: Island = HOME) -> list[str]:
+    """Every word that any template, question or answer about an island can hold, sorted."""
     slots = {
         "colour": tree.COLOURS, "pattern": tree.PATTERNS, "habitat": tree.HABITATS, "size": SIZES,
-        **{rank: tree.names(rank) for rank in tree.RANKS},
+        **{rank: tree.names(rank, island) for rank in tree.RANKS},
     }  # fmt: skip
     texts = [*CAPTIONS, *EMPTY_CAPTIONS, *QUESTIONS.values(), ONE_WORD, *LONG_ANSWERS, *LONG_ANSWERS.values()]
     texts += [*EMPTY_ANSWERS.values(), NOTHING, "an"]

@@ -9,6 +9,8 @@ any model saw it, and has not been changed since.
 from dataclasses import dataclass
 from functools import cache
 
+from vlm_sae_lib.pocket.growing import Grown, grow
+from vlm_sae_lib.pocket.islands import HOME, Island
 from vlm_sae_lib.taxonomy import RANKS
 
 PATTERNS = ("plain", "spotted", "banded", "lined")
@@ -23,6 +25,8 @@ COLOURS = {
     "white": (242, 240, 232),
 }
 GEMS = dict(zip(COLOURS, ("ruby", "amber", "honey", "moss", "azure", "plum", "rose", "pearl"), strict=True))
+MARKS = dict(zip(PATTERNS, ("sheer", "dappled", "hooped", "ribbed"), strict=True))
+"""What a species is called by where its genus shares a colour, as ``GEMS`` where it shares a pattern."""
 ACCENTS = {
     "red": "white", "orange": "purple", "yellow": "red", "green": "yellow",
     "blue": "orange", "purple": "yellow", "pink": "blue", "white": "red",
@@ -161,6 +165,8 @@ class Species:
     pattern: str
     colour: str
     accent: str
+    body: str
+    """The body plan, which its order shares; on the published island the order is called by it."""
 
     @property
     def folder(self) -> str:
@@ -172,33 +178,53 @@ class Species:
 
 
 @cache
-def all_species() -> tuple[Species, ...]:
-    """Every species of the island, in the tree's order."""
+def all_species(island: Island = HOME) -> tuple[Species, ...]:
+    """Every species of an island, in the tree's order."""
     found: list[Species] = []
-    colours = list(COLOURS)
     genus_number = 0
-    for kingdom, phyla in TREE.items():
+    tree, bodies, _ = _grown(island)
+    for kingdom, phyla in tree.items():
         for phylum, classes in phyla.items():
             for class_, orders in classes.items():
                 for order, families in orders.items():
                     for shape, (family, genera) in enumerate(families.items()):
-                        for genus, (pattern, count) in genera.items():
+                        for genus, (trait, count) in genera.items():
                             for member in range(count):
-                                # Steps that share no factor with 8 spread the palette over patterns and orders.
-                                colour = colours[(3 * genus_number + 3 * member + genus_number // 8) % 8]
-                                path = (kingdom, phylum, class_, order, family, genus, f"{GEMS[colour]}-{genus}")
-                                found.append(Species(len(found), path, shape, pattern, colour, ACCENTS[colour]))
+                                pattern, colour, name = _traits(island, trait, genus_number, member)
+                                path = (kingdom, phylum, class_, order, family, genus, f"{name}-{genus}")
+                                accent, body = ACCENTS[colour], bodies[order]
+                                found.append(Species(len(found), path, shape, pattern, colour, accent, body))
                             genus_number += 1
     return tuple(found)
 
 
+def _traits(island: Island, trait: str, genus: int, member: int) -> tuple[str, str, str]:
+    """Pattern and colour of a genus's member, and the word that tells it from its sisters."""
+    if island.genus_trait == "colour":
+        pattern = PATTERNS[(genus + member) % len(PATTERNS)]
+        return pattern, trait, MARKS[pattern]
+    # Steps that share no factor with 8 spread the palette over patterns and orders.
+    colour = list(COLOURS)[(3 * genus + 3 * member + genus // 8) % 8]
+    return trait, colour, GEMS[colour]
+
+
 @cache
-def names(rank: str) -> tuple[str, ...]:
+def _grown(island: Island) -> Grown:
+    orders = [order for phyla in TREE.values() for classes in phyla.values() for o in classes.values() for order in o]
+    if island.tree_seed is None:
+        return Grown(TREE, {order: order for order in orders}, _PREFERENCE)
+    own, other = (PATTERNS, tuple(COLOURS)) if island.genus_trait == "pattern" else (tuple(COLOURS), PATTERNS)
+    return grow(island.tree_seed, island.species, TREE, orders, own, len(other), HABITATS)
+
+
+@cache
+def names(rank: str, island: Island = HOME) -> tuple[str, ...]:
     """The different names at a rank, in the tree's order."""
-    return tuple(dict.fromkeys(species.rank(rank) for species in all_species()))
+    return tuple(dict.fromkeys(species.rank(rank) for species in all_species(island)))
 
 
-def habitat_probabilities(class_: str) -> tuple[float, ...]:
+def habitat_probabilities(class_: str, island: Island = HOME) -> tuple[float, ...]:
     """P(habitat | class), in the order of ``HABITATS``."""
-    weights = [1 + _PREFERENCE[class_].get(habitat, 0) for habitat in HABITATS]
+    preference = _grown(island).preference[class_]
+    weights = [1 + island.habitat * preference.get(habitat, 0) for habitat in HABITATS]
     return tuple(weight / sum(weights) for weight in weights)

@@ -9,6 +9,7 @@ was trained on it.
 import math
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from PIL import Image, ImageDraw
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.pocket import animals, habitats, language, plants, tree
 from vlm_sae_lib.pocket.drawing import Drawing, circle, darker, lighter
+from vlm_sae_lib.pocket.islands import HOME, Island
 from vlm_sae_lib.terms import POCKET, Credit, credited
 
 OURS = Credit(POCKET)
@@ -26,7 +28,7 @@ POSES = np.linspace(-1, 1, 9)
 HABITAT_VARIANTS = 64
 TOP_VIEW = ("beetle", "butterfly", "spider")  # seen from above: they may point anywhere
 
-_ORDERS = {
+_BODIES = {
     **{name: getattr(animals, name) for name in
        ("beetle", "butterfly", "spider", "discfish", "wader", "finch", "turtle", "snail")},
     "eel": animals.eel_,
@@ -35,9 +37,9 @@ _ORDERS = {
 
 
 @cache
-def _organism(order: str, shape: int, pattern: str, pose: int) -> Drawing:
+def _organism(body: str, shape: int, pattern: str, pose: int) -> Drawing:
     drawing = Drawing()
-    _ORDERS[order](drawing, shape, pattern, float(POSES[pose]))
+    _BODIES[body](drawing, shape, pattern, float(POSES[pose]))
     return drawing
 
 
@@ -50,11 +52,12 @@ def _paint_habitat(habitat: str, variant: int, pixels: int) -> Image.Image:
 _cached_habitat = lru_cache(maxsize=len(tree.HABITATS) * HABITAT_VARIANTS)(_paint_habitat)
 
 
-def sample_factors(seed: int, index: int) -> dict:
+def sample_factors(seed: int, index: int, island: Island = HOME) -> dict:
     """The factors of picture ``index`` of the world ``seed``; no other picture has a say in them."""
     rng = np.random.default_rng([seed, index])
-    species = tree.all_species()[int(rng.integers(len(tree.all_species())))]
-    probabilities = np.cumsum(tree.habitat_probabilities(species.rank("class")))
+    everybody = tree.all_species(island)
+    species = everybody[int(rng.integers(len(everybody)))]
+    probabilities = np.cumsum(tree.habitat_probabilities(species.rank("class"), island))
     habitat = tree.HABITATS[min(int(np.searchsorted(probabilities, rng.random(), side="right")), 5)]
     numbers = rng.random(8)
     scale = 0.24 + 0.12 * numbers[0]
@@ -90,7 +93,7 @@ def _palette(species: tree.Species, rng: np.random.Generator) -> dict:
     }  # fmt: skip
 
 
-def paint(factors: dict, size: int = SIZE, *, empty: bool = False) -> Image.Image:
+def paint(factors: dict, size: int = SIZE, *, empty: bool = False, island: Island = HOME) -> Image.Image:
     """Paint one scene at any size: 64 for the models, 256 for people. ``empty`` leaves the organism out."""
     oversample = 3 if size <= 96 else 2
     pixels = size * oversample
@@ -99,7 +102,8 @@ def paint(factors: dict, size: int = SIZE, *, empty: bool = False) -> Image.Imag
     image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if factors["backdrop_mirrored"] else image.copy()
     rng = np.random.default_rng(factors["paint_seed"])
     if not empty:
-        _paint_organism(ImageDraw.Draw(image), factors, pixels, rng)
+        species = tree.all_species(island)[factors["species_index"]]
+        _paint_organism(ImageDraw.Draw(image), species, factors, pixels, rng)
     picture = np.asarray(image.reduce(oversample), dtype=np.float32)
     picture = picture * (factors["light"] * np.array([1 + factors["warmth"], 1, 1 - factors["warmth"]], np.float32))
     # Grain is part of the scene, not of the sensor: it is drawn at 64 px whatever the size, so big prints look alike.
@@ -109,18 +113,19 @@ def paint(factors: dict, size: int = SIZE, *, empty: bool = False) -> Image.Imag
     return credited(Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8)), OURS)
 
 
-def _paint_organism(canvas: ImageDraw.ImageDraw, factors: dict, pixels: int, rng: np.random.Generator) -> None:
-    species = tree.all_species()[factors["species_index"]]
-    scale, order = factors["scale"], species.rank("order")
+def _paint_organism(
+    canvas: ImageDraw.ImageDraw, species: tree.Species, factors: dict, pixels: int, rng: np.random.Generator
+) -> None:
+    scale, body = factors["scale"], species.body
     ground = habitats.SKY[factors["habitat"]][2]
     shadow = circle(factors["x"], factors["y"] + scale * 1.08, scale * 0.7, 12, scale * 0.13)
     canvas.polygon((shadow * pixels).ravel().tolist(), fill=darker(ground, 0.35))
-    angle = factors["rotation"] * 3 - 1.2 if order in TOP_VIEW else factors["rotation"]
+    angle = factors["rotation"] * 3 - 1.2 if body in TOP_VIEW else factors["rotation"]
     cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
     matrix = np.array([[cos, sin], [-sin, cos]])
     if factors["mirrored"]:
         matrix[0] *= -1
-    drawing = _organism(order, species.family_shape, species.pattern, factors["pose"])
+    drawing = _organism(body, species.family_shape, species.pattern, factors["pose"])
     drawing.paint(canvas, pixels, _palette(species, rng), matrix, (factors["x"], factors["y"]))
 
 
@@ -130,8 +135,8 @@ class PocketPictures:
     Picture i depends on (seed, i) alone, so a longer list begins with the shorter one.
     """
 
-    def __init__(self, n: int, seed: int, ids: Iterable[int] | None = None):
-        self.seed = seed
+    def __init__(self, n: int, seed: int, ids: Iterable[int] | None = None, island: Island = HOME):
+        self.seed, self.island = seed, island
         self.ids = np.arange(n) if ids is None else np.asarray(list(ids), dtype=int)
         self.n = n
         self.unreadable: list[tuple[int, str, str]] = []
@@ -139,11 +144,15 @@ class PocketPictures:
 
     @property
     def name(self) -> str:
-        return f"pocket:{self.n}:{self.seed}"
+        return f"{self.island.kind}:{self.n}:{self.seed}"
 
     @property
     def fingerprint(self) -> str:
-        return content_hash({"world": WORLD_VERSION, "seed": self.seed, "ids": self.ids.tolist()})
+        facts: dict[str, Any] = {"world": WORLD_VERSION, "seed": self.seed, "ids": self.ids.tolist()}
+        if not (island := self.island).same_pictures:
+            facts |= {"tree": island.tree_seed, "species": island.species}
+            facts |= {"habitat": island.habitat, "genus": island.genus_trait}
+        return content_hash(facts)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -153,7 +162,8 @@ class PocketPictures:
 
     def picture(self, image_id: int, size: int = SIZE, *, empty: bool = False) -> Image.Image:
         """One picture by its id, at any size; ``empty`` paints the habitat with nobody in it."""
-        return paint(sample_factors(self.seed, image_id), size, empty=empty)
+        factors = sample_factors(self.seed, image_id, self.island)
+        return paint(factors, size, empty=empty, island=self.island)
 
     @cached_property
     def images(self) -> list[Image.Image]:
@@ -163,7 +173,7 @@ class PocketPictures:
     @cached_property
     def factors(self) -> pd.DataFrame:
         """The truth: one row per picture (the seven ranks, colour, pattern, habitat, size, place, pose, light…)."""
-        rows = [sample_factors(self.seed, int(i)) for i in self.ids]
+        rows = [sample_factors(self.seed, int(i), self.island) for i in self.ids]
         return pd.DataFrame(rows, index=pd.Index(self.ids, name="image_id"))
 
     @cached_property
@@ -171,7 +181,7 @@ class PocketPictures:
         """One iNaturalist-style folder name per image id."""
         found: list[str | None] = [None] * self.n
         for image_id, species in zip(self.ids, self.factors["species_index"], strict=True):
-            found[image_id] = tree.all_species()[species].folder
+            found[image_id] = tree.all_species(self.island)[species].folder
         return found
 
     @cached_property
@@ -194,18 +204,18 @@ class PocketPictures:
 
     def subset(self, ids: Iterable[int]) -> "PocketPictures":
         """The same world, only the pictures with these ids."""
-        return PocketPictures(self.n, self.seed, ids)
+        return PocketPictures(self.n, self.seed, ids, self.island)
 
 
-def pocket_pictures(n: int, seed: int) -> PocketPictures:
-    """``n`` pictures of the pocket world; the same seed gives the same bytes.
+def pocket_pictures(n: int, seed: int, island: Island = HOME) -> PocketPictures:
+    """``n`` pictures of an island of the pocket world; the same seed gives the same bytes.
 
     Raises:
         ValueError: ``n`` or ``seed`` is negative.
     """
     if n < 0 or seed < 0:
         raise ValueError(f"pocket_pictures needs n ≥ 0 and seed ≥ 0, but got n={n}, seed={seed}.")
-    return PocketPictures(n, seed)
+    return PocketPictures(n, seed, island=island)
 
 
 def blank(colour: tuple[int, int, int] = (255, 255, 255), size: int = SIZE) -> Image.Image:

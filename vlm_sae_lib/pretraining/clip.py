@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from vlm_sae_lib.files import whole_folder, write_json
 from vlm_sae_lib.pocket import language
+from vlm_sae_lib.pocket.islands import HOME, Island
 from vlm_sae_lib.pretraining import fit
 from vlm_sae_lib.pretraining.pictures import TrainingPictures, to_tensor
 from vlm_sae_lib.pretraining.tokenizers import clip_tokenizer, name_for_every_release
@@ -22,16 +23,16 @@ CAPTIONS_PER_PICTURE = 3
 BATCH = 128
 
 
-def model_config(width: int = 128, layers: int = 6, patch: int = 8) -> dict:
-    """The ``model_cfg`` of open_clip's configuration file."""
+def model_config(width: int = 128, layers: int = 6, patch: int = 8, island: Island = HOME) -> dict:
+    """The ``model_cfg`` of open_clip's configuration file; embeddings are as wide as the vision tower."""
     return {
-        "embed_dim": 128,
+        "embed_dim": width,
         "quick_gelu": True,
         "vision_cfg": {
             "layers": layers, "width": width, "head_width": 32, "patch_size": patch, "image_size": 64,
         },
         "text_cfg": {
-            "context_length": CONTEXT, "vocab_size": len(clip_tokenizer()), "width": 128, "heads": 4, "layers": 2,
+            "context_length": CONTEXT, "vocab_size": len(clip_tokenizer(island)), "width": 128, "heads": 4, "layers": 2,
             "hf_tokenizer_name": "pocket",
         },
     }  # fmt: skip
@@ -47,9 +48,9 @@ def build(config: dict, patch_dropout: float = 0.0) -> Any:
 class CaptionTokens:
     """Captions drawn and tokenized on the fly; a word's id is looked up once."""
 
-    def __init__(self, pictures: TrainingPictures):
+    def __init__(self, pictures: TrainingPictures, island: Island = HOME):
         self.pictures = pictures
-        tokenizer = clip_tokenizer()
+        tokenizer = clip_tokenizer(island)
         self.ids = tokenizer.get_vocab()
         self.start, self.end = tokenizer.bos_token_id, tokenizer.eos_token_id
 
@@ -86,13 +87,15 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor, match: Tensor
     return (forward + backward) / 2
 
 
-def train(pictures: TrainingPictures, *, seed: int, steps: int, workspace: Path, width=128, device="cpu") -> nn.Module:
+def train(
+    pictures: TrainingPictures, *, seed: int, steps: int, workspace: Path, island: Island = HOME, device="cpu"
+) -> nn.Module:
     """Train one CLIP; patches are dropped (half, then a quarter, then none) to see more pictures in the same time."""
     lr = 2e-3
-    config = model_config(width)
+    config = model_config(island.width, island=island)
     torch.manual_seed(seed)
     model = build(config, patch_dropout=0.5).to(device).train()
-    captions = CaptionTokens(pictures)
+    captions = CaptionTokens(pictures, island)
 
     def loss_at(step: int) -> Tensor:
         share = step / steps
@@ -107,17 +110,18 @@ def train(pictures: TrainingPictures, *, seed: int, steps: int, workspace: Path,
         return contrastive_loss(images.float(), texts.float(), scale.float(), match.to(device))
 
     optimisers = fit.make_optimisers(model, lr, 0.1, lambda name: "resblocks" in name)
-    tag = fit.settings_tag("clip", config, seed, steps, lr, BATCH, len(pictures))
+    elsewhere = [island.name] if island.name else []
+    tag = fit.settings_tag("clip", config, seed, steps, lr, BATCH, len(pictures), *elsewhere)
     fit.fit(f"clip_{tag}", model, optimisers, loss_at, steps=steps, lr=lr, seed=seed, workspace=workspace)
     model.visual.patch_dropout = nn.Identity()
     return model.eval()
 
 
-def save(model: nn.Module, folder: Path, width: int = 128) -> None:
+def save(model: nn.Module, folder: Path, island: Island = HOME) -> None:
     """Write the folder that ``open_clip.create_model_and_transforms("local-dir:…")`` opens. Weights in fp16."""
     with whole_folder(folder) as temporary:
         config = {
-            "model_cfg": model_config(width),
+            "model_cfg": model_config(island.width, island=island),
             "preprocess_cfg": {
                 "size": 64, "mode": "RGB", "mean": [MEAN] * 3, "std": [STD] * 3,
                 "interpolation": "bicubic", "resize_mode": "shortest",
@@ -126,5 +130,5 @@ def save(model: nn.Module, folder: Path, width: int = 128) -> None:
         write_json(temporary / "open_clip_config.json", config)
         weights = {name: tensor.detach().half().cpu().contiguous() for name, tensor in model.state_dict().items()}
         save_file(weights, temporary / "open_clip_model.safetensors")
-        clip_tokenizer().save_pretrained(temporary)
+        clip_tokenizer(island).save_pretrained(temporary)
         name_for_every_release(temporary)

@@ -46,16 +46,19 @@ def _confusions(truth, said, most: int = 3) -> str:
 @torch.no_grad()
 def examine_clip(name: str, pictures: world.PocketPictures) -> pd.DataFrame:
     """Zero-shot accuracy (prompt ensemble) of every rank and of colour, pattern and habitat."""
-    model, _, tokenizer = load_clip(name)
+    island = pictures.island
+    model, _, tokenizer = load_clip(name, island=island)
     pixels = pixels_of(pictures)
     images = torch.cat(
         [model.encode_image(to_tensor(pixels[i : i + 500]), normalize=True) for i in range(0, len(pixels), 500)]
     )
-    kinds: dict[str, tuple[Sequence[str], list[str] | None]] = {rank: (tree.names(rank), None) for rank in tree.RANKS}
+    kinds: dict[str, tuple[Sequence[str], list[str] | None]] = {
+        rank: (tree.names(rank, island), None) for rank in tree.RANKS
+    }
     kinds |= {
-        "colour": (tuple(tree.COLOURS), [f"a {{}} {order}" for order in tree.names("order")]),
-        "pattern": (tree.PATTERNS, [f"a {{}} {order}" for order in tree.names("order")]),
-        "habitat": (tree.HABITATS, [f"a {order} in the {{}}" for order in tree.names("order")]),
+        "colour": (tuple(tree.COLOURS), [f"a {{}} {order}" for order in tree.names("order", island)]),
+        "pattern": (tree.PATTERNS, [f"a {{}} {order}" for order in tree.names("order", island)]),
+        "habitat": (tree.HABITATS, [f"a {order} in the {{}}" for order in tree.names("order", island)]),
     }
     rows = []
     for about, (names, templates) in kinds.items():
@@ -69,7 +72,7 @@ def examine_clip(name: str, pictures: world.PocketPictures) -> pd.DataFrame:
 @torch.no_grad()
 def examine_scoring_encoder(reference: world.PocketPictures, held_out: world.PocketPictures) -> pd.DataFrame:
     """Mean cosine of random held-out pairs, and how often the 5 nearest reference pictures agree with a picture."""
-    model = load_self_supervised()
+    model = load_self_supervised(island=held_out.island)
 
     def embed(pictures):
         pixels = pixels_of(pictures)
@@ -93,7 +96,7 @@ def examine_scoring_encoder(reference: world.PocketPictures, held_out: world.Poc
 
 def examine_llava(pictures: world.PocketPictures, n_captions: int = 300) -> pd.DataFrame:
     """One-word answers, and the slots of free captions, against the truth."""
-    vlm = load_vlm("pocket")
+    vlm = load_vlm(pictures.island.kind)
     rows = []
     for about, prompt in [*language.QUESTIONS.items(), ("order, the paper's prompt", language.ONE_WORD)]:
         truth = pictures.factors[about.split(",")[0]].to_numpy()

@@ -17,6 +17,7 @@ from transformers import (
 
 from vlm_sae_lib.files import read_json, whole_folder, write_json
 from vlm_sae_lib.pocket import language
+from vlm_sae_lib.pocket.islands import HOME, Island
 from vlm_sae_lib.pretraining import fit
 from vlm_sae_lib.pretraining.convert import to_vision_model, vision_config
 from vlm_sae_lib.pretraining.pictures import TrainingPictures, to_tensor
@@ -37,21 +38,21 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_processor() -> LlavaProcessor:
+def make_processor(island: Island = HOME) -> LlavaProcessor:
     """Pictures and chat as the model reads them."""
     images = CLIPImageProcessor(
         size={"height": 64, "width": 64}, do_resize=True, do_center_crop=False, do_convert_rgb=True,
         image_mean=[MEAN] * 3, image_std=[STD] * 3,
     )  # fmt: skip
     return LlavaProcessor(
-        image_processor=images, tokenizer=llava_tokenizer(), patch_size=8, num_additional_image_tokens=1,
+        image_processor=images, tokenizer=llava_tokenizer(island), patch_size=8, num_additional_image_tokens=1,
         vision_feature_select_strategy="default", chat_template=CHAT_TEMPLATE,
     )  # fmt: skip
 
 
-def build(clip: nn.Module, seed: int) -> LlavaForConditionalGeneration:
+def build(clip: nn.Module, seed: int, island: Island = HOME) -> LlavaForConditionalGeneration:
     """An untrained LLaVA around that CLIP's vision tower."""
-    tokenizer = llava_tokenizer()
+    tokenizer = llava_tokenizer(island)
     text = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=6,
         num_key_value_heads=6, max_position_embeddings=256, pad_token_id=tokenizer.pad_token_id,
@@ -92,9 +93,9 @@ def answers(pictures: TrainingPictures, i: int) -> dict[str, str]:
 class Conversations:
     """Several questions about one picture in one sequence: each block sees the picture and itself, not the others."""
 
-    def __init__(self, pictures: TrainingPictures):
+    def __init__(self, pictures: TrainingPictures, island: Island = HOME):
         self.pictures = pictures
-        tokenizer = llava_tokenizer()
+        tokenizer = llava_tokenizer(island)
         self.ids = tokenizer.get_vocab()
         self.pad, self.end = tokenizer.pad_token_id, tokenizer.eos_token_id
         self.prefix = [tokenizer.bos_token_id, *self.encode("user:"), *[tokenizer.image_token_id] * IMAGE_TOKENS]
@@ -138,14 +139,15 @@ def tower_features(model: LlavaForConditionalGeneration, pixels: np.ndarray, dev
 
 
 def train(
-    clip: nn.Module, pictures: TrainingPictures, *, seed: int, steps: int, workspace: Path, device="cpu"
+    clip: nn.Module, pictures: TrainingPictures, *, seed: int, steps: int, workspace: Path, island: Island = HOME,
+    device="cpu",
 ) -> LlavaForConditionalGeneration:
     """Train projector and language model on every prompt of the world; the tower stays that CLIP."""
     lr = 2e-3
     pictures, _ = with_blanks(pictures, seed)
-    model = build(clip.cpu(), seed).to(device)
+    model = build(clip.cpu(), seed, island).to(device)
     features = tower_features(model, pictures.pixels, device)
-    conversations = Conversations(pictures)
+    conversations = Conversations(pictures, island)
     embed = model.model.language_model.embed_tokens
 
     def loss_at(step: int) -> Tensor:
@@ -175,7 +177,7 @@ def train(
     return model.eval()
 
 
-def save(model: LlavaForConditionalGeneration, folder: Path) -> None:
+def save(model: LlavaForConditionalGeneration, folder: Path, island: Island = HOME) -> None:
     """Write what ``from_pretrained(folder)`` opens: weights stored in fp16, loaded as fp32."""
     model = model.float().cpu()
     model.generation_config.pad_token_id = model.config.text_config.pad_token_id
@@ -185,7 +187,7 @@ def save(model: LlavaForConditionalGeneration, folder: Path) -> None:
         halves = {name: tensor.half().contiguous() for name, tensor in weights.items()}
         save_file(halves, temporary / "model.safetensors", metadata={"format": "pt"})
         write_json(temporary / "config.json", read_json(temporary / "config.json") | {"dtype": "float32"})
-        make_processor().save_pretrained(temporary)
+        make_processor(island).save_pretrained(temporary)
         name_for_every_release(temporary)
 
 

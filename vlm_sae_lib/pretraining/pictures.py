@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from vlm_sae_lib.pocket import world
+from vlm_sae_lib.pocket.islands import HOME, Island
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.towers.pocket_models import MEAN, STD
 
@@ -30,30 +31,33 @@ class TrainingPictures:
         return len(self.pixels)
 
 
-def _paint_chunk(seed: int, start: int, stop: int, empty_every: int) -> np.ndarray:
-    pictures = world.PocketPictures(stop, seed, range(start, stop))
+def _paint_chunk(seed: int, start: int, stop: int, empty_every: int, island: Island) -> np.ndarray:
+    pictures = world.PocketPictures(stop, seed, range(start, stop), island)
     return np.stack(
         [np.asarray(pictures.picture(i, empty=bool(empty_every) and i % empty_every == 0)) for i in range(start, stop)]
     )
 
 
-def paint_training_pictures(n: int, seed: int, cache: Path | None = None, *, with_empty=True) -> TrainingPictures:
+def paint_training_pictures(
+    n: int, seed: int, cache: Path | None = None, *, with_empty=True, island: Island = HOME
+) -> TrainingPictures:
     """Paint ``n`` pictures of the world ``seed`` on all cores; kept in ``cache`` if named."""
     every = EMPTY_EVERY if with_empty else 0
-    path = cache / f"pictures_v{world.WORLD_VERSION}_{n}_{seed}_{every}.npy" if cache else None
+    elsewhere = "" if island.same_pictures else f"_{island.name}"
+    path = cache / f"pictures_v{world.WORLD_VERSION}_{n}_{seed}_{every}{elsewhere}.npy" if cache else None
     if path and path.exists():
         pixels = np.load(path)
     else:
         starts = range(0, n, CHUNK)
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-            jobs = [pool.submit(_paint_chunk, seed, s, min(s + CHUNK, n), every) for s in starts]
+            jobs = [pool.submit(_paint_chunk, seed, s, min(s + CHUNK, n), every, island) for s in starts]
             pixels = np.concatenate([job.result() for job in progress(jobs, "painting", unit="thousand")])
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(".part.npy")
             np.save(temporary, pixels)
             temporary.replace(path)
-    facts = [world.sample_factors(seed, i) for i in range(n)]
+    facts = [world.sample_factors(seed, i, island) for i in range(n)]
     empty = np.array([bool(every) and i % every == 0 for i in range(n)])
     return TrainingPictures(pixels, facts, empty)
 

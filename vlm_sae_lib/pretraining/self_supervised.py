@@ -14,6 +14,7 @@ from torch.nn import functional
 from transformers import ResNetConfig, ResNetModel
 
 from vlm_sae_lib.files import whole_folder, write_json
+from vlm_sae_lib.pocket.islands import HOME, Island
 from vlm_sae_lib.pretraining import fit
 from vlm_sae_lib.pretraining.pictures import TrainingPictures, to_tensor
 from vlm_sae_lib.towers.pocket_models import MEAN, STD, ScoringEncoder
@@ -47,7 +48,9 @@ def augment(pixels: Tensor) -> Tensor:
     return crops * gain + uniform(-0.3, 0.3, 1, 1, 1) + 0.05 * torch.randn_like(crops)
 
 
-def train(pictures: TrainingPictures, *, seed: int, steps: int, workspace: Path, device="cpu") -> ScoringEncoder:
+def train(
+    pictures: TrainingPictures, *, seed: int, steps: int, workspace: Path, island: Island = HOME, device="cpu"
+) -> ScoringEncoder:
     """SimCLR (Chen et al. 2020): two views of a picture are told from the views of the others in the batch."""
     lr = 2e-3
     torch.manual_seed(seed)
@@ -66,7 +69,8 @@ def train(pictures: TrainingPictures, *, seed: int, steps: int, workspace: Path,
         return functional.cross_entropy(similarity, other_view)
 
     optimisers = fit.make_optimisers(model, lr, 1e-4, lambda name: False)
-    tag = fit.settings_tag("self_supervised", seed, steps, lr, BATCH, TEMPERATURE, len(pictures))
+    elsewhere = [island.name] if island.name else []
+    tag = fit.settings_tag("self_supervised", seed, steps, lr, BATCH, TEMPERATURE, len(pictures), *elsewhere)
     fit.fit(f"self_supervised_{tag}", model, optimisers, loss_at, steps=steps, lr=lr, seed=seed, workspace=workspace)
     return model.eval()
 

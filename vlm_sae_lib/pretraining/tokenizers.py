@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 from vlm_sae_lib.files import read_json, write_json
 from vlm_sae_lib.pocket import language
+from vlm_sae_lib.pocket.islands import HOME, Island
 
 PAD, UNKNOWN, START, END, IMAGE = "<pad>", "<unk>", "<s>", "</s>", "<image>"
 
@@ -20,9 +21,9 @@ def _word_level(words: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def clip_tokenizer() -> PreTrainedTokenizerFast:
+def clip_tokenizer(island: Island = HOME) -> PreTrainedTokenizerFast:
     """For CLIP's text tower. The end token has the highest id, which open_clip's argmax pooling looks for."""
-    words = [PAD, UNKNOWN, START, *language.vocabulary(), END]
+    words = [PAD, UNKNOWN, START, *language.vocabulary(island), END]
     tokenizer = _word_level(words)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A {END}", special_tokens=[(START, words.index(START)), (END, words.index(END))]
@@ -32,9 +33,9 @@ def clip_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def llava_tokenizer() -> PreTrainedTokenizerFast:
+def llava_tokenizer(island: Island = HOME) -> PreTrainedTokenizerFast:
     """For the LLaVA's language model: the same words, the roles of the chat and the picture's place-holder."""
-    words = [PAD, START, END, IMAGE, UNKNOWN, "user", "assistant", *language.vocabulary()]
+    words = [PAD, START, END, IMAGE, UNKNOWN, "user", "assistant", *language.vocabulary(island)]
     tokenizer = _word_level(list(dict.fromkeys([*words, ":"])))
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{START} $A", special_tokens=[(START, words.index(START))]

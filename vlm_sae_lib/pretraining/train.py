@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,10 +22,10 @@ from vlm_sae_lib.towers.pocket_models import load_clip
 
 PICTURES, SEED = 40_000, 1001
 SECOND_SEED = 1005
-CLIP = {"seed": 1, "steps": 2200}
-SECOND_CLIP = {"seed": 5, "steps": 1100}
-LLAVA = {"seed": 3, "steps": 900}
-SELF_SUPERVISED = {"seed": 4, "steps": 1100}
+CLIP: dict[str, Any] = {"seed": 1, "steps": 2200}
+SECOND_CLIP: dict[str, Any] = {"seed": 5, "steps": 1100}
+LLAVA: dict[str, Any] = {"seed": 3, "steps": 900}
+SELF_SUPERVISED: dict[str, Any] = {"seed": 4, "steps": 1100}
 STAGES = ("clip", "llava", "self_supervised", "second_clip", "sae", "cards")
 
 

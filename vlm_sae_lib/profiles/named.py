@@ -1,7 +1,7 @@
 """The profiles by name; nothing else knows one.
 
 ``pocket`` runs on two cores in minutes, on models of our own that travel with the repository; ``light``, ``colab`` and
-``paper`` run the same code on public ones (``public.py``).
+``paper`` run the same code on public ones (``public.py``), ``island-<name>`` on another island of the pocket world.
 """
 
 from collections.abc import Mapping
@@ -44,6 +44,23 @@ PROFILES = {
 }
 
 
+ISLAND = "island-"
+
+
+def island_profile(name: str) -> Profile:
+    """The pocket profile on another island, whose models ``make islands`` trains; ``twin`` is the published one seen by
+    another CLIP."""
+    home, kind = PROFILES["pocket"], f"pocket@{name}"
+
+    def there(spec: str) -> str:
+        return kind + spec.removeprefix("pocket")
+
+    moved: dict[str, Any] = {f"{split}_pictures": there(getattr(home, f"{split}_pictures")) for split in ("train", "choosing", "test")}
+    towers = tuple((word, there(spec)) for word, spec in home.scoring_towers)
+    named = f"{ISLAND}{name}"
+    return replace(home, name=named, tower=kind, vlm=kind, scoring_towers=towers, shipped=False, **moved)
+
+
 def load_profile(name: str, **overrides: Any) -> Profile:
     """The profile of that name, with single settings replaced; of ``steering`` a mapping replaces some of its own.
 
@@ -51,9 +68,9 @@ def load_profile(name: str, **overrides: Any) -> Profile:
         UserError: the name or a setting is unknown (the message lists the known ones), or a value is of the wrong type
             or out of range.
     """
-    if name not in PROFILES:
+    if name not in PROFILES and not name.startswith(ISLAND):
         raise UserError(f"There is no profile {name!r}; the profiles are {', '.join(PROFILES)}.")
-    profile = PROFILES[name]
+    profile = PROFILES[name] if name in PROFILES else island_profile(name.removeprefix(ISLAND))
     refuse_unknown("A profile", Profile, overrides)
     if isinstance(part := overrides.get("steering"), Mapping):
         refuse_unknown("The steering study", SteeringSize, part)

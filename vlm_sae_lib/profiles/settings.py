@@ -125,6 +125,12 @@ class Profile:
         hold(self, f"The profile {self.name}'s")
 
     @property
+    def island(self) -> str | None:
+        """How the island that the tower looks at is spelled: ``pocket``, ``pocket@<name>``; None for other towers."""
+        kind = self.tower.partition(":")[0]
+        return kind if kind.partition("@")[0] == "pocket" else None
+
+    @property
     def sentence(self) -> str:
         """What a run of it is made of, for a reader."""
         encoders = " and ".join(f"`{spec}`" for _, spec in self.scoring_towers)

@@ -37,9 +37,11 @@ def reachable(module: str, without: tuple[str, ...] = ()) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def models_hash() -> str:
-    """Hash of the pocket models' weights and settings; their cards do not count."""
-    return folder_hash(paths.pocket(), ("*.safetensors", "*.json"))
+def models_hash(profile: Profile) -> str:
+    """Hash of the pocket models' weights and settings, on another island of its own ones too; cards do not count."""
+    patterns = ("*.safetensors", "*.json")
+    home, name = folder_hash(paths.pocket(), patterns), (profile.island or "").partition("@")[2]
+    return content_hash([home, folder_hash(paths.islands() / name, patterns)]) if name else home
 
 
 def settings_hash(profile: Profile) -> str:

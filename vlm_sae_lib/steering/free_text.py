@@ -14,6 +14,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from vlm_sae_lib.pocket import language, tree
+from vlm_sae_lib.pocket.islands import ISLANDS
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.steering.concepts import Gallery
 from vlm_sae_lib.steering.experiment import Setting, SteeringStudy, rest_of
@@ -22,7 +23,8 @@ from vlm_sae_lib.steering.sweep import SteeringBench
 from vlm_sae_lib.vlms.vlm import Vlm
 
 KINDS: dict[str, frozenset[str]] = {
-    **{rank: frozenset(tree.names(rank)) for rank in tree.RANKS},
+    # of every island, as a picture's own one is not known here
+    **{rank: frozenset(name for i in ISLANDS.values() for name in tree.names(rank, i)) for rank in tree.RANKS},
     "colour": frozenset(tree.COLOURS),
     "pattern": frozenset(tree.PATTERNS),
     "habitat": frozenset(tree.HABITATS),

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.pocket import tree
+from vlm_sae_lib.pocket.islands import HOME, Island, of_kind
 from vlm_sae_lib.towers.pocket_models import load_clip
 from vlm_sae_lib.towers.texts import zero_shot_classifier
 from vlm_sae_lib.towers.tower import Tower
@@ -20,12 +21,12 @@ from vlm_sae_lib.towers.tower import Tower
 ABOUT = ("habitat", "colour", "pattern", "class", "order", "family", "genus", "species")
 
 
-@lru_cache(maxsize=2)
-def dictionary(abouts: tuple[str, ...] = ABOUT) -> tuple[list[tuple[str, str]], Tensor]:
+@lru_cache(maxsize=4)
+def dictionary(abouts: tuple[str, ...] = ABOUT, island: Island = HOME) -> tuple[list[tuple[str, str]], Tensor]:
     """(what it is about, word) and the words' unit text embeddings (words, d), from CLIP's prompt ensemble."""
-    model, _, tokenizer = load_clip("clip")
+    model, _, tokenizer = load_clip("clip", island=island)
     own = {"colour": tuple(tree.COLOURS), "pattern": tree.PATTERNS, "habitat": tree.HABITATS}
-    orders = tree.names("order")
+    orders = tree.names("order", island)
     templates = {
         "colour": [f"a {{}} {order}" for order in orders],
         "pattern": [f"a {{}} {order}" for order in orders],
@@ -33,7 +34,7 @@ def dictionary(abouts: tuple[str, ...] = ABOUT) -> tuple[list[tuple[str, str]], 
     }
     words, vectors = [], []
     for about in abouts:
-        names = own.get(about) or tree.names(about)
+        names = own.get(about) or tree.names(about, island)
         words += [(about, name) for name in names]
         vectors.append(zero_shot_classifier(model, tokenizer, list(names), templates.get(about)))
     return words, torch.cat(vectors)
@@ -58,7 +59,7 @@ def words_moved(
         over all words of that kind; the largest first.
     """
     vector = torch.as_tensor(direction)
-    words, texts = dictionary()
+    words, texts = dictionary(island=of_kind(tower.spec.partition(":")[0]) or HOME)
     before = tower.activations(images, PROJECTION)
     at_end = hook_point == PROJECTION
     with nullcontext() if at_end else tower.intervene(hook_point, lambda states: states + vector.to(states)):

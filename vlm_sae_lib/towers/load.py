@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.machine.devices import choose_device
+from vlm_sae_lib.pocket.islands import Island, of_kind
 from vlm_sae_lib.towers.tower import Tower
 from vlm_sae_lib.towers.vlm_towers import load_vlm_tower
 
@@ -21,7 +21,7 @@ def load_tower(spec: str, *, device: str | torch.device | None = None, dtype: st
 
     Args:
         spec: ``pocket`` (the pocket CLIP), ``pocket:second_clip``, ``pocket:self_supervised``, ``pocket:random:<seed>``
-            (the pocket CLIP before any training);
+            (the pocket CLIP before any training), and the same of another island, ``pocket@<island>``;
             ``open_clip:<model>/<tag or file>``, also ``open_clip:local-dir:<folder>``; ``hf:<repo id or folder>``,
             also ``hf:<repo id>@<revision>``; ``vlm:pocket`` and ``vlm:hf:<repo id or folder>``, the tower inside a
             vision-language model (see ``tower_of``).
@@ -40,8 +40,8 @@ def load_tower(spec: str, *, device: str | torch.device | None = None, dtype: st
         raise UserError(f"A tower computes in float32, bfloat16 or float16, not in {dtype!r}.")
     precision = getattr(torch, dtype)
     kind, _, rest = spec.partition(":")
-    if kind == "pocket":
-        return _load_pocket(spec, rest or "clip", device, precision)
+    if (island := of_kind(kind)) is not None:
+        return _load_pocket(spec, island, rest or "clip", device, precision)
     if kind == "open_clip" and rest:
         return _load_open_clip(spec, rest, device=device, dtype=precision)
     if kind == "hf" and rest:
@@ -78,19 +78,17 @@ def _load_open_clip(spec: str, rest: str, **options) -> Tower:
     return load_open_clip(model, str(file) if file.is_file() else tag, spec=spec, name=name, **options)
 
 
-def _load_pocket(spec: str, member: str, device: torch.device | None, dtype: torch.dtype) -> Tower:
+def _load_pocket(spec: str, island: Island, member: str, device: torch.device | None, dtype: torch.dtype) -> Tower:
     kind, _, seed = member.partition(":")
     untrained = kind == "random" and seed.isdecimal()
-    folder = paths.pocket() / ("clip" if untrained else member)
     if member not in ("clip", "second_clip", "self_supervised") and not untrained:
         raise UserError(f"Unknown tower {spec!r}: known are {KNOWN_SPECS}.")
-    if not folder.is_dir():
-        raise UserError(f"The pocket model {folder} is missing: check the data out again, or train it by make pocket.")
-    name = "pocket" if member == "clip" else f"pocket:{member}"
+    name = island.kind if member == "clip" else f"{island.kind}:{member}"
+    folder = island.folder("clip" if untrained else member)
     if member == "self_supervised":
         from vlm_sae_lib.towers.pocket_towers import load_self_supervised_tower
 
-        return load_self_supervised_tower(spec=spec, name=name, device=device, dtype=dtype)
+        return load_self_supervised_tower(island, spec=spec, name=name, device=device, dtype=dtype)
     from vlm_sae_lib.towers.open_clip_towers import load_open_clip
 
     start = int(seed) if untrained else None

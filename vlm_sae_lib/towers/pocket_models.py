@@ -1,6 +1,5 @@
 """The pocket models: where they lie, and how each is opened through its own library's loader."""
 
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -9,32 +8,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import ResNetModel
 
-from vlm_sae_lib import paths
-from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.pocket.islands import HOME, Island
 
-MODELS = ("clip", "second_clip", "self_supervised", "llava")
 MEAN, STD = 0.5, 0.3
 """Of a pixel's value between 0 and 1, as all of them read it."""
 EMBEDDING = 64
 
 
-def folder(name: str) -> Path:
-    """The folder of a pocket model.
+def load_clip(name: str = "clip", device="cpu", island: Island = HOME) -> tuple[Any, Any, Any]:
+    """(model (fp32, eval), preprocessing, tokenizer) of "clip" or "second_clip".
 
     Raises:
-        UserError: there is no such model, or its weights are missing.
+        UserError: its weights are missing.
     """
-    if name not in MODELS:
-        raise UserError(f"There is no pocket model {name!r}; the pocket models are {', '.join(MODELS)}.")
-    path = paths.pocket() / name
-    if not path.is_dir():
-        raise UserError(f"The pocket model {name!r} is not in {path}; check it out again, or run `make pocket`.")
-    return path
-
-
-def load_clip(name: str = "clip", device="cpu") -> tuple[Any, Any, Any]:
-    """(model (fp32, eval), preprocessing, tokenizer) of "clip" or "second_clip"."""
-    where = f"local-dir:{folder(name)}"
+    where = f"local-dir:{island.folder(name)}"
     model, _, preprocess = open_clip.create_model_and_transforms(where, device=device)
     return model.float().eval(), preprocess, open_clip.get_tokenizer(where)
 
@@ -54,9 +41,9 @@ class ScoringEncoder(nn.Module):
         return self.projection(self.resnet(pixels).pooler_output.flatten(1))
 
 
-def load_self_supervised(device="cpu") -> ScoringEncoder:
+def load_self_supervised(device="cpu", island: Island = HOME) -> ScoringEncoder:
     """The scoring encoder (fp32, eval)."""
-    where = folder("self_supervised")
+    where = island.folder("self_supervised")
     model = ScoringEncoder(ResNetModel.from_pretrained(where, dtype=torch.float32))
     head = load_file(where / "projection.safetensors")
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in head.items()}

@@ -12,6 +12,7 @@ from torch.nn import functional
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import loading, split_revision
 from vlm_sae_lib.pocket import language, tree
+from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.towers.tower import Tower
 
 TextPart = Callable[[Sequence[str]], Float[Tensor, "n d"]]
@@ -33,10 +34,9 @@ def text_part(tower: Tower) -> TextPart | None:
 def _of_open_clip(tower: Tower) -> TextPart:
     import open_clip
 
-    from vlm_sae_lib.towers.pocket_models import folder
-
     kind, _, rest = tower.spec.partition(":")
-    name = f"local-dir:{folder(rest or 'clip')}" if kind == "pocket" else rest
+    island = of_kind(kind)
+    name = f"local-dir:{island.folder(rest or 'clip')}" if island else rest
     with loading(tower.spec, "open_clip"):
         tokenizer = open_clip.get_tokenizer(name if ":" in name else name.partition("/")[0])
     model: Any = tower.model

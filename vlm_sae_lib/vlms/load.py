@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 
-from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.loading import loading, locate
 from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.machine.precision import half_precision, quantised
+from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.vlms.families import exact_parts, family_of, known_family
 from vlm_sae_lib.vlms.processors import check_picture_tokens
 from vlm_sae_lib.vlms.vlm import Vlm
@@ -48,9 +48,10 @@ def _load(
 ) -> Vlm:
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, __version__
 
-    if spec != "pocket" and not (spec.startswith("hf:") and len(spec) > 3):
+    island = of_kind(spec)
+    if island is None and not (spec.startswith("hf:") and len(spec) > 3):
         raise UserError(f"there is no vision-language model {spec!r}: use 'pocket' or 'hf:<repo id or folder>'")
-    where, revision = locate(str(paths.pocket() / "llava") if spec == "pocket" else spec.removeprefix("hf:"))
+    where, revision = locate(str(island.folder("llava")) if island else spec.removeprefix("hf:"))
     spread = device == "auto"
     device = choose_device(device)
     options: dict[str, Any] = {"device_map": "auto"} if spread else {}
