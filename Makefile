@@ -95,5 +95,9 @@ lint: $(STAMP)
 pocket: $(STAMP)
 	@$(PY) -m vlm_sae_lib.pretraining.train
 
+# the models of the other islands, some 25 minutes each on two cores: make islands, or make islands ISLANDS=atoll
+islands: $(STAMP)
+	@$(PY) -m vlm_sae_lib.pretraining.islands $(ISLANDS)
+
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis

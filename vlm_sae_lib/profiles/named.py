@@ -55,10 +55,17 @@ def island_profile(name: str) -> Profile:
     def there(spec: str) -> str:
         return kind + spec.removeprefix("pocket")
 
-    moved: dict[str, Any] = {f"{split}_pictures": there(getattr(home, f"{split}_pictures")) for split in ("train", "choosing", "test")}
-    towers = tuple((word, there(spec)) for word, spec in home.scoring_towers)
-    named = f"{ISLAND}{name}"
-    return replace(home, name=named, tower=kind, vlm=kind, scoring_towers=towers, shipped=False, **moved)
+    return replace(
+        home,
+        name=f"{ISLAND}{name}",
+        tower=kind,
+        scoring_towers=tuple((word, there(spec)) for word, spec in home.scoring_towers),
+        vlm=kind,
+        train_pictures=there(home.train_pictures),
+        choosing_pictures=there(home.choosing_pictures),
+        test_pictures=there(home.test_pictures),
+        shipped=False,
+    )
 
 
 def load_profile(name: str, **overrides: Any) -> Profile:
