@@ -64,6 +64,15 @@ def test_a_killed_run_resumes_beside_its_target(store, tmp_path, capsys, monkeyp
     assert SparseAutoencoder.load(tmp_path / "sae").metadata == straight.metadata
 
 
+def test_a_baseline_is_trained_by_name(store, tmp_path):
+    out = tmp_path / "sae"
+    assert main(["train", "--activations", str(store.path), "--out", str(out), *FEW, "--frozen", "decoder"]) == 0
+    sae = SparseAutoencoder.load(out)
+    alone = train_sae(store, SaeConfig(steps=30, k=3, batch_size=32, expansion=2.0, frozen="decoder"))
+    assert sae.hash == alone.hash and sae.metadata == alone.metadata
+    assert sae.hash != train_sae(store, SaeConfig(steps=30, k=3, batch_size=32, expansion=2.0)).hash
+
+
 @pytest.mark.parametrize("word", ["False", "false"])
 def test_false_is_false(store, tmp_path, word):
     out = tmp_path / "sae"
@@ -88,6 +97,7 @@ def test_few_rows_are_told_and_trained_on(store, tmp_path, capsys):
     ("words", "message"),
     [
         (("--kind", "gated"), "matryoshka_batch_top_k"),
+        (("--frozen", "half"), "frozen='half' must be 'nothing', 'decoder', 'soft_decoder' or 'encoder'"),
         (("--k", "30"), "k=30 exceeds the 20 latents"),
         (("--steps", "0"), "steps=0"),
         (("--set", "expension=3"), "no setting 'expension'"),

@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=1024, help="samples per step (default: 1024)")
     parser.add_argument("--lr", type=float, default=None, help="learning rate (default: 2e-4 / sqrt(latents / 2^14))")
     parser.add_argument("--seed", type=int, default=0, help="decides the initial weights and the order (default: 0)")
+    parser.add_argument(
+        "--frozen",
+        default="nothing",
+        help="what stays at its random start, for a baseline: nothing (default), decoder, soft_decoder (a cosine of at "
+        "least .8 to it) or encoder",
+    )
     parser.add_argument("--device", default=None, help="cpu, cuda, … (default: the first GPU, or else the CPU)")
     parser.add_argument(
         "--set",
@@ -46,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.sae.files.folder import check_target
     from vlm_sae_lib.sae.training import train_sae
 
-    named = ("kind", "expansion", "k", "steps", "batch_size", "lr", "seed")
+    named = ("kind", "expansion", "k", "steps", "batch_size", "lr", "seed", "frozen")
     settings = dict(map(parse_override, args.set))
     config = SaeConfig(**{name: getattr(args, name) for name in named} | settings)
     out = Path(args.out).expanduser()

@@ -22,6 +22,7 @@ from vlm_sae_lib.overrides import (
 KINDS = get_args(Kind)
 BATCH_TOP_K_KINDS = ("matryoshka_batch_top_k", "batch_top_k")
 LR_OF_TEXT = "text"
+Frozen = Literal["nothing", "decoder", "soft_decoder", "encoder"]
 Momentum = Annotated[float, Such("a number of at least 0 and below 1", lambda x: 0 <= x < 1)]
 MOST_LATENTS = 2**31 - 1
 ROWS_PER_LATENT = 20
@@ -79,6 +80,11 @@ class SaeConfig:
     """Scale the inputs to E‖x‖² = 1 while training; the factor is folded into the finished SAE."""
     seed: Seed = 0
     """Decides the initial weights and the order of the data."""
+    frozen: Frozen = "nothing"
+    """What stays at its random start, as a baseline (arXiv 2602.14111). ``"decoder"``: the directions W_dec, while the
+    encoder (which starts as their transpose), b_dec and the threshold learn. ``"soft_decoder"``: after each step every
+    direction is brought back to a cosine of at least .8 to its start. ``"encoder"``: W_enc and b_enc, which is zero, so
+    that only b_dec and the threshold change what is active, and W_dec learns to make the most of it."""
 
     def __new__(cls, *args: Any, **keywords: Any) -> "SaeConfig":
         refuse_unknown("SaeConfig", cls, keywords)
@@ -148,8 +154,13 @@ class SaeConfig:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return {**asdict(self), "group_fractions": list(self.group_fractions)}
+        """The settings as JSON values.
+
+        That nothing is frozen is left out: an SAE keeps the bytes, and a checkpoint the run, that it had before SAEs
+        could be frozen.
+        """
+        settings = {**asdict(self), "group_fractions": list(self.group_fractions)}
+        return {name: value for name, value in settings.items() if (name, value) != ("frozen", "nothing")}
 
 
 @dataclass(frozen=True)

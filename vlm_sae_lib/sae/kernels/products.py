@@ -5,6 +5,7 @@ is the one dense product; everything after it touches the active pairs alone, by
 ``training/losses.py`` says what is computed; the tests compare the two.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,16 +41,21 @@ def write_gradients(
     k_aux: int,
     aux_coefficient: float,
     mono_coefficient: float = 0.0,
+    frozen: Collection[str] = (),
 ) -> StepLoss:
     """Write the gradients of (1/G²) Σ_g mean_B ‖x − x̂_g‖² + α·L_aux + λ·L_mono into ``.grad`` of the parameters.
 
+    The parameters named ``frozen`` get none; b_dec is never among them.
     ``pre`` serves the dead latents of L_aux alone. Where it is coarse, which of nearly equal ones is the k_aux-th is
     left to chance, and their products are taken in half precision.
     """
     (batch, dim), groups, pairs = x.shape, len(group_sizes), len(active.latents)
     parameters = [weights.named()[name] for name in _PARAMETERS]
-    encoder_grad, bias_grad, decoder_grad, decoder_bias_grad = map(_gradient, parameters)
-    encoder, _, decoder, decoder_bias = (parameter.detach() for parameter in parameters)
+    encoder, encoder_bias, decoder, decoder_bias = (parameter.detach() for parameter in parameters)
+    wanted = (None if name in frozen else weights.named()[name] for name in _PARAMETERS)
+    encoder_grad, bias_grad, decoder_grad, decoder_bias_grad = map(_gradient, wanted)
+    if bias_grad is None:
+        bias_grad = torch.empty_like(encoder_bias)  # from which that of b_dec follows
     centred = x - decoder_bias
     revive = bool(dead.any()) and aux_coefficient > 0
 
@@ -66,7 +72,8 @@ def write_gradients(
         slopes_of_mono, loss.monosemanticity = _monosemanticity(active, turned, x)
         by_value = by_value + mono_coefficient * slopes_of_mono
     values, rows = active.values[turned.order], slopes.view(batch * groups, dim)
-    weighted_sums(turned.starts, bags[turned.order], values, rows, out=decoder_grad)
+    if decoder_grad is not None:
+        weighted_sums(turned.starts, bags[turned.order], values, rows, out=decoder_grad)
     _encoder_gradients(active, turned, by_value, centred, out=(encoder_grad, bias_grad))
     if revive:
         loss.auxiliary = _add_auxiliary(
@@ -79,8 +86,10 @@ def write_gradients(
 _PARAMETERS = ("encoder", "encoder_bias", "decoder", "decoder_bias")
 
 
-def _gradient(parameter: Tensor) -> Tensor:
-    """Where the parameter's gradient is to be written: over that of the step before."""
+def _gradient(parameter: Tensor | None) -> Tensor | None:
+    """Where the parameter's gradient is to be written, over that of the step before."""
+    if parameter is None:
+        return None
     if parameter.grad is None:
         parameter.grad = torch.empty_like(parameter)
     return parameter.grad
@@ -111,9 +120,11 @@ def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) 
     revived, directions = revived.to(kind), decoder[where].to(kind)
     error = (revived @ directions).float() - residual
     slopes = (error * scale).to(kind)
-    decoder_grad[where] += (revived.T @ slopes).float()
+    if decoder_grad is not None:
+        decoder_grad[where] += (revived.T @ slopes).float()
     by_value = (slopes @ directions.T) * (revived > 0)
-    encoder_grad[where] += (by_value.T @ centred.to(kind)).float()
+    if encoder_grad is not None:
+        encoder_grad[where] += (by_value.T @ centred.to(kind)).float()
     bias_grad[where] += by_value.sum(dim=0, dtype=torch.float32)
     return error
 
@@ -128,10 +139,12 @@ def _revive_many(gradients, pre, centred, residual, decoder, dead, k_aux, scale)
     slopes = error * scale
     by_value = _products_at(revived, slopes, decoder)
     turned = revived.by_latent()
-    decoder_grad += weighted_sums(turned.starts, turned.samples, revived.values[turned.order], slopes)
-    more = torch.empty_like(encoder_grad), torch.empty_like(bias_grad)
+    if decoder_grad is not None:
+        decoder_grad += weighted_sums(turned.starts, turned.samples, revived.values[turned.order], slopes)
+    more = None if encoder_grad is None else torch.empty_like(encoder_grad), torch.empty_like(bias_grad)
     _encoder_gradients(revived, turned, by_value, centred, out=more)
-    encoder_grad += more[0]
+    if encoder_grad is not None:
+        encoder_grad += more[0]
     bias_grad += more[1]
     return error
 
@@ -141,10 +154,13 @@ def _columns(pre: Tensor | Coarse, latents: Tensor) -> Tensor:
 
 
 def _encoder_gradients(
-    active: Active, turned: ByLatent, by_value: Float[Tensor, " pairs"], centred: Tensor, out: tuple[Tensor, Tensor]
-) -> None:
-    """Gradients of the encoder (latents, d) and its bias, from the loss's derivative by each active pair."""
-    weighted_sums(turned.starts, turned.samples, by_value[turned.order], centred, out=out[0])
+    active: Active, turned: ByLatent, by_value: Float[Tensor, " pairs"], centred: Tensor,
+    out: tuple[Tensor | None, Tensor],
+) -> None:  # fmt: skip
+    """Gradients of the encoder (latents, d), if one is taken, and its bias, from the loss's derivative by each active
+    pair."""
+    if out[0] is not None:
+        weighted_sums(turned.starts, turned.samples, by_value[turned.order], centred, out=out[0])
     out[1].copy_(torch.from_numpy(np.bincount(active.latents, weights=by_value.numpy(), minlength=active.width)))
 
 

@@ -20,6 +20,7 @@ from vlm_sae_lib.sae.kernels.active import (
 )
 from vlm_sae_lib.sae.kernels.coarse import Coarse, CoarseEncoder, pays
 from vlm_sae_lib.sae.selection import above, batch_top_k_cut, per_sample_top_k
+from vlm_sae_lib.sae.training import frozen
 from vlm_sae_lib.sae.training.initialise import initial_weights
 from vlm_sae_lib.sae.training.log import TrainingLog, is_logged
 from vlm_sae_lib.sae.training.losses import training_latents, training_loss
@@ -49,9 +50,10 @@ class Learner:
         self.schedule = config.schedule(first_batch.shape[1], len(first_batch))
         jump_k = config.k if config.kind == "jump_relu" else None
         self.weights = initial_weights(first_batch / scale, self.schedule.n_latents, config.seed, jump_k=jump_k)
-        for parameter in self.weights.named().values():
-            parameter.requires_grad_(True)
-        self.optimiser = torch.optim.Adam(self.weights.named().values(), lr=self.schedule.lr, fused=True)
+        # Never in a checkpoint: a run that is resumed makes its start anew, from the same seed.
+        self.starts = self.weights.decoder.clone() if config.frozen == "soft_decoder" else None
+        self.learned = frozen.learned(self.weights, config.frozen)
+        self.optimiser = torch.optim.Adam(self.learned, lr=self.schedule.lr, fused=True)
         self.silent_for = torch.zeros(self.schedule.n_latents, dtype=torch.int64, device=first_batch.device)
         self.threshold = NEVER_LEARNED
         self.guess = 0.0
@@ -90,8 +92,9 @@ class Learner:
         dead = self._count(active.fired(), len(x))
         coefficients = config.aux_coefficient, config.mono_coefficient
         loss = products.write_gradients(
-            self.weights, x, pre, active, self.schedule.group_sizes, dead, self.schedule.k_aux, *coefficients
-        )
+            self.weights, x, pre, active, self.schedule.group_sizes, dead, self.schedule.k_aux, *coefficients,
+            frozen=frozen.PARAMETERS[config.frozen],
+        )  # fmt: skip
         total = loss.reconstruction + config.aux_coefficient * loss.auxiliary
         if config.mono_coefficient > 0:
             total += config.mono_coefficient * loss.monosemanticity
@@ -147,18 +150,14 @@ class Learner:
     def _update(self) -> None:
         """Decoder rows stay on the unit sphere: remove the gradient along them, clip, step, and scale them back."""
         decoder = self.weights.decoder
-        assert decoder.grad is not None  # the gradients are written before
-        if decoder.device.type == "cpu":
-            rows = decoder.detach().numpy()
-            in_threads(loops.remove_along, len(rows), rows, decoder.grad.numpy(), reads=rows.size)
-        else:
-            decoder.grad -= (decoder.grad * decoder).sum(dim=1, keepdim=True) * decoder
-        torch.nn.utils.clip_grad_norm_(self.weights.named().values(), 1.0)
+        if decoder.grad is not None:  # a frozen one has none
+            _remove_along(decoder, decoder.grad)
+        torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
         self.optimiser.step()
-        if decoder.device.type == "cpu":
-            in_threads(loops.to_unit_length, len(rows), rows, SHORTEST, reads=rows.size)
-        else:
-            decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(SHORTEST)
+        if decoder.grad is not None:
+            _to_unit_length(decoder)
+        if self.starts is not None:
+            frozen.pull_back(decoder, self.starts)
 
     @torch.no_grad()
     def _write_log(self, x: Tensor, losses: dict[str, float], coarse: Coarse | None) -> None:
@@ -232,7 +231,7 @@ class Learner:
         state: dict[str, Tensor] = {"silent_for": self.silent_for}
         for name, parameter in self.weights.named().items():
             state[name] = parameter.detach()
-            for key, value in self.optimiser.state[parameter].items():
+            for key, value in self.optimiser.state.get(parameter, {}).items():
                 state[f"{name}.{key}"] = value
         return {name: value.cpu().clone().contiguous() for name, value in state.items()}
 
@@ -247,6 +246,8 @@ class Learner:
         self.silent_for.copy_(tensors["silent_for"])
         for name, parameter in self.weights.named().items():
             parameter.copy_(tensors[name])
+            if not parameter.requires_grad:
+                continue
             state = {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
             self.optimiser.state[parameter] = {
                 key: value if key == "step" and parameter.device.type == "cpu" else value.to(parameter.device)
@@ -255,3 +256,20 @@ class Learner:
         self.threshold, self.guess = facts["threshold"], facts["guess"]
         self.step_number, self.scale = facts["step"], facts["scale"]
         self.log = TrainingLog(facts["log"])
+
+
+def _remove_along(rows: Float[Tensor, "latents d"], vectors: Float[Tensor, "latents d"]) -> None:
+    """Take from each vector its part along the row of unit length, in place."""
+    if rows.device.type == "cpu":
+        given = rows.detach().numpy(), vectors.numpy()
+        in_threads(loops.remove_along, len(rows), *given, reads=rows.numel())
+    else:
+        vectors -= (vectors * rows).sum(dim=1, keepdim=True) * rows
+
+
+def _to_unit_length(rows: Float[Tensor, "latents d"]) -> None:
+    """Scale each row to length 1, in place."""
+    if rows.device.type == "cpu":
+        in_threads(loops.to_unit_length, len(rows), rows.detach().numpy(), SHORTEST, reads=rows.numel())
+    else:
+        rows /= rows.norm(dim=1, keepdim=True).clamp_min(SHORTEST)

@@ -7,15 +7,17 @@ import torch
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.machine.devices import free_bytes, out_of_memory
-from vlm_sae_lib.sae.config import SaeConfig
+from vlm_sae_lib.sae.config import Frozen, SaeConfig
 
 GB = 10**9
 
 
-def learning_bytes(dim: int, n_latents: int) -> int:
-    """What one SAE holds while it learns, at least: encoder and decoder, and of each the gradient and Adam's two
-    moments, all in float32. What a batch takes comes on top, and is gone after the step."""
-    return 2 * 4 * dim * n_latents * torch.float32.itemsize
+def learning_bytes(dim: int, n_latents: int, frozen: Frozen = "nothing") -> int:
+    """What one SAE holds while it learns, at least: encoder and decoder, and of each that learns the gradient and
+    Adam's two moments, all in float32; where the decoder is softly frozen its start too. What a batch takes comes on
+    top, and is gone after the step."""
+    matrices: dict[Frozen, int] = {"nothing": 4 + 4, "decoder": 4 + 1, "soft_decoder": 4 + 5, "encoder": 1 + 4}
+    return matrices[frozen] * dim * n_latents * torch.float32.itemsize
 
 
 @contextmanager
@@ -25,7 +27,7 @@ def room_for(configs: Sequence[SaeConfig], dim: int, device: torch.device) -> It
     Raises ``UserError``, before anything is made, where what they hold is more than is free; and where memory runs out
     all the same.
     """
-    need = sum(learning_bytes(dim, config.n_latents(dim)) for config in configs)
+    need = sum(learning_bytes(dim, config.n_latents(dim), config.frozen) for config in configs)
     free = free_bytes(device)
     if free is not None and need > free:
         raise UserError(_short(configs, dim, device, need, free))
