@@ -22,7 +22,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book light test test-long test-parity test-versions bench bench-quality lint pocket clean
+.PHONY: help setup book light test test-long test-parity test-versions bench bench-quality lint pocket islands clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
