@@ -1,72 +1,65 @@
-"""What the similarity experiment says."""
+"""What the similarity experiment says beside the plan."""
 
-from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clearly_below, said
+from vlm_sae_lib.claims.verdict import Observation, said
 from vlm_sae_lib.records.results import Results
 
 WHERE = {"white": "on a white page", "pictures": "on ordinary pictures"}
+BARE, OTHER, DIRECTION = "bare model", "another latent's pictures", "random direction"
 
 
-def conclude(found: Results) -> list[Conclusion]:
-    """Whether the word moves to the latent's pictures, whether the latent is what moves it, and what else moves."""
-    bare = [f"{setup}/gain/steered over bare model" for setup in WHERE]
-    own = [
-        f"{setup}/gain/steered over {control}"
-        for setup in WHERE
-        for control in ("another latent's pictures", "random direction")
-    ]
-    shares = {
-        setup: (f"{setup}/share of range/steered over bare model",
-                f"{setup}/share of range/steered over another latent's pictures")
-        for setup in WHERE
-    }  # fmt: skip
-    rest = "pictures/other answers right/steered"
-    unsteered = "pictures/other answers right/bare model"
-    in_place = "pictures/gain/steered over SAE in place, unsteered"
+def observe(found: Results) -> list[Observation]:
+    """The paper's own comparison, whose gain that is, what the reconstruction does, and how much choosing flattered."""
+    bare = {setup: f"{setup}/gain/steered over {BARE}" for setup in WHERE}
+    gross, net = ({s: f"{s}/share of range/steered over {c}" for s in WHERE} for c in (BARE, OTHER))
+    in_place = {setup: f"{setup}/gain/steered over SAE in place, unsteered" for setup in WHERE}
+    kept = {setup: f"{setup}/gain/steered, error kept over {BARE}" for setup in WHERE}
+    luck = [f"optimism/steered over {control}" for control in (DIRECTION, OTHER, BARE)]
+    rest = [f"pictures/other answers right/{arm}" for arm in ("steered", DIRECTION, BARE)]
+    n = found.results["white/similarity/steered"]["n"]
     return [
-        Conclusion(
-            "Steering a latent brings the answer's word closer to the pictures that the latent likes best.",
-            Verdict.of(*(clearly_above(found, name) for name in bare)),
-            "Against the bare model the cosine changes by "
-            + " and ".join(f"{said(found, name)} {WHERE[name.split('/')[0]]}" for name in bare) + ".",
-            tuple(bare),
+        Observation(
+            "By the paper's own comparison, with the bare model: how much closer does the word come?",
+            f"By {_each(found, bare)}, in the mean over {n} latents; in the paper by "
+            + " and ".join(f"{_theirs(found, setup):.2f} {where}" for setup, where in WHERE.items()) + ".",
+            tuple(bare.values()),
         ),
-        Conclusion(
-            "It is the latent that does it: more than another latent's word, and more than a push of the same force.",
-            Verdict.of(*(clearly_above(found, name) for name in own)),
-            "Over another latent's pictures, then over a random direction: "
+        Observation(
+            "How much of that gain is the latent's own?",
+            "Of the way from shuffled to correct pairs the word gains "
             + "; ".join(
-                f"{said(found, f'{setup}/gain/steered over another latent' + chr(39) + 's pictures')} and "
-                f"{said(found, f'{setup}/gain/steered over random direction')} {where}"
+                f"{said(found, gross[setup])} {where}, of which {said(found, net[setup])} is beyond what the same word "
+                "gains with the pictures of all the other latents"
                 for setup, where in WHERE.items()
             ) + ".",
-            tuple(own),
+            (*gross.values(), *net.values()),
         ),
-        Conclusion(
-            "The gain that the paper's comparison shows is the latent's own.",
-            Verdict.of(*(_most(found, *pair) for pair in shares.values())),
-            "Of the way from shuffled to correct pairs the steered word gains "
-            + "; ".join(
-                f"{said(found, gross)} {WHERE[setup]}, of which {said(found, net)} is beyond what another latent's "
-                "pictures gain from the same word"
-                for setup, (gross, net) in shares.items()
-            ) + ".",
-            tuple(name for pair in shares.values() for name in pair),
+        Observation(
+            "Is it what the SAE fails to rebuild?",
+            f"Against the SAE in place and nothing steered the gain is {_each(found, in_place)}. With the error added "
+            f"back it is {_each(found, kept)} over the bare model.",
+            (*in_place.values(), *kept.values()),
         ),
-        Conclusion(
-            "The gain is not the damage done by the SAE's reconstruction.",
-            Verdict.of(clearly_above(found, in_place)),
-            f"With the SAE in place and nothing steered as the comparison, it is {said(found, in_place)} on pictures.",
-            (in_place,),
+        Observation(
+            "Did choosing the strength flatter it?",
+            f"For the {found.results['alpha']['n']} latents by which α was chosen, the gain on choosing pictures less "
+            f"that on test pictures is {said(found, luck[0], 3)} over a random direction, {said(found, luck[1], 3)} "
+            f"over another latent's pictures and {said(found, luck[2], 3)} over the bare model.",
+            tuple(luck),
         ),
-        Conclusion(
-            "The other answers about the picture stay right.",
-            Verdict.of(not clearly_below(found, rest, found.results[unsteered]["value"] - 0.1)),
-            f"Of four other answers {said(found, rest)} are right under steering, {said(found, unsteered)} without.",
-            (rest, unsteered),
+        Observation(
+            "Does a push in any direction cost as many of the other answers?",
+            f"Of four other answers {said(found, rest[0])} are right under steering, {said(found, rest[1])} under a "
+            f"random direction as far, {said(found, rest[2])} without either.",
+            tuple(rest),
         ),
     ]  # fmt: skip
 
 
-def _most(found: Results, gross: str, net: str) -> bool:
-    """At least half of the gain over the bare model remains, the whole interval of what remains above 0."""
-    return clearly_above(found, net) and found.results[net]["value"] >= found.results[gross]["value"] / 2
+def _each(found: Results, names: dict[str, str]) -> str:
+    return " and ".join(f"{said(found, name)} {WHERE[setup]}" for setup, name in names.items())
+
+
+def _theirs(found: Results, setup: str) -> float:
+    """The paper's gain over its bare model."""
+    steered, bare = (found.results[f"{setup}/similarity/{arm}"]["paper_value"] for arm in ("steered", BARE))
+    return steered - bare

@@ -1,7 +1,8 @@
 """How close is the steered answer's word to the latent's pictures (paper Tab. 3, §6.3), and how close without latent?
 
-As in the paper one strength α serves all latents, in the latents' own units; it is chosen on choosing pictures. The
-paper's "not steered" is the bare model. Beside it: the SAE in place, another latent's word, a random direction as far.
+As in the paper one strength α serves all latents, in the latents' own units. It is chosen on choosing pictures; by how
+much they flatter it is told. The paper's "not steered" is the bare model. Beside it: the SAE in place, another latent's
+pictures, a random direction as far. Every live latent is scored, on the white page and on ordinary pictures.
 """
 
 from collections.abc import Sequence
@@ -17,10 +18,10 @@ from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.pocket.language import ONE_WORD, QUESTIONS
 from vlm_sae_lib.pocket.world import blank
 from vlm_sae_lib.records.results import published, published_source
-from vlm_sae_lib.statistics.intervals import Estimate, bootstrap_difference, bootstrap_mean, bootstrap_ratio
+from vlm_sae_lib.statistics.intervals import bootstrap_mean, bootstrap_ratio, student
 from vlm_sae_lib.steering import concepts as find
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
-from vlm_sae_lib.steering.word_similarity import TOP_K, WordAndPicture, mean_pictures, top_pictures
+from vlm_sae_lib.steering.word_similarity import TOP_K, Latents, WordAndPicture, mean_pictures, top_pictures
 from vlm_sae_lib.workbench import Workbench
 
 STEERED, KEPT, DIRECTION = "steered", "steered, error kept", "random direction"
@@ -28,23 +29,30 @@ OTHER, IN_PLACE, BARE = "another latent's pictures", "SAE in place, unsteered", 
 ARMS = (STEERED, KEPT, OTHER, DIRECTION, IN_PLACE, BARE)
 SETUPS = {"white": "white", "pictures": "imagenet"}
 """The setups, with the paper's name for the nearest of its own."""
+DECIDING = {DIRECTION: "a random direction", OTHER: "another latent's pictures"}
+"""The controls that decide the plan's claim of steering."""
+NINE_TENTHS = 0.9
+REST_RIGHT = "other answers right, beyond nine tenths of those without steering"
 REST = ("order", "colour", "pattern", "habitat")
-OVER_LATENTS = "2000 bootstrap draws of the latents, middle 95 %"
+OVER_LATENTS = "Student's t over the latents"
+DRAWN_LATENTS = "2000 bootstrap draws of the latents, middle 95 %"
 OVER_PICTURES = "2000 bootstrap draws of the pictures, middle 95 %"
 SPLIT = "top pictures from train, strength chosen on choosing, scored on test"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is looked at; smaller in tests."""
+    """How much is looked at; smaller in tests. All live latents are scored on all test pictures."""
 
     train: int = 2000
     """Pictures among which a latent's top 16 are looked for."""
     alphas: tuple[float, ...] = (8, 16, 32, 48, 64, 96)
-    latents: int = 40
-    """Random latents on ordinary pictures, and for the choice of α."""
-    choosing: int = 6
+    latents: int = 100
+    """Random latents for the choice of α."""
+    choosing: int = 40
     test: int = 40
+    dose_latents: int = 40
+    """Random latents of the dose curve on ordinary pictures; on the white page it has all of them."""
     dose: int = 10
     """Test pictures of the dose curve."""
     references: int = 1000
@@ -62,15 +70,19 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     live = pooled.live(TOP_K)
     top = top_pictures(pooled.mean[:, live])
     latents = Latents(live, mean_pictures(judge.pictures(train.images), top), judge)
-    some = np.sort(np.random.default_rng(bench.profile.seed).choice(len(live), min(size.latents, len(live)), False))
+    every, rng = np.arange(len(live)), np.random.default_rng(bench.profile.seed)
+    some, few = (np.sort(rng.permutation(every)[:n]) for n in (size.latents, size.dose_latents))
     choosing, test = (bench.pictures(split).subset(range(n)) for split, n in
                       (("choosing", size.choosing), ("test", max(size.references, size.test))))  # fmt: skip
-    chosen = choose_strength(SteeringBench(vlm, sae, choosing.images), latents, some, size.alphas)
-    alpha = float(chosen.idxmax())
     found.add("SAE", sae.hash[:12], n=sae.n_latents, unit="first digits of the steering SAE's hash")
     found.add(
         "latents", len(live), unit=f"latents that fire on at least {TOP_K} pictures", n=sae.n_latents, split="train"
     )
+    found.add("choosing pictures", len(choosing), unit="pictures", split="choosing")
+    found.add("dose latents", len(few), unit="random latents", n=len(live))
+    choose_on = SteeringBench(vlm, sae, choosing.images)
+    means = choose_strength(choose_on, latents, some, size.alphas)
+    alpha = float(means.idxmax())
     found.add(
         "alpha",
         alpha,
@@ -84,27 +96,30 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     found.add(
         "alpha over the median maximum", multiple, unit="× the latents' median maximum", n=len(live), split="train"
     )
-    found.table("choice of alpha", chosen.rename("similarity").rename_axis("alpha").reset_index().round(4))
+    found.table("choice of alpha", means.rename("similarity").rename_axis("alpha").reset_index().round(4))
     upper, lower = _references(found, judge, test, size.references)
-    every = np.arange(len(live))
     images = {"white": [blank()], "pictures": test.images[: size.test]}
     doses = []
-    for setup, who in (("white", every), ("pictures", some)):
+    for setup, sample in (("white", every), ("pictures", few)):
         benches = [SteeringBench(vlm, sae, images[setup], keep_error=keep) for keep in (False, True)]
         truth = test.factors.iloc[: size.test] if setup == "pictures" else None
-        measured = measure(benches, latents, who, alpha, truth)
+        measured = measure(benches, latents, every, alpha, truth)
         _record(found, setup, measured, upper, lower)
-        few = range(min(size.dose, len(images[setup])))
+        if setup == "pictures":
+            kept = SteeringBench(vlm, sae, choosing.images, keep_error=True)
+            chosen_on = measure([choose_on, kept], latents, some, alpha, arms=(STEERED, OTHER, DIRECTION, BARE))
+            _record_optimism(found, chosen_on, measured, some)
+        seen = range(min(size.dose, len(images[setup])))
         for other in size.alphas:
-            at = measure(benches, latents, who, other, truth, few, arms=(STEERED, OTHER, DIRECTION, BARE))
+            at = measure(benches, latents, sample, other, truth, seen, arms=(STEERED, OTHER, DIRECTION, BARE))
             doses += [_dose(setup, other, arm, *values) for arm, values in at.items()]
     found.table("dose", pd.DataFrame(doses).round(4))
     found.table(
-        "random latents", _examples(SteeringBench(vlm, sae, [blank()]), latents, some, alpha, train.ids[top[some]])
+        "random latents", _examples(SteeringBench(vlm, sae, [blank()]), latents, few, alpha, train.ids[top[few]])
     )
 
 
-def _examples(bench: SteeringBench, latents: "Latents", who: np.ndarray, alpha: float, top: np.ndarray) -> pd.DataFrame:
+def _examples(bench: SteeringBench, latents: Latents, who: np.ndarray, alpha: float, top: np.ndarray) -> pd.DataFrame:
     """The random latents: by which pictures to know them, and what is said on the white page."""
     words = bench.answers([Intervention(int(k), alpha) for k in latents.indices[who]], [ONE_WORD])[..., 0]
     near = latents.similarity(words, who)[0][:, 0]
@@ -112,22 +127,6 @@ def _examples(bench: SteeringBench, latents: "Latents", who: np.ndarray, alpha: 
     return pd.DataFrame(
         {"latent": latents.indices[who], "top pictures": pictures, "word": words[:, 0], "similarity": near.round(5)}
     )
-
-
-class Latents:
-    """Latents by their place in a list, and how close words are to their pictures."""
-
-    def __init__(self, indices: np.ndarray, pictures: np.ndarray, judge: WordAndPicture):
-        self.indices, self.pictures, self.judge = indices, pictures, judge
-
-    def similarity(self, words: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of words (latents, pictures) to each latent's own pictures, and on average to those of all the others."""
-        told, inverse = np.unique(words.astype(str), return_inverse=True)
-        table = self.judge.words(told.tolist()) @ self.pictures[who].T
-        rows = table[inverse.reshape(words.shape)]  # (latents, pictures, latents)
-        own = rows[np.arange(len(who)), :, np.arange(len(who))]
-        others = (rows.sum(2) - own) / max(len(who) - 1, 1)
-        return own, others
 
 
 def choose_strength(bench: SteeringBench, latents: Latents, who: np.ndarray, alphas: Sequence[float]) -> pd.Series:
@@ -199,8 +198,8 @@ def _references(found: Findings, judge: WordAndPicture, test, n: int) -> tuple[f
 
 def _record(found: Findings, setup: str, measured: dict, upper: float, lower: float) -> None:
     means = {arm: values.mean(1) for arm, (values, _) in measured.items()}  # one number per latent
-    n = len(means[STEERED])
-    common: dict[str, Any] = {"interval_kind": OVER_LATENTS, "n": n, "split": SPLIT}
+    common: dict[str, Any] = {"n": len(means[STEERED]), "split": SPLIT}
+    _record_effects(found, setup, means, measured)
     for arm, (values, right) in measured.items():
         condition = {STEERED: "steered", BARE: "not_steered"}.get(arm)
         where = {"condition": condition, "images": SETUPS[setup], "statistic": "mean"}
@@ -210,47 +209,77 @@ def _record(found: Findings, setup: str, measured: dict, upper: float, lower: fl
         }  # fmt: skip
         controls = {a: f"{setup}/similarity/{a}" for a in ARMS[2:]} if arm in (STEERED, KEPT) else {}
         found.estimate(
-            f"{setup}/similarity/{arm}", bootstrap_mean(means[arm]), unit="cosine, mean over latents and pictures",
-            controls=controls, **common, **paper,
+            f"{setup}/similarity/{arm}", student(means[arm]), unit="cosine, mean over latents and pictures",
+            interval_kind=OVER_LATENTS, controls=controls, **common, **paper,
         )  # fmt: skip
         found.add(f"{setup}/sd/{arm}", values.std(ddof=1), n=values.size, unit="sd over pairs of latent and picture")
         if right is not None and arm != OTHER:
             found.estimate(
-                f"{setup}/other answers right/{arm}", bootstrap_mean(right.mean(1)), unit="share of four answers",
+                f"{setup}/other answers right/{arm}", student(right.mean(1)), unit="share of four answers",
+                interval_kind=OVER_LATENTS,
                 controls={BARE: f"{setup}/other answers right/{BARE}"} if arm != BARE else {}, **common,
             )  # fmt: skip
-    for arm in (STEERED, KEPT):
-        for control in (OTHER, DIRECTION, IN_PLACE, BARE):
-            gain = bootstrap_difference(means[arm], means[control], paired=True)
-            found.estimate(f"{setup}/gain/{arm} over {control}", gain, unit="difference of cosines", **common)
-    for control in (OTHER, DIRECTION, IN_PLACE, BARE):
-        gain = bootstrap_difference(means[STEERED], means[control], paired=True)
-        share = Estimate(
-            gain.value / (upper - lower), type(gain.interval)(*(e / (upper - lower) for e in gain.interval))
-        )
-        paper = {}
-        if control == BARE:
-            them = {
-                c: published("steering_similarity", condition=c, images=i, statistic="mean")
-                for c, i in (("correct_pairs", "imagenet"), ("shuffled_pairs", "imagenet"),
-                             ("steered", SETUPS[setup]), ("not_steered", SETUPS[setup]))
-            }  # fmt: skip
-            theirs = (them["steered"] - them["not_steered"]) / (them["correct_pairs"] - them["shuffled_pairs"])
-            paper = {"paper_value": theirs, "source": "from v3 Table 3"}
-            ratio = bootstrap_ratio(means[STEERED], means[BARE], paired=True)
-            found.estimate(
-                f"{setup}/ratio/{STEERED} to {BARE}", ratio, unit="ratio of mean cosines",
-                paper_value=them["steered"] / them["not_steered"], source="from v3 Table 3", **common,
-            )  # fmt: skip
+    for arm, control in ((STEERED, IN_PLACE), (STEERED, BARE), (KEPT, BARE)):  # the two others are effects
         found.estimate(
-            f"{setup}/share of range/{STEERED} over {control}", share, unit="share of correct minus shuffled pairs",
+            f"{setup}/gain/{arm} over {control}", student(means[arm] - means[control]), unit="difference of cosines",
+            interval_kind=OVER_LATENTS, **common,
+        )  # fmt: skip
+    _record_shares(found, setup, means, upper - lower)
+
+
+def _record_effects(found: Findings, setup: str, means: dict, measured: dict) -> None:
+    """What decides the plan's claims: the value of every live latent."""
+    common: dict[str, Any] = {"unit": "latent", "n": len(means[STEERED]), "split": SPLIT}
+    for control, name in DECIDING.items():
+        found.effect(f"gain over {name}, {setup}", means[STEERED] - means[control], of="cosine", **common)
+    right, unsteered = measured[STEERED][1], measured[BARE][1]
+    if right is not None:
+        beyond = right.mean(1) - NINE_TENTHS * unsteered.mean(1)
+        found.effect(REST_RIGHT, beyond, of="share of answers", **common)
+
+
+def _record_shares(found: Findings, setup: str, means: dict, whole: float) -> None:
+    """Gains as shares of the way from shuffled to correct pairs, and the paper's ratio."""
+    common: dict[str, Any] = {"n": len(means[STEERED]), "split": SPLIT}
+    theirs = {
+        c: published("steering_similarity", condition=c, images=i, statistic="mean")
+        for c, i in (("correct_pairs", "imagenet"), ("shuffled_pairs", "imagenet"),
+                     ("steered", SETUPS[setup]), ("not_steered", SETUPS[setup]))
+    }  # fmt: skip
+    found.estimate(
+        f"{setup}/ratio/{STEERED} to {BARE}", bootstrap_ratio(means[STEERED], means[BARE], paired=True),
+        unit="ratio of mean cosines", interval_kind=DRAWN_LATENTS,
+        paper_value=theirs["steered"] / theirs["not_steered"], source="from v3 Table 3", **common,
+    )  # fmt: skip
+    gain = (theirs["steered"] - theirs["not_steered"]) / (theirs["correct_pairs"] - theirs["shuffled_pairs"])
+    for control in (OTHER, DIRECTION, IN_PLACE, BARE):
+        paper = {"paper_value": gain, "source": "from v3 Table 3"} if control == BARE else {}
+        found.estimate(
+            f"{setup}/share of range/{STEERED} over {control}", student((means[STEERED] - means[control]) / whole),
+            unit="share of correct minus shuffled pairs", interval_kind=OVER_LATENTS,
             controls={"lower end": "reference/shuffled pairs", "upper end": "reference/correct pairs"},
             **common, **paper,
         )  # fmt: skip
 
 
+def _record_optimism(found: Findings, choosing: dict, test: dict, who: np.ndarray) -> None:
+    """Gains where α was chosen, and what they lose on test pictures: of the latents by which it was chosen."""
+    for control in (OTHER, DIRECTION, BARE):
+        where_chosen = (choosing[STEERED][0] - choosing[control][0]).mean(1)
+        tested = (test[STEERED][0] - test[control][0]).mean(1)[who]
+        found.estimate(
+            f"gain where chosen/{STEERED} over {control}", student(where_chosen), unit="difference of cosines",
+            interval_kind=OVER_LATENTS, n=len(who), split="choosing",
+        )  # fmt: skip
+        found.estimate(
+            f"optimism/{STEERED} over {control}", student(where_chosen - tested),
+            unit="gain on choosing minus gain on test pictures", interval_kind=OVER_LATENTS, n=len(who),
+            split="choosing and test",
+        )  # fmt: skip
+
+
 def _dose(setup: str, alpha: float, arm: str, values: np.ndarray, right: np.ndarray | None) -> dict:
-    value, (low, high) = bootstrap_mean(values.mean(1))
+    value, (low, high) = student(values.mean(1))
     kept = np.nan if right is None else float(right.mean())
     return {"setup": setup, "alpha": alpha, "arm": arm, "similarity": value, "low": low, "high": high, "kept": kept}
 

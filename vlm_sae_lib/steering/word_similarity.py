@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 
 from vlm_sae_lib.hooks import PROJECTION
@@ -67,6 +67,28 @@ def mean_pictures(embeddings: Float[np.ndarray, "n_pictures d"], top: np.ndarray
     """The mean embedding of each latent's pictures, of length 1."""
     mean = embeddings[top].mean(1)
     return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+
+
+class Latents:
+    """Latents by their place in a list, with the mean of each one's top pictures ``(n_latents, d)``, of length 1."""
+
+    def __init__(
+        self, indices: Int[np.ndarray, " n_latents"], pictures: Float[np.ndarray, "n_latents d"], judge: WordAndPicture
+    ):
+        self.indices, self.pictures, self.judge = indices, pictures, judge
+
+    def similarity(
+        self, words: np.ndarray, who: Int[np.ndarray, " n"]
+    ) -> tuple[Float[np.ndarray, "n images"], Float[np.ndarray, "n images"]]:
+        """Of words (n, images) to each latent's own pictures, and on average to those of all others in the list.
+
+        who: places in the list, one for each row of ``words``.
+        """
+        told, inverse = np.unique(words.astype(str), return_inverse=True)
+        table, rows = self.judge.words(told.tolist()) @ self.pictures.T, inverse.reshape(words.shape)
+        own = table[rows, who[:, None]]
+        others = (table.sum(1)[rows] - own) / max(len(self.pictures) - 1, 1)
+        return own, others
 
 
 def similarity_by_setting(
