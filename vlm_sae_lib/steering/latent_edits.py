@@ -1,6 +1,8 @@
 """Changes of many latents at once, as functions of the states: for a ``SteeringBench`` that keeps the error.
 
 z = encode(x),  x' = x + decode(z') − decode(z),   or, without what the SAE misses,   x' = decode(z')
+
+A control moves a picture as far as another change of its latents does: over all tokens, ‖x' − x‖ is the same.
 """
 
 from collections.abc import Callable
@@ -17,21 +19,28 @@ Change = Callable[[Float[Tensor, "tokens latents"]], Float[Tensor, "tokens laten
 
 @dataclass(frozen=True, eq=False)
 class LatentEdit:
-    """``change`` applied to a picture's latents, all its tokens at once. ``strength`` is for the record only."""
+    """``change`` applied to a picture's latents, all its tokens at once. ``strength`` is for the record only.
+
+    as_far_as: a change of the same latents; the picture then moves in the direction of ``change`` as far as under it.
+    """
 
     sae: Sae
     change: Change
     strength: float
     keep_error: bool = True
+    as_far_as: Change | None = None
     latent: None = None
 
     @torch.no_grad()
     def edit(self, x: Float[Tensor, "tokens d"]) -> Float[Tensor, "tokens d"]:
         states = for_sae(self.sae, x)
         z = self.sae.encode(states)
-        edited = self.sae.decode(self.change(z))
-        if self.keep_error:
-            edited = states + (edited - self.sae.decode(z))
+        rebuilt = self.sae.decode(z)
+        moved = self.sae.decode(self.change(z)) - rebuilt
+        if self.as_far_as is not None:
+            aim = self.sae.decode(self.as_far_as(z)) - rebuilt
+            moved = moved * (aim.norm() / moved.norm().clamp_min(1e-12))
+        edited = (states if self.keep_error else rebuilt) + moved
         return edited.to(x.device, x.dtype)
 
 
@@ -56,7 +65,7 @@ def strongest_scaled(n: int, factor: float, unit: Float[Tensor, " latents"]) -> 
 
 
 def some_scaled(n: int, factor: float, seed: int) -> Change:
-    """The control of `strongest_scaled`: n of the latents that fire on the picture, drawn by a seed."""
+    """n of the latents that fire on the picture, drawn by a seed, times a factor: a control that has effect."""
     order = torch.randperm(2**16, generator=torch.Generator().manual_seed(seed))
 
     def change(z: Tensor) -> Tensor:

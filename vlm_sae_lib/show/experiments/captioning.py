@@ -13,7 +13,7 @@ NAMES = {
     "amplify": COLOURS["batch_top_k"],
     "suppress": COLOURS["rectified"],
     "shift back": COLOURS["rectified, cut"],
-    "best of all": COLOURS["matryoshka_batch_top_k"],
+    "best edit": COLOURS["matryoshka_batch_top_k"],
     "random latents": COLOURS["control"],
 }
 
@@ -33,8 +33,9 @@ def gains(found: Findings) -> Figure:
             labelled.add(name)
             error = [[max(value - low, 0)], [max(high - value, 0)]]
             axis.errorbar(value, y, xerr=error, marker="o", ms=6, lw=1.5, color=colour, label=label)
-            chosen = 100 * found.value(f"{condition}/gain where chosen, all slots right/{name}")
-            axis.plot(chosen, y, marker="o", ms=7, mfc="none", color=colour)
+            if name != "reconstruction":  # of which there is one, so that nothing was chosen
+                chosen = 100 * found.value(f"{condition}/gain where chosen, all slots right/{name}")
+                axis.plot(chosen, y, marker="o", ms=7, mfc="none", color=colour)
     axis.axvline(0, color="black", lw=1)
     axis.set_yticks(np.arange(len(CONDITIONS)) * (len(NAMES) + 1) + 2.5, CONDITIONS)
     axis.set_xlabel("change in captions with every slot right\n(percentage points)")
