@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from packaging.version import Version
+from random_saes import inputs, make_sae
 from tiny_vlm import DIM, PROMPTS, TinySae, shared_vlm, tiny_pictures
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -86,6 +87,17 @@ def test_changes_of_many_latents():
     drawn = some_scaled(2, 0.0, 3)(z)
     assert int((drawn.sum(0) != z.sum(0)).sum()) == 2 and drawn[:, 0].tolist() == [0, 0]
     assert z[0].tolist() == [0, 2, 1, 0]  # what is changed is a copy
+
+
+def test_a_control_moves_a_picture_as_far_and_a_change_of_nothing_moves_it_nowhere():
+    sae, x = make_sae("relu", dim=DIM), inputs(5, DIM)
+    far = LatentEdit(sae, scaled(torch.arange(8), 3.0), 3.0)
+    for control in (some_scaled(2, 0.0, 1), some_scaled(3, 2.0, 2)):
+        moved = LatentEdit(sae, control, 1.0, as_far_as=far.change).edit(x) - x
+        torch.testing.assert_close(moved.norm(), (far.edit(x) - x).norm())
+        assert not torch.allclose(moved, far.edit(x) - x, atol=1e-2)
+    still = LatentEdit(sae, lambda z: z, 1.0, as_far_as=far.change).edit(x)
+    torch.testing.assert_close(still, x)
 
 
 def test_the_area_below_the_trade_off():
