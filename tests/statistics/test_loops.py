@@ -57,15 +57,6 @@ def test_the_number_of_threads_changes_no_bit_of_the_score():
     assert len(set(found)) == 1
 
 
-@pytest.mark.parametrize("count", range(10))
-def test_rows_are_added(count):
-    rng = np.random.default_rng(count)
-    rows, weights = rng.normal(size=(6, 5)).astype(np.float32), rng.random(count)
-    pictures, total = rng.integers(6, size=count).astype(np.int32), np.ones(5)
-    loops.add_rows(total, rows, pictures, weights, 0, count)
-    np.testing.assert_allclose(total, 1 + weights @ rows[pictures].astype(np.float64), rtol=1e-14)
-
-
 @pytest.mark.parametrize("n", [1, 511, 512, 513, 1100])
 def test_the_sum_of_unit_embeddings(n):
     rows = np.random.default_rng(n).normal(size=(n, 3))

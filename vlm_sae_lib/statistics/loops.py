@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from vlm_sae_lib.machine.compiled import compiled, in_threads
+from vlm_sae_lib.machine.loops import add_rows
 
 PIECES = 64
 """A loop over neurons is cut into so many pieces of about the same work: frequent neurons often lie together."""
@@ -50,23 +51,6 @@ def square_lengths(start, stop, rows, squares):
             value = np.float64(rows[row, d])
             square += value * value
         squares[row] = square
-
-
-@compiled
-def add_rows(total, rows, pictures, weights, first, last):
-    """total += Σ weights[e] rows[pictures[e]]; four rows at a time, so that the sum is read a quarter as often."""
-    e = first
-    while e + 4 <= last:
-        p, q, r, s = pictures[e], pictures[e + 1], pictures[e + 2], pictures[e + 3]
-        v, w, x, y = weights[e], weights[e + 1], weights[e + 2], weights[e + 3]
-        for d in range(len(total)):
-            total[d] += (v * rows[p, d] + w * rows[q, d]) + (x * rows[r, d] + y * rows[s, d])
-        e += 4
-    while e < last:
-        p, v = pictures[e], weights[e]
-        for d in range(len(total)):
-            total[d] += v * rows[p, d]
-        e += 1
 
 
 @compiled

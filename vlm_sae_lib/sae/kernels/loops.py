@@ -7,6 +7,7 @@ row; those of row i are ``bounds[i]`` to ``bounds[i + 1]``. The tests compare ea
 import numpy as np
 
 from vlm_sae_lib.machine.compiled import compiled
+from vlm_sae_lib.machine.loops import add_rows
 
 COUNTS = 31
 """Counts of a row at most until its k-th largest value is known: one for each bit of a positive number."""
@@ -17,7 +18,7 @@ def weighted_sums(start, stop, bounds, columns, weights, table, out):
     """out[i] = Σ weight · table[column] over the pairs of row i."""
     for i in range(start, stop):
         out[i] = 0
-        _add_rows(bounds[i], bounds[i + 1], columns, weights, table, out[i])
+        add_rows(out[i], table, columns, weights, bounds[i], bounds[i + 1])
 
 
 @compiled
@@ -50,7 +51,7 @@ def residuals_and_slopes(
             while pair < bounds[i + 1] and latents[pair] < edges[group + 1]:
                 bags[pair] = i * groups + group
                 pair += 1
-            _add_rows(first, pair, latents, values, decoder, residual)
+            add_rows(residual, decoder, latents, values, first, pair)
             total += _dot(residual, residual)
             for j in range(dim):
                 slopes[i, group, j] = scale * residual[j]
@@ -283,23 +284,6 @@ def _write_columns(found, pair, columns):
                 if found[j]:
                     columns[pair] = j
                     pair += 1
-
-
-@compiled
-def _add_rows(first, last, columns, weights, table, out):
-    """out += Σ weight · table[column] over the pairs from ``first`` to ``last``."""
-    pair = first
-    while pair + 4 <= last:  # out is read and written once for four rows
-        a, b, c, d = weights[pair], weights[pair + 1], weights[pair + 2], weights[pair + 3]
-        e, f, g, h = columns[pair], columns[pair + 1], columns[pair + 2], columns[pair + 3]
-        for j in range(len(out)):
-            out[j] += (a * table[e, j] + b * table[f, j]) + (c * table[g, j] + d * table[h, j])
-        pair += 4
-    while pair < last:
-        weight, column = weights[pair], columns[pair]
-        for j in range(len(out)):
-            out[j] += weight * table[column, j]
-        pair += 1
 
 
 @compiled
