@@ -21,6 +21,7 @@ from vlm_sae_lib.files import alone, content_hash
 from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.profiles import Profile
+from vlm_sae_lib.profiles.shown import SHOWN
 from vlm_sae_lib.records.provenance import code_hash
 from vlm_sae_lib.sae import SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.files.released import ReleasedSae, released_or_trained
@@ -177,13 +178,9 @@ class Workbench:
 
     def config(self, kind: str, expansion: float, **settings: Any) -> SaeConfig:
         """An SAE's settings: the profile's, with some replaced."""
-        profile = self.profile
-        defaults: dict[str, Any] = {
-            "kind": kind, "expansion": expansion,
-            "k": profile.k, "steps": profile.steps, "batch_size": profile.batch_size, "lr": profile.lr,
-            "lr_decay": profile.lr_decay, "group_fractions": profile.group_fractions, "seed": profile.seed,
-        }  # fmt: skip
-        return SaeConfig(**(defaults | settings))
+        own = ("k", "steps", "batch_size", "lr", "lr_decay", "group_fractions", "seed")
+        defaults: dict[str, Any] = {name: getattr(self.profile, name) for name in own}
+        return SaeConfig(**(defaults | {"kind": kind, "expansion": expansion} | settings))
 
     def saes(
         self,
@@ -278,15 +275,6 @@ class Workbench:
     def _released_sae(self) -> SparseAutoencoder | None:
         found, (tower, hook_point) = self._release[0], self.steering_tower
         return found.load(tower, hook_point, self.profile.steering_tokens, device=tower.device) if found else None
-
-
-SHOWN = {
-    "main_matryoshka": ("matryoshka_batch_top_k", "main"),
-    "main_batch_top_k": ("batch_top_k", "main"),
-    "taxonomy_matryoshka": ("matryoshka_batch_top_k", "taxonomy"),
-    "taxonomy_batch_top_k": ("batch_top_k", "taxonomy"),
-    "steering": (None, "steering"),
-}
 
 
 @lru_cache(maxsize=8)

@@ -60,7 +60,8 @@ def train_llava() -> None:
 def train_sae() -> None:
     """The SAEs whose single latents the book shows."""
     from vlm_sae_lib.profiles import load_profile
-    from vlm_sae_lib.workbench import SHOWN, Workbench
+    from vlm_sae_lib.profiles.shown import SHOWN
+    from vlm_sae_lib.workbench import Workbench
 
     bench = Workbench(load_profile("pocket", shipped=False))
     for name in SHOWN:
