@@ -65,7 +65,7 @@ class Try:
 
 def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     """Caption accuracy by condition: bare, denoised, and under the best edit: of each family, of all, at random."""
-    if bench.profile.vlm != "pocket":
+    if bench.profile.island is None:
         raise UserError("Captions can be held against the truth in the pocket world only; use the profile pocket.")
     vlm, sae = bench.vlm(), bench.shown("steering")
     parts = {s: bench.pictures(s).subset(range(n)) for s, n in (("choosing", size.choosing), ("test", size.test))}
@@ -235,4 +235,5 @@ EXPERIMENT = Experiment(
     question="Does any intervention on latents, chosen on some pictures, raise the accuracy of captions of others?",
     paper="",
     run=run,
+    speaks=True,
 )

@@ -73,6 +73,11 @@ class Findings(Results):
             "tables": self.tables, "effects": {name: effect.as_dict() for name, effect in self.effects.items()},
         }  # fmt: skip
 
+    def decisive(self) -> dict[str, Any]:
+        """What decides claims, and nothing else: the form in which an island's findings are published."""
+        kept = {name: row | {"controls": {}} for name, row in self.results.items() if name.startswith("effect/")}
+        return self.as_dict() | {"results": kept, "tables": {}}
+
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Read an experiment's file; ``UserError`` as of `Results.read`."""

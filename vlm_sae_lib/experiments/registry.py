@@ -34,6 +34,7 @@ class Experiment:
         question: one sentence.
         paper: the paper's tables and figures that it stands beside; empty where there are none.
         run: fills the findings.
+        speaks: whether it takes a vision-language model, which not every island has.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Experiment:
     question: str
     paper: str
     run: Callable[[Workbench, Findings], None]
+    speaks: bool = False
 
 
 def module(name: str) -> str:

@@ -8,8 +8,9 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import NAMES, experiment, module
-from vlm_sae_lib.files import write_bytes
+from vlm_sae_lib.files import write_bytes, write_json
 from vlm_sae_lib.machine.allocator import keep_freed_memory
+from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.profiles import Profile, load_profile
 from vlm_sae_lib.records.provenance import code_hash, models_hash, settings_hash
 from vlm_sae_lib.workbench import Workbench
@@ -36,12 +37,16 @@ def run_experiments(
 
     One whose code, models and settings are those of its last run is skipped. What a stopped run had finished (stores,
     SAEs, whole experiments) is kept, and the next call goes on from there. In the published profile each result is
-    copied to ``data/results/pocket`` as soon as it is there.
+    copied to ``data/results/pocket`` as soon as it is there; of another island what decides claims, to
+    ``data/results/island-<name>``.
     """
     keep_freed_memory()
     settings = load_profile(profile)
     started = time.perf_counter()
     for name in names:
+        if experiment(name).speaks and not _speaks(settings):
+            say(f"{name:<30} needs a vision-language model, which this island has not")
+            continue
         path = paths.results(profile) / f"{name}.json"
         if not force and path.is_file() and not changed(Findings.read(path), name, settings):
             say(f"{name:<30} up to date")
@@ -52,6 +57,8 @@ def run_experiments(
             say(f"{name:<30} {time.perf_counter() - before:6.1f} s")
         if profile == PUBLISHED_PROFILE:
             write_bytes(published(name), path.read_bytes())
+        elif settings.island is not None:
+            write_json(published(name, profile), Findings.read(path).decisive())
     say(f"{len(names)} experiments in {time.perf_counter() - started:.1f} s: {paths.results(profile)}")
     return paths.results(profile)
 
@@ -81,9 +88,9 @@ def choose(prefixes: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in NAMES if name in chosen)
 
 
-def published(name: str) -> Path:
-    """The committed results of an experiment."""
-    return paths.published_results() / PUBLISHED_PROFILE / f"{name}.json"
+def published(name: str, profile: str = PUBLISHED_PROFILE) -> Path:
+    """The committed results of an experiment; of another island, what decides claims."""
+    return paths.published_results() / profile / f"{name}.json"
 
 
 def stale(name: str) -> list[str]:
@@ -94,6 +101,11 @@ def stale(name: str) -> list[str]:
 def changed(found: Findings, name: str, profile: Profile) -> list[str]:
     """Which inputs of some results are no longer those of today."""
     return [what for what, hash in _inputs(name, profile).items() if found.inputs.get(what) != hash]
+
+
+def _speaks(profile: Profile) -> bool:
+    island = of_kind(profile.vlm)
+    return island is None or "llava" in island.trains or not island.name
 
 
 def _inputs(name: str, profile: Profile) -> dict[str, str]:

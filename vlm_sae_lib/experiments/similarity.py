@@ -60,7 +60,7 @@ class Size:
 
 def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     """Similarities of both setups, under every control; the dose curve; what else in the answers changes."""
-    if bench.profile.vlm != "pocket":
+    if bench.profile.island is None:
         raise UserError("The other answers can be judged in the pocket world only; use the profile pocket.")
     vlm, sae, judge = bench.vlm(), bench.shown("steering"), bench.judge()
     if judge is None:
@@ -290,4 +290,5 @@ EXPERIMENT = Experiment(
     question="How close is a steered answer's word to its latent's top pictures, and how close without that latent?",
     paper="Tab. 3",
     run=run,
+    speaks=True,
 )
