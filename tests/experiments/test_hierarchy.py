@@ -1,4 +1,4 @@
-"""The hierarchy experiment: levels that follow rarity or more, verdicts that follow numbers, depths computed again."""
+"""The hierarchy experiment: levels that follow rarity or more, the planned effect by hand, depths computed again."""
 
 import copy
 import itertools
@@ -8,12 +8,12 @@ import oracles
 import pytest
 
 from vlm_sae_lib.claims import hierarchy as claims
-from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.experiments import hierarchy, running
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.hierarchy import MATRYOSHKA, PLAIN, Read
+from vlm_sae_lib.experiments.hierarchy_latents import MATRYOSHKA, PLAIN, Read
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.scores import levels
 from vlm_sae_lib.taxonomy import taxon_path
 
@@ -29,11 +29,12 @@ def read(depths, rates, seed):
     rng = np.random.default_rng(seed)
     top = np.stack([rng.choice(300, 16, replace=False) for _ in depths])
     noisy = np.asarray(depths, float) + rng.normal(0, 0.2, len(depths))
-    return Read(dict.fromkeys(("mean", "rounded_mean", "mode"), noisy), np.asarray(rates, float), top)
+    rates = np.asarray(rates, float)
+    return Read(dict.fromkeys(("mean", "rounded_mean", "mode"), noisy), rates, top, (300 * rates).round().astype(int))
 
 
 def slopes(plain_depths):
-    """The experiment's slopes of three alike seeds, whose Matryoshka levels lie at 2, 4 and 6."""
+    """The experiment's slopes of alike trainings, whose Matryoshka levels lie at 2, 4 and 6."""
     rates = np.linspace(0.5, 0.01, sum(SIZES))
     found = Findings("hierarchy", "pocket")
     ours = 2 + 2 * levels.levels_of(SIZES)
@@ -78,32 +79,75 @@ def test_a_step_is_the_difference_of_two_levels_and_knows_how_far_it_could_be_ch
         means = [np.nanmean(values[level == i + 1]) - np.nanmean(values[level == i]) for values in depths]
         assert row["value"] == pytest.approx(np.mean(means))
     first, second = found.results.values()
-    assert first["n"] == 3 * 12 - 1 and first["ci_low"] > 1.5
+    assert first["n"] == 10 * 12 - 1 and first["ci_low"] > 1.5
     assert second["ci_low"] < 0 < second["ci_high"]
 
 
-def test_the_verdict_follows_the_numbers(published):
+def slow_rise(ours, plain, level, kept, others):
+    """Slope over the level of a latent's depth less that of the kept plain latent whose log rate is nearest."""
+    there = [i for i in range(len(level)) if kept[i] and not np.isnan(ours.depths["mean"][i])]
+    theirs = [i for i in range(len(level)) if others[i] and not np.isnan(plain.depths["mean"][i])]
+    beyond = []
+    for i in there:
+        distance = [abs(np.log(ours.rates[i]) - np.log(plain.rates[j])) for j in theirs]
+        beyond.append(ours.depths["mean"][i] - plain.depths["mean"][theirs[int(np.argmin(distance))]])
+    return np.polyfit(level[there], beyond, 1)[0]
+
+
+def test_the_planned_effect_is_that_of_plain_loops_in_both_populations():
+    level, found, rng = levels.levels_of(SIZES), Findings("hierarchy", "pocket"), np.random.default_rng(0)
+    train, test = {}, {}
+    for kind in (MATRYOSHKA, PLAIN):
+        for s in hierarchy.SEEDS:
+            train[kind, s] = read(rng.uniform(1, 7, 24) + level, rng.uniform(0.01, 0.5, 24), s)
+            test[kind, s] = read(np.full(24, 3.0), rng.uniform(0, 0.1, 24), s)
+            train[kind, s].depths["mean"][rng.integers(24, size=3)] = np.nan
+    hierarchy._effects(found, train, test, SIZES)
+    assert len(found.effects) == 6
+    for whom, least in (("", 0), (ENOUGH, 10)):
+        effect = found.effects["slope beyond latents that fire as often" + whom]
+        assert effect.unit == "training" and effect.values.shape == (10, 1) and effect.split == "train"
+        for s in hierarchy.SEEDS:
+            kept = [test[kind, s].pictures >= least for kind in (MATRYOSHKA, PLAIN)]
+            by_hand = slow_rise(train[MATRYOSHKA, s], train[PLAIN, s], level, *kept)
+            assert effect.by_unit()[s] == pytest.approx(by_hand)
+    n = [found.effects["slope" + whom].n for whom in ("", ENOUGH)]
+    assert n[0] == sum(np.count_nonzero(~np.isnan(train[MATRYOSHKA, s].depths["mean"])) for s in range(10)) > n[1]
+
+
+def test_levels_that_rarity_explains_have_no_effect_and_others_have():
+    rates, level = np.linspace(0.5, 0.01, sum(SIZES)), levels.levels_of(SIZES)
+    for plain, rise in ((2 + 2 * level, 0), (np.full(24, 4.0), 2)):
+        found = Findings("hierarchy", "pocket")
+        reads = {(MATRYOSHKA, s): read(2 + 2 * level, rates, s) for s in hierarchy.SEEDS}
+        reads |= {(PLAIN, s): read(plain, rates, 10 + s) for s in hierarchy.SEEDS}
+        hierarchy._effects(found, reads, reads, SIZES)
+        row = found.results["effect/slope beyond latents that fire as often"]
+        assert row["ci_low"] - 0.02 < rise < row["ci_high"] + 0.02
+        assert found.value("effect/slope") == pytest.approx(2, abs=0.15)
+
+
+def test_one_training_alone_says_that_its_interval_is_over_latents():
+    level, rates = levels.levels_of(SIZES), np.linspace(0.5, 0.01, sum(SIZES))
+    found = Findings("hierarchy", "pocket")
+    hierarchy._shipped(found, read(2 + 2 * level, rates, 0), read(np.full(24, 4.0), rates, 1), SIZES)
+    assert len(found.results) == 3
+    for row in found.results.values():
+        assert row["interval"].startswith("one training") and row["ci_low"] > 1.5
+
+
+def test_an_observation_follows_the_numbers_and_has_no_verdict(published):
     found = copy.deepcopy(published)
-
-    def verdict(start):
-        return next(line.verdict for line in claims.conclude(found) if line.claim.startswith(start))
-
-    beyond = found.results["slope/train/mean/beyond frequency"]
-    for low, high, expected in ((0.2, 0.4, Verdict.HOLDS), (-0.2, 0.4, Verdict.FAILS)):
-        beyond.update(value=0.1, ci_low=low, ci_high=high)
-        assert verdict("Depth rises more than in a plain BatchTopK") is expected
-    steps = [row for name, row in found.results.items() if name.startswith("step/")]
-    for row in steps:
-        row.update(value=0.3, ci_low=0.1, ci_high=0.5)
-    assert verdict("Depth rises from every level") is Verdict.HOLDS
-    steps[2].update(ci_low=-0.1)  # up, and perhaps by chance
-    assert verdict("Depth rises from every level") is Verdict.IN_PART
-    steps[1].update(value=-0.1, ci_low=-0.3, ci_high=0.1)
-    assert verdict("Depth rises from every level") is Verdict.FAILS
-    for name in list(found.results):
-        if name.startswith("MS slope/self-supervised"):
-            found.results[name].update(ci_low=-0.1, ci_high=0.1)
-    assert verdict("Later levels are more monosemantic") is Verdict.IN_PART
+    found.results["effect/slope"].update(value=-0.123, ci_low=-0.2, ci_high=-0.05)
+    for name, row in found.results.items():
+        if name.startswith("step/"):
+            row.update(value=0.3, ci_low=0.1, ci_high=0.5)
+    lines = claims.observe(found)
+    assert "−0.12 [−0.20, −0.05]" in lines[0].answer
+    steps = sum(name.startswith("step/") for name in found.results)
+    assert f"{steps} of {steps} steps of the rounded means go up, {steps} of them" in lines[2].answer
+    assert not any("hold" in line.question + line.answer for line in lines)
+    assert {name for line in lines for name in line.rests_on} <= set(found.results)
 
 
 def test_published_depths_are_those_of_their_pictures(published):

@@ -43,7 +43,7 @@ def slopes(found: Findings) -> Figure:
         "BatchTopK sorted by frequency": "slope/train/mean/BatchTopK, sorted by frequency",
         "levels dealt at random": "slope/train/mean/levels dealt at random",
         "beyond the sorted BatchTopK": "slope/train/mean/beyond frequency",
-        "beyond partners of equal frequency": "slope/train/mean/beyond matched",
+        "beyond partners of equal frequency": "effect/slope beyond latents that fire as often",
     }
     figure, axis = plt.subplots(figsize=(6.4, 4.2))
     for place, (label, name) in enumerate(rows.items()):
