@@ -7,6 +7,7 @@ import numpy as np
 import oracles
 import pytest
 
+from vlm_sae_lib import paths
 from vlm_sae_lib.claims import hierarchy as claims
 from vlm_sae_lib.experiments import hierarchy, running
 from vlm_sae_lib.experiments.findings import Findings
@@ -14,6 +15,7 @@ from vlm_sae_lib.experiments.hierarchy_latents import MATRYOSHKA, PLAIN, Read
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.records.effects import ENOUGH
+from vlm_sae_lib.records.results import Results
 from vlm_sae_lib.scores import levels
 from vlm_sae_lib.taxonomy import taxon_path
 
@@ -173,6 +175,19 @@ def test_the_published_pictures_excite_their_latents_in_that_order(published):
         painted = [pictures.picture(i) for i in row.pictures]
         latents = sae.encode(bench.tower().activations(painted, "projection"))[:, row.latent].numpy()
         assert (latents > 0).all() and np.all(np.diff(latents) <= 1e-4 * latents[0])
+
+
+def test_notebook_and_page_tell_one_number_of_the_same_autoencoders(published):
+    notebook = Results.read(paths.published_results() / "04_taxonomy_alignment.json").results
+    for name, theirs in {
+        "slope beyond latents that fire as often": "beyond_matched", "slope": "matryoshka",
+        "slope beyond sorting by frequency": "steeper_than_frequency",
+    }.items():  # fmt: skip
+        row, other = published.results[f"shipped/{name}"], notebook[f"depth_slope/{theirs}"]
+        assert [row[k] for k in ("value", "ci_low", "ci_high")] == pytest.approx(
+            [other[k] for k in ("value", "ci_low", "ci_high")]
+        )
+    assert notebook["depth_slope/matryoshka"]["verdict"] is None  # words for claims stand on the claims page alone
 
 
 def test_published_differences_are_differences(published):
