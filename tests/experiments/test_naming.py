@@ -8,7 +8,6 @@ import pytest
 
 from vlm_sae_lib import Workbench, load_profile
 from vlm_sae_lib.claims import naming as claims
-from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments import naming, running
 from vlm_sae_lib.experiments.findings import Findings
@@ -105,22 +104,72 @@ def test_examples_carry_name_pictures_and_hash(published):
     assert all(len(top) == 4 and word for top, word in zip(examples["top pictures"], examples["name"], strict=True))
 
 
-def test_published_verdicts_turn_with_the_numbers(published):
-    before = {line.claim: line for line in claims.conclude(published)}
-    for claim in list(before)[:3]:
-        changed = deepcopy(published)
-        for name in before[claim].rests_on:
-            good = name.count("/") == 2
-            changed.results[name] |= {"ci_low": 0.9, "ci_high": 0.95} if good else {"ci_low": 0.1, "ci_high": 0.2}
-        assert {line.claim: line.verdict for line in claims.conclude(changed)}[claim] is Verdict.HOLDS
-        for name in before[claim].rests_on:
-            changed.results[name] |= {"ci_low": 0.1, "ci_high": 0.2}
-        assert {line.claim: line.verdict for line in claims.conclude(changed)}[claim] is Verdict.FAILS
+def named(seed, n=40):
+    """What one training's names are: confidence, whether they are right, and what each control's names are."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame({"word": rng.integers(4, size=n), "confidence": rng.uniform(0, 1, n)})
+    for who in ("", *naming.CONTROLS):
+        start = f"{who}/" if who else ""
+        precision = rng.uniform(0.3 if who else 0.5, 1, n)
+        for column, values in {"precision": precision, "beyond": precision - 0.2, "base_rate": np.full(n, 0.2),
+                               "majority": precision > 0.6, "best": rng.random(n) < 0.5}.items():  # fmt: skip
+            table[start + column] = values
+    return table
+
+
+def test_means_are_over_trainings_and_what_is_beyond_a_control_is_paired_by_training():
+    found, runs = Findings("naming", "pocket"), [named(seed, 30 + seed) for seed in naming.SEEDS]
+    naming._record(found, "SAE/its top pictures", runs)
+    name = "SAE/its top pictures/most top pictures have it"
+    for end, each in {
+        "": [run["majority"].mean() for run in runs],
+        "/minus shuffled names": [(run["majority"] * 1.0 - run["shuffled names/majority"]).mean() for run in runs],
+    }.items():
+        row, half = found.results[name + end], 2.2622 * np.std(each, ddof=1) / np.sqrt(10)  # t of 9 degrees
+        assert row["value"] == pytest.approx(np.mean(each)) and row["interval"] == "Student's t over the trainings"
+        assert row["ci_high"] - row["value"] == pytest.approx(half, rel=1e-4)
+        assert row["n"] == sum(map(len, runs)) and row["seeds"] == list(range(10))
+
+
+def test_one_training_has_wilsons_interval_for_a_share_and_says_that_it_is_one():
+    found = Findings("naming", "pocket")
+    naming._record(found, "SAE/its top pictures", [named(0)])
+    share, mean = (found.results[f"SAE/its top pictures/{what}"] for what in ("most top pictures have it", "precision"))
+    assert share["interval"] == "one training: Wilson over latents"
+    assert mean["interval"].startswith("one training: 2,000 bootstrap draws of the latents")
+
+
+def test_calibration_is_of_each_training_and_then_over_them():
+    found, runs = Findings("naming", "pocket"), [named(seed) for seed in range(10)]
+    runs[3].loc[runs[3]["confidence"] < 0.2, "confidence"] = 0.5  # no latent in the first bin
+    naming._record_calibration(found, {naming.PICTURES: runs})
+    table = found.frame("calibration")
+    first = [run[run["confidence"] < 0.2]["majority"] for run in runs]
+    assert table["latents"][0] == sum(map(len, first)) and table["latents"].sum() == 400
+    assert table["right"][0] == pytest.approx(np.mean([part.mean() for part in first if len(part)]))
+    assert table["low"][0] < table["right"][0] < table["high"][0]
+    where = f"{naming.MAIN}/{naming.PICTURES}"
+    minus = [run["confidence"].mean() - run["majority"].mean() for run in runs]
+    assert found.value(f"{where}/confidence minus share of true names") == pytest.approx(np.mean(minus))
+    assert found.results[f"{where}/gap between confidence and truth"]["interval"] == "Student's t over the trainings"
+
+
+def test_the_surer_half_is_held_against_the_other():
+    table = pd.DataFrame({"confidence": [0.9, 0.1, 0.8, 0.2, 0.5], "majority": [True, False, True, True, False]})
+    assert naming.surer_minus_other(table) == pytest.approx(1 - 0.5)  # the one in the middle counts in neither
+    assert np.isnan(naming.surer_minus_other(table[:1]))
+
+
+def test_observations_follow_the_numbers_and_have_no_verdict(published):
     changed = deepcopy(published)
-    table = changed.tables["calibration"]
-    table["low"], table["high"] = [0.0] * len(table["low"]), [1.0] * len(table["high"])
-    verdicts = [line.verdict for line in claims.conclude(changed)]
-    assert verdicts[3:] == [Verdict.FAILS, Verdict.HOLDS]
+    for name, row in changed.results.items():
+        if "/most top pictures have it/minus " in name:
+            row |= {"value": 0.3, "ci_low": 0.2, "ci_high": 0.4}
+    lines = claims.observe(changed)
+    number = sum("/most top pictures have it/minus " in name for name in changed.results)
+    assert number and f"{number} of {number} clearly above zero, 0 clearly below" in lines[1].answer
+    assert all(line.question.endswith("?") and "hold" not in line.answer for line in lines)
+    assert {name for line in lines for name in line.rests_on} <= set(changed.results)
 
 
 @pytest.mark.parametrize("name", FIGURES)

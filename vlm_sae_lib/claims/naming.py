@@ -1,84 +1,92 @@
-"""What the naming experiment says."""
+"""What the naming experiment shows; the paper does not name its neurons."""
 
-from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
-from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.claims.verdict import Observation, counted, said
+from vlm_sae_lib.records.results import Results
 
 CONTROLS = ("named blindly", "shuffled names", "names of equal firing rate")
-MOST, BEST = "most top pictures have it", "no value is detected better"
+MOST, BEST, PRECISION = "most top pictures have it", "no value is detected better", "precision beyond the base rate"
 
 
-def conclude(found: Findings) -> list[Conclusion]:
-    """Whether names are true of the latents, beyond controls; which method is best; what the confidence is worth."""
+def observe(found: Results) -> list[Observation]:
+    """How often names are true, beyond controls; how they compare with the best detected; what confidence is worth."""
     cases = [name.removesuffix(f"/{MOST}") for name in found.results if name.endswith(f"/{MOST}")]
-    return [_true(found, cases), _beyond(found, cases), _best(found, cases), *_confidence(found)]
+    return [_true(found, cases), _beyond(found, cases), _precise(found, cases), _best(found, cases), *_sure(found)]
 
 
-def _true(found: Findings, cases: list[str]) -> Conclusion:
+def _true(found: Results, cases: list[str]) -> Observation:
     names = [f"{case}/{MOST}" for case in cases]
-    above = [clearly_above(found, name, 0.5) for name in names]
-    low, high = min(names, key=found.value), max(names, key=found.value)
-    return Conclusion(
-        "Most latents get a name that is true of most of their held-out top pictures.",
-        Verdict.of(*above),
-        f"clearly so in {sum(above)} of {len(above)} cases of SAE and method, from {said(found, low)} "
-        f"({_words(low)}) to {said(found, high)} ({_words(high)}).",
+    return Observation(
+        "How many latents get a name that is true of most of their held-out top pictures?",
+        f"{_from_to(found, names)} of the latents, in {len(names)} cases of SAE and method.",
         tuple(names),
     )
 
 
-def _beyond(found: Findings, cases: list[str]) -> Conclusion:
-    beyond, names = [], []
-    for case in cases:
-        for control in CONTROLS:
-            ours, chance = f"{case}/{MOST}", f"{case}/{MOST}/{control}"
-            beyond.append(found.results[ours]["ci_low"] > found.results[chance]["ci_high"])
-            names += [ours, chance]
-    worst = max((name for name in names if name.count("/") > 2), key=found.value)
-    return Conclusion(
-        "The names are true more often than names that know nothing of the latent.",
-        Verdict.of(*beyond),
-        f"clearly so in {sum(beyond)} of {len(beyond)} comparisons; the luckiest control has {said(found, worst)}.",
-        tuple(dict.fromkeys(names)),
+def _beyond(found: Results, cases: list[str]) -> Observation:
+    beyond = {control: [f"{case}/{MOST}/minus {control}" for case in cases] for control in CONTROLS}
+    lucky = max((f"{case}/{MOST}/{control}" for case in cases for control in CONTROLS), key=found.value)
+    least = {control: min(names, key=found.value) for control, names in beyond.items()}
+    return Observation(
+        "How many more than with names that know nothing of the latent?",
+        "At the least "
+        + "; ".join(f"{said(found, name)} more than {control}" for control, name in least.items())
+        + f". Of all differences, {counted(found, sum(beyond.values(), []))}. The luckiest control alone has "
+        f"{said(found, lucky)}.",
+        (*sum(beyond.values(), []), lucky),
     )
 
 
-def _best(found: Findings, cases: list[str]) -> Conclusion:
+def _precise(found: Results, cases: list[str]) -> Observation:
+    names = [f"{case}/{PRECISION}" for case in cases]
+    return Observation(
+        "How much does the name say: how far is its precision beyond the value's base rate?",
+        f"{_from_to(found, names)} of the top sixteen.",
+        tuple(names),
+    )
+
+
+def _best(found: Results, cases: list[str]) -> Observation:
     names = [f"{case}/{BEST}" for case in cases]
-    above = [clearly_above(found, name, 0.5) for name in names]
-    low, high = min(names, key=found.value), max(names, key=found.value)
-    return Conclusion(
-        "The name is what the latent detects best.",
-        Verdict.of(*above),
-        f"for {said(found, low)} ({_words(low)}) to {said(found, high)} ({_words(high)}) of the latents.",
+    return Observation(
+        "For how many latents is the name what the latent detects best?",
+        f"{_from_to(found, names)} of the latents.",
         tuple(names),
     )
 
 
-def _confidence(found: Findings) -> list[Conclusion]:
-    table = found.frame("calibration")
-    rising, inside, said_of = [], [], []
-    for method, part in table.groupby("method", sort=False):
-        low, high = part.iloc[0], part.iloc[-1]
-        rising.append(bool(len(part) > 1 and high["low"] > low["high"]))
-        inside += ((part["confidence"] >= part["low"]) & (part["confidence"] <= part["high"])).tolist()
-        said_of.append(f"{low['right']:.2f} to {high['right']:.2f} ({method})")
-    gaps = tuple(name for name in found.results if name.endswith("/gap between confidence and truth"))
+def _sure(found: Results) -> list[Observation]:
+    surer, minus, gap = (
+        [name for name in found.results if name.endswith(f"/{what}")]
+        for what in ("true names, surer half minus the other", "confidence minus share of true names",
+                     "gap between confidence and truth")
+    )  # fmt: skip
     return [
-        Conclusion(
-            "A name given with more confidence is more often true.",
-            Verdict.of(*rising),
-            f"from the least to the most confident names, true are {'; '.join(said_of)}.",
-            gaps,
+        Observation(
+            "Is a name that is given with more confidence more often true?",
+            "The share of true names in the surer half of the latents, minus that in the other half: "
+            + "; ".join(f"{said(found, name)} ({_method(name)})" for name in surer) + ".",
+            tuple(surer),
         ),
-        Conclusion(
-            "The confidence can be read as a probability.",
-            Verdict.of(*inside),
-            f"in {sum(inside)} of {len(inside)} bins the stated confidence lies in the interval of what is true.",
-            gaps,
+        Observation(
+            "Can the confidence be read as a probability?",
+            "Confidence minus share of true names, where 0 is what a probability has: "
+            + "; ".join(f"{said(found, name)} ({_method(name)})" for name in minus)
+            + ". Bin by bin the two are apart by "
+            + "; ".join(f"{said(found, name)} ({_method(name)})" for name in gap) + ".",
+            (*minus, *gap),
         ),
-    ]
+    ]  # fmt: skip
+
+
+def _from_to(found: Results, names: list[str]) -> str:
+    low, high = min(names, key=found.value), max(names, key=found.value)
+    return f"From {said(found, low)} ({_words(low)}) to {said(found, high)} ({_words(high)})"
 
 
 def _words(name: str) -> str:
     subject, method, _ = name.split("/")
     return f"{subject}, {method}"
+
+
+def _method(name: str) -> str:
+    return name.split("/")[1]

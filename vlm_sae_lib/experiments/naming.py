@@ -15,17 +15,17 @@ from scipy.special import softmax
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import known_factors
+from vlm_sae_lib.experiments.measure import OVER_TRAININGS, SEEDS, known_factors
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.pocket import tree
 from vlm_sae_lib.scores.truth import detection_scores, name_neurons, one_hot
-from vlm_sae_lib.statistics.intervals import of_trainings, wilson
+from vlm_sae_lib.statistics.intervals import RESAMPLES, of_trainings, student, wilson
 from vlm_sae_lib.steering.words import dictionary
 from vlm_sae_lib.towers.pocket_models import load_clip
 from vlm_sae_lib.workbench import Workbench
 
-SEEDS, TOP, SHARES = (0, 1, 2), 16, ("majority", "best")
+TOP, SHARES = 16, ("majority", "best")
 SHIPPED = {"Matryoshka ×4 at block_5": "main_matryoshka", "BatchTopK ×4 at block_5": "main_batch_top_k"}
 TRAINED = {"Matryoshka ×4 at projection": "matryoshka_batch_top_k", "BatchTopK ×4 at projection": "batch_top_k"}
 MAIN = "Matryoshka ×4 at projection"
@@ -41,7 +41,8 @@ CONTROLS = ("named blindly", "shuffled names", "names of equal firing rate")
 """The name of sixteen random pictures (for the decoder, of a random direction); that of another latent drawn at random;
 that of the latent whose firing rate is next."""
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-OVER_NEURONS = "500 bootstrap draws, of the seeds first and then of the latents, middle 95 %"
+OVER_LATENTS = f"one training: {RESAMPLES:,} bootstrap draws of the latents, middle 95 %"
+WILSON = "one training: Wilson over latents"
 SAMPLE = 300
 """Pictures of the sample on the shipped SAE, which tests recompute slowly."""
 
@@ -65,7 +66,7 @@ class Vocabulary:
 
 
 def run(bench: Workbench, found: Findings) -> None:
-    """Names of the latents of shipped SAEs, and of SAEs of three seeds at the projection, by each method."""
+    """Names of the latents of shipped SAEs, and of SAEs of ten seeds at the projection, by each method."""
     if bench.profile.tower != "pocket":
         raise UserError("Names are checked against the truth of the pocket world; use a profile whose tower is pocket.")
     vocabulary, factors = pocket_vocabulary(), known_factors(bench, "test")[0]
@@ -80,9 +81,8 @@ def run(bench: Workbench, found: Findings) -> None:
         everything |= _checked(bench, subject, saes, PROJECTION, vocabulary, truth, factors)
     for (subject, method), runs in everything.items():
         _record(found, f"{subject}/{method}", runs)
-    pooled = {method: pd.concat(everything[MAIN, method]) for method in (PICTURES, CENTRED, DECODER)}
-    _record_calibration(found, pooled)
-    _record_ranks(found, pooled[PICTURES], vocabulary)
+    _record_calibration(found, {method: everything[MAIN, method] for method in (PICTURES, CENTRED, DECODER)})
+    _record_ranks(found, everything[MAIN, PICTURES], vocabulary)
     shipped = "Matryoshka ×4 at block_5"
     _record_examples(found, everything[shipped, PICTURES][0], vocabulary, bench.shown(SHIPPED[shipped]).hash)
     _record_sample(found, bench, vocabulary)
@@ -181,57 +181,94 @@ def check(
 
 
 def _record(found: Findings, where: str, runs: Sequence[pd.DataFrame]) -> None:
-    """Share of right names and their precision over seeds, beside what each control gives."""
-    n = sum(len(run) for run in runs)
-    seeds = list(SEEDS[: len(runs)])
+    """Share of right names and their precision, mean over trainings; what each control gives, and what is beyond it."""
+    n, alone = sum(len(run) for run in runs), len(runs) == 1
+    kind = OVER_LATENTS if alone else OVER_TRAININGS
+    basis: dict[str, Any] = {
+        "n": n, "seeds": list(SEEDS[: len(runs)]), "split": "named on choosing, checked on test",
+    }  # fmt: skip
     for measure, column in MEASURES.items():
+        basis["unit"] = "share of latents" if column in SHARES else "share of the top 16"
+        own = [run[column].to_numpy(dtype=np.float64) for run in runs]
         for who in ("", *CONTROLS):
-            values = [run[f"{who}/{column}" if who else column].to_numpy(dtype=np.float64) for run in runs]
-            estimate = of_trainings(values)
-            one_seed = len(runs) == 1 and column in SHARES
+            values = [run[f"{who}/{column}"].to_numpy(dtype=np.float64) for run in runs] if who else own
+            estimate, wilsons = of_trainings(values), alone and column in SHARES
             found.add(
                 f"{where}/{measure}" + (f"/{who}" if who else ""), estimate.value,
-                interval=wilson(int(values[0].sum()), n) if one_seed else estimate.interval,
-                interval_kind="Wilson over latents" if one_seed else OVER_NEURONS, n=n, seeds=seeds,
-                unit="share of latents" if column in SHARES else "share of the top 16",
-                split="named on choosing, checked on test",
+                interval=wilson(int(values[0].sum()), n) if wilsons else estimate.interval,
+                interval_kind=WILSON if wilsons else kind, **basis,
                 controls={} if who else {control: f"{where}/{measure}/{control}" for control in CONTROLS},
             )  # fmt: skip
+            if who:
+                beyond = of_trainings([a - b for a, b in zip(own, values, strict=True)])
+                found.estimate(f"{where}/{measure}/minus {who}", beyond, interval_kind=kind, **basis)
     base = of_trainings([run["base_rate"] for run in runs])
-    found.estimate(f"{where}/base rate of the named values", base, interval_kind=OVER_NEURONS, n=n, split="test")
+    found.estimate(f"{where}/base rate of the named values", base, interval_kind=kind, n=n, split="test")
 
 
-def _record_calibration(found: Findings, pooled: dict[str, pd.DataFrame]) -> None:
-    """How often names of a stated confidence are right, and the mean gap between the two, weighted by latents."""
+def _record_calibration(found: Findings, named: dict[str, list[pd.DataFrame]]) -> None:
+    """How often names of a stated confidence are right, the gap between the two, and whether the surer are truer."""
     rows = []
-    for method, table in pooled.items():
-        bins = np.clip(np.digitize(table["confidence"], EDGES) - 1, 0, len(EDGES) - 2)
-        gap = 0.0
-        for number, part in table.groupby(bins):
-            right = int(part["majority"].sum())
-            low, high = wilson(right, len(part))
-            gap += abs(part["confidence"].mean() - right / len(part)) * len(part) / len(table)
-            rows.append({
-                "method": method, "from": EDGES[number], "to": EDGES[number + 1], "latents": len(part),
-                "confidence": part["confidence"].mean(), "right": right / len(part), "low": low, "high": high,
-            })  # fmt: skip
-        name = f"{MAIN}/{method}/gap between confidence and truth"
-        found.add(name, gap, n=len(table), split="test", seeds=list(SEEDS))
+    for method, runs in named.items():
+        n, places = sum(map(len, runs)), [_bins(run) for run in runs]
+        for number in range(len(EDGES) - 1):
+            parts = [run[place == number] for run, place in zip(runs, places, strict=True)]
+            if latents := sum(map(len, parts)):
+                rows.append({
+                    "method": method, "from": EDGES[number], "to": EDGES[number + 1], "latents": latents,
+                    "confidence": student([_mean(part["confidence"]) for part in parts]).value,
+                    **_right([_mean(part["majority"]) for part in parts]),
+                })  # fmt: skip
+        basis: dict[str, Any] = {
+            "interval_kind": OVER_TRAININGS, "n": n, "split": "test", "seeds": list(SEEDS[: len(runs)]),
+        }  # fmt: skip
+        for what, of_run in {
+            "gap between confidence and truth": _gap,
+            "confidence minus share of true names": lambda run: float((run["confidence"] - run["majority"]).mean()),
+            "true names, surer half minus the other": surer_minus_other,
+        }.items():
+            found.estimate(f"{MAIN}/{method}/{what}", student([of_run(run) for run in runs]), **basis)
     found.table("calibration", pd.DataFrame(rows))
 
 
-def _record_ranks(found: Findings, table: pd.DataFrame, vocabulary: Vocabulary) -> None:
-    """By what the name is about: how many, how often right, and the mean base rate of the named values."""
-    about = table["word"].map(lambda word: vocabulary.words[word][0])
+def surer_minus_other(table: pd.DataFrame) -> float:
+    """Share of true names in the half with more confidence, minus the share in the other half."""
+    ranked = table.sort_values("confidence", kind="stable")["majority"].to_numpy(dtype=np.float64)
+    half = len(ranked) // 2
+    return float(ranked[-half:].mean() - ranked[:half].mean()) if half else float("nan")
+
+
+def _gap(table: pd.DataFrame) -> float:
+    """Mean distance between stated confidence and share of true names, bins weighted by latents."""
+    parts = [part for _, part in table.groupby(_bins(table))]
+    return sum(abs(part["confidence"].mean() - part["majority"].mean()) * len(part) for part in parts) / len(table)
+
+
+def _bins(table: pd.DataFrame) -> Int[np.ndarray, " n"]:
+    return np.clip(np.digitize(table["confidence"], EDGES) - 1, 0, len(EDGES) - 2)
+
+
+def _record_ranks(found: Findings, runs: Sequence[pd.DataFrame], vocabulary: Vocabulary) -> None:
+    """By what the name is about: how many, how often right, and the mean base rate, means over trainings."""
     rows = []
     for factor in dict.fromkeys(about for about, _ in vocabulary.words):
-        part = table[about == factor]
-        low, high = wilson(int(part["majority"].sum()), len(part))
+        parts = [run[[vocabulary.words[word][0] == factor for word in run["word"]]] for run in runs]
         rows.append({
-            "about": factor, "latents": len(part), "right": part["majority"].mean(), "low": low, "high": high,
-            "precision": part["precision"].mean(), "base rate": part["base_rate"].mean(),
+            "about": factor, "latents": sum(map(len, parts)), **_right([_mean(part["majority"]) for part in parts]),
+            "precision": student([_mean(part["precision"]) for part in parts]).value,
+            "base rate": student([_mean(part["base_rate"]) for part in parts]).value,
         })  # fmt: skip
     found.table("ranks", pd.DataFrame(rows))
+
+
+def _right(shares: Sequence[float]) -> dict[str, float]:
+    """Share of true names over trainings, as columns of a table."""
+    value, (low, high) = student(shares)
+    return {"right": value, "low": low, "high": high}
+
+
+def _mean(values: pd.Series) -> float:
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def _record_examples(found: Findings, named: pd.DataFrame, vocabulary: Vocabulary, hash: str) -> None:

@@ -47,8 +47,8 @@ def calibration(found: Findings) -> Figure:
     figure, axis = plt.subplots(figsize=(6.2, 4.4))
     axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
     for method, (colour, marker) in METHODS.items():
-        part = table[table["method"] == method]
-        errors = np.clip([part["right"] - part["low"], part["high"] - part["right"]], 0, None)
+        part = table[table["method"] == method].astype({"right": float, "low": float, "high": float})
+        errors = np.nan_to_num([part["right"] - part["low"], part["high"] - part["right"]])
         axis.errorbar(part["confidence"], part["right"], yerr=errors, marker=marker, color=colour, label=method)
     axis.set(xlabel="mean stated confidence", ylabel="share of names that are true", ylim=(0, 1.03), xlim=(0, 1))
     axis.legend(fontsize=9, loc="lower right")
@@ -58,10 +58,10 @@ def calibration(found: Findings) -> Figure:
 def ranks(found: Findings) -> Figure:
     """By what the name is about: how often it is true, and how many latents got such a name."""
     table = found.frame("ranks")
-    table = table[table["latents"] > 0]
+    table = table[table["latents"] > 0].astype({"right": float, "low": float, "high": float})
     figure, axis = plt.subplots(figsize=(6.2, 4.4))
-    y, value = np.arange(len(table)), table["right"].astype(float)
-    errors = np.clip([value - table["low"], table["high"] - value], 0, None)
+    y, value = np.arange(len(table)), table["right"]
+    errors = np.nan_to_num([value - table["low"], table["high"] - value])
     axis.errorbar(
         value, y, xerr=errors, fmt="o", color=COLOURS["matryoshka_batch_top_k"], label="true of most pictures"
     )
