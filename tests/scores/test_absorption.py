@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vlm_sae_lib.scores.absorption import absorption, splitting, value_draws
+from vlm_sae_lib.scores.absorption import absorption, splitting
 
 SPECIES = np.repeat(["wren", "robin", "gull", "carp", "pike"], 40)
 FACTORS = pd.DataFrame({"class": np.where(np.isin(SPECIES, ["carp", "pike"]), "fish", "bird"), "species": SPECIES})
@@ -58,11 +58,3 @@ def test_splitting_counts_own_latents_and_shares_out_the_recall():
     assert table["latents"].to_dict() == {"bird": 2, "fish": 0}  # one is right too rarely, one fires too rarely
     assert table.loc["bird", ["recall", "union_recall"]].tolist() == [0.5, 1.0]
     assert table.loc["fish", ["recall", "union_recall"]].tolist() == [0, 0]
-
-
-def test_draws_of_values_leave_out_the_undefined():
-    value, draws = value_draws(np.array([1.0, np.nan, 3.0]), resamples=400, seed=0)
-    assert value == 2 and np.nanmin(draws) >= 1 and np.nanmax(draws) <= 3
-    again = value_draws(np.array([10.0, np.nan, 30.0]), resamples=400, seed=0)[1]
-    np.testing.assert_allclose(again, 10 * draws)
-    assert np.isnan(value_draws(np.array([np.nan]), resamples=3)[0])

@@ -108,19 +108,6 @@ def absorption(
     return pd.concat([names, pd.DataFrame(rows).reindex(columns=columns)], axis=1)
 
 
-def value_draws(
-    values: Float[np.ndarray, " values"], *, resamples: int, seed: int = 0
-) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
-    """Mean of the defined values, and that of draws of the values; the same draws for every list of one length."""
-    values = np.asarray(values, dtype=np.float64)
-    n = len(values)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
-    there = ~np.isnan(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        draws = counts[:, there] @ values[there] / counts[:, there].sum(axis=1)
-    return _mean(values[there]), draws
-
-
 def _hits(fires: np.ndarray, truth: np.ndarray) -> Float[np.ndarray, "n_latents values"]:
     return fires.T.astype(np.float64) @ truth.astype(np.float64)
 

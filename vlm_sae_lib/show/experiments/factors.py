@@ -13,6 +13,7 @@ WHO = {
     "raw": (LABELS["raw"], COLOURS["raw"]),
     "rectified": (LABELS["rectified"], COLOURS["rectified"]),
     "PCA": ("principal directions, rectified", "#CC79A7"),
+    "best linear direction, told the truth": ("best linear direction (upper bound)", "#8C564B"),
     "batch_top_k ×4": ("BatchTopK SAE ×4", COLOURS["batch_top_k"]),
     "matryoshka_batch_top_k ×4": ("Matryoshka SAE ×4", COLOURS["matryoshka_batch_top_k"]),
 }
@@ -31,7 +32,7 @@ def detection(found: Findings) -> Figure:
     for axis, metric, title in zip(axes, ("f1", "auroc"), ("F1", "AUROC"), strict=True):
         for place, (who, (label, colour)) in enumerate(WHO.items()):
             part = table[(table["metric"] == metric) & (table["who"] == who)].set_index("factor").loc[factors]
-            _bars(axis, part, np.arange(len(factors)) + 0.14 * (place - 2.5), label, colour)
+            _bars(axis, part, np.arange(len(factors)) + 0.12 * (place - 3), label, colour)
         axis.set(xlabel=f"{title} of the best neuron")
     axes[0].set_yticks(range(len(factors)), factors)
     axes[0].invert_yaxis()
