@@ -1,157 +1,169 @@
-"""What the layers experiment says."""
+"""What the layers experiment answers beside the plan."""
 
-from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clearly_below, number, said
+from collections.abc import Iterable
+
+from vlm_sae_lib.claims.verdict import Observation, counted, number, said
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import Results
 
-MAIN, ENOUGH, NARROW = "Matryoshka ×4", " of at least 10 pictures", (1, 2, 4, 8)
+MAIN, NARROW = "Matryoshka ×4", (1, 2, 4, 8)
 RIVALS = {
-    "raw": "raw neurons",
     "rectified, cut": "raw neurons, rectified and cut to the same L0",
     f"random for {MAIN}": "random directions that fire as often",
-    f"shuffled {MAIN}": "their own activations dealt to other pictures",
 }
+BOTH = {"Over all neurons with a score": "", "Over those of at least ten pictures": ENOUGH}
 
 
-def conclude(found: Results) -> list[Conclusion]:
-    """The gain over each control, the paper's claims about width, kind and share, and the encoders' agreement."""
+def observe(found: Results) -> list[Observation]:
+    """Where the gain comes from, what becomes of the best and the mean with the width, and what is rebuilt."""
     wheres = _wheres(found)
     main = next(name for name in found.results if "/share above " in name).split("/")[1]
     last = f"projection/{main}"
     return [
         *(_gain(found, wheres, rival) for rival in RIVALS),
+        _shuffled(found, last),
         _share(found, last),
-        _best_grows(found, [where for where in wheres if where.endswith(f"/{main}")]),
-        _mean_peaks(found, last),
+        _best(found, last),
+        _means(found, last),
         _kinds(found, wheres),
         _rarity(found),
         _rebuilds(found),
-        _pays(found),
+        _gives_up(found),
     ]
 
 
 def _wheres(found: Results) -> list[str]:
     """Hook point and encoder of every comparison."""
-    end = f"/{MAIN} minus raw{ENOUGH}"
+    end = f"/{MAIN} minus raw"
     return sorted(name.removesuffix(end) for name in found.results if name.endswith(end))
 
 
-def _gain(found: Results, wheres: list[str], rival: str) -> Conclusion:
-    names = [f"{where}/{MAIN} minus {rival}{ENOUGH}" for where in wheres]
-    above = [clearly_above(found, name) for name in names]
-    below = sum(clearly_below(found, name) for name in names)
-    least, most = min(names, key=found.value), max(names, key=found.value)
-    worse = f", clearly below in {below}" if below else ""
-    return Conclusion(
-        f"At every layer, under both encoders, latents of the ×4 Matryoshka SAE score above {RIVALS[rival]}.",
-        Verdict.of(*above),
-        f"clearly so in {sum(above)} of {len(names)} cases{worse}; the difference lies between {said(found, least)} "
-        f"and {said(found, most)} (neurons active on at least ten pictures).",
+def _gain(found: Results, wheres: list[str], rival: str) -> Observation:
+    names = {words: [f"{where}/{MAIN} minus {rival}{suffix}" for where in wheres] for words, suffix in BOTH.items()}
+    return Observation(
+        f"At which layers, and under which encoder, do latents of the ×4 Matryoshka SAE score above {RIVALS[rival]}?",
+        _spans(found, names),
+        tuple(name for part in names.values() for name in part),
+    )
+
+
+def _spans(found: Results, names: dict[str, list[str]], digits: int = 2) -> str:
+    """Of each group of differences how many are clear, and the least and the largest with its place."""
+    sentences = []
+    for words, group in names.items():
+        defined = sorted((name for name in group if found.value(name) is not None), key=found.value)
+        reach = "none is defined"
+        if defined:
+            least, most = (f"{said(found, name, digits)} ({_place(name)})" for name in (defined[0], defined[-1]))
+            reach = f"the difference lies between {least} and {most}"
+        sentences.append(f"{words}: {counted(found, group)}; {reach}.")
+    return " ".join(sentences)
+
+
+def _place(name: str) -> str:
+    """``block_2, second CLIP`` of a result's name; ``block_2, ×4`` where there is a width instead."""
+    hook_point, what, *_ = name.split("/")
+    return f"{hook_point}, {what if not what.startswith('R²') else name.rpartition('/')[2]}"
+
+
+def _shuffled(found: Results, last: str) -> Observation:
+    names = [f"{last}/mean/{what}" for what in (MAIN, f"shuffled {MAIN}", "raw")]
+    ours, dealt, raw = (said(found, name, 3) for name in names)
+    return Observation(
+        "Is it enough that a neuron is silent on most pictures?",
+        f"With their activations dealt to other pictures the latents' mean goes from {ours} to {dealt}; raw neurons as "
+        f"they are have {raw}.",
         tuple(names),
     )
 
 
-def _share(found: Results, last: str) -> Conclusion:
-    name, best = (f"{last}/share above {bar}/Matryoshka ×1" for bar in ("the raw mean", "the best raw neuron"))
-    control = f"{last}/share above the raw mean/random for Matryoshka ×1"
-    return Conclusion(
-        "At ε = 1 about 90 % of the SAE's neurons are more monosemantic than the raw ones.",
-        Verdict.of(found.results[name]["ci_high"] >= 0.85, found.results[best]["ci_high"] >= 0.85),
-        f"{said(found, name)} of them lie above the raw mean, {said(found, best)} above the best raw neuron; of random "
-        f"directions that fire as often {said(found, control)} lie above the raw mean.",
-        (name, best, control),
-    )
-
-
-def _best_grows(found: Results, wheres: list[str]) -> Conclusion:
-    """At every step of width, and every layer."""
-    steps, names = [], []
-    for where in wheres:
-        ladder = _ladder(found, f"{where}/best")
-        names += ladder
-        steps += [found.value(b) >= found.value(a) for a, b in zip(ladder, ladder[1:], strict=False)]
-    low, high = _ladder(found, f"{wheres[-1]}/best")[0], _ladder(found, f"{wheres[-1]}/best")[-1]
-    return Conclusion(
-        "The best neuron gets better as the SAE gets wider.",
-        Verdict.of(*steps),
-        f"so in {sum(steps)} of {len(steps)} steps from one width to the next; {wheres[-1].partition('/')[0]}: from "
-        f"{number(found.value(low), 2)} to {number(found.value(high), 2)}. A neuron of two pictures may be the best, "
-        "and wider SAEs have more of those.",
+def _share(found: Results, last: str) -> Observation:
+    names = [
+        f"{last}/share above {bar}/{what}"
+        for bar in ("the raw mean", "the best raw neuron") for what in ("Matryoshka ×1", "random for Matryoshka ×1")
+    ]  # fmt: skip
+    ours, chance, ours_best, chance_best = (said(found, name) for name in names)
+    return Observation(
+        "What share of the ×1 latents of the last layer scores above raw neurons?",
+        f"Above the raw mean lie {ours} of the latents with a score, and {chance} of random directions that fire as "
+        f"often; above the best raw neuron {ours_best} and {chance_best}.",
         tuple(names),
     )
 
 
-def _mean_peaks(found: Results, last: str) -> Conclusion:
-    ladder = _ladder(found, f"{last}/mean")
-    peak, widest = max(ladder, key=found.value), ladder[-1]
-    enough = max(_ladder(found, f"{last}/mean{ENOUGH}"), key=found.value)
-    return Conclusion(
-        "At the last layer the mean is highest at ε of 4 to 8, and falls for very wide SAEs.",
-        Verdict.of(peak.rpartition("×")[2] in ("4", "8"), found.results[widest]["value"] < found.value(peak)),
-        f"it is highest at ε = {peak.rpartition('×')[2]} ({said(found, peak)}), at ε = {widest.rpartition('×')[2]} "
-        f"it is {said(found, widest)}; over neurons of at least ten pictures it is highest at "
-        f"ε = {enough.rpartition('×')[2]} ({said(found, enough)}).",
-        (*ladder, enough),
+def _best(found: Results, last: str) -> Observation:
+    ladder = _ladder(found, f"{last}/99th percentile{ENOUGH}")
+    chance = [name.replace("/Matryoshka", "/random for Matryoshka") for name in ladder]
+    most = _ladder(found, f"{last}/best")
+    return Observation(
+        "How good are the best neurons at each width?",
+        "The 99th percentile of the latents of at least ten pictures (in brackets, of random directions that fire as "
+        "often): " + "; ".join(f"{_width(name)}: {said(found, name)} ({said(found, other)})"
+                               for name, other in zip(ladder, chance, strict=True))
+        + f". The very best of all goes from {said(found, most[0])} at {_width(most[0])} to {said(found, most[-1])} at "
+        f"{_width(most[-1])}; a neuron of two pictures may be it, and wider SAEs have more of those.",
+        (*ladder, *chance, most[0], most[-1]),
+    )  # fmt: skip
+
+
+def _means(found: Results, last: str) -> Observation:
+    ladders = {words: _ladder(found, f"{last}/mean{suffix}") for words, suffix in BOTH.items()}
+    return Observation(
+        "How does the mean at the last layer change with the width?",
+        " ".join(f"{words}: {_told(found, ladder)}." for words, ladder in ladders.items())
+        + " What was trained once has an interval over the pictures alone.",
+        tuple(name for ladder in ladders.values() for name in ladder),
     )
 
 
-def _kinds(found: Results, wheres: list[str]) -> Conclusion:
-    names = [f"{where}/Matryoshka ×{width} minus BatchTopK ×{width}{ENOUGH}" for where in wheres for width in NARROW]
-    above = [clearly_above(found, name) for name in names]
-    below = sum(clearly_below(found, name) for name in names)
-    least, most = min(names, key=found.value), max(names, key=found.value)
-    return Conclusion(
-        "Matryoshka SAEs score above BatchTopK SAEs of the same width.",
-        Verdict.of(*above),
-        f"clearly above in {sum(above)} of {len(names)} cases, clearly below in {below}; the difference lies between "
-        f"{said(found, least)} and {said(found, most)}.",
-        tuple(names),
+def _kinds(found: Results, wheres: list[str]) -> Observation:
+    names = {
+        words: [f"{where}/Matryoshka ×{w} minus BatchTopK ×{w}{suffix}" for where in wheres for w in NARROW]
+        for words, suffix in BOTH.items()
+    }
+    return Observation(
+        "Do Matryoshka SAEs score above BatchTopK SAEs at every width?",
+        _spans(found, names),
+        tuple(name for part in names.values() for name in part),
     )
 
 
-def _rarity(found: Results) -> Conclusion:
+def _rarity(found: Results) -> Observation:
     """With growing minimum activity both change; only the difference at equal activity is learning."""
     names = [name for name in found.results if f"/{MAIN} minus random for {MAIN}, active on " in name]
     names.sort(key=lambda name: int(name.rpartition(" ")[2]))
-    above = [clearly_above(found, name) for name in names]
-    return Conclusion(
-        "The gain over random directions is there, on however many pictures a neuron must be active to count.",
-        Verdict.of(*above),
-        f"clearly above zero for {sum(above)} of {len(names)} minima, {said(found, names[0])} with all that are "
-        f"defined, {said(found, names[-1])} with at least {names[-1].rpartition(' ')[2]} pictures.",
+    return Observation(
+        "On how many pictures must a neuron be active to score above random directions?",
+        f"The difference is {counted(found, names)}. By the least number of pictures: " + "; ".join(
+            f"{name.rpartition(' ')[2]}: {said(found, name)}" for name in names) + ".",
         tuple(names),
-    )
+    )  # fmt: skip
 
 
-def _rebuilds(found: Results) -> Conclusion:
+def _rebuilds(found: Results) -> Observation:
     ladder = _ladder(found, "projection/R²")
-    steps = [found.value(b) > found.value(a) for a, b in zip(ladder, ladder[1:], strict=False)]
-    return Conclusion(
-        "Wider SAEs rebuild more at the same K.",
-        Verdict.of(*steps),
-        f"so in {sum(steps)} of {len(steps)} steps at the last layer, from {said(found, ladder[0])} at ε = 1 to "
-        f"{said(found, ladder[-1])} at ε = {ladder[-1].rpartition('×')[2]}.",
+    return Observation(
+        "Do wider SAEs rebuild more at the same K?",
+        f"R² of the Matryoshka SAEs at the last layer: {_told(found, ladder)}.",
         tuple(ladder),
     )
 
 
-def _pays(found: Results) -> Conclusion:
-    pairs = [
-        (name, name.replace("Matryoshka", "BatchTopK")) for name in sorted(found.results) if "/R²/Matryoshka" in name
-    ]
-    pays = [found.results[plain]["ci_low"] > found.results[nested]["ci_high"] for nested, plain in pairs]
-    gaps = {nested: found.value(plain) - found.value(nested) for nested, plain in pairs}
-    least, most = min(gaps, key=gaps.__getitem__), max(gaps, key=gaps.__getitem__)
-    return Conclusion(
-        "Matryoshka SAEs rebuild less than BatchTopK SAEs of the same width.",
-        Verdict.of(*pays),
-        f"so, the intervals apart, in {sum(pays)} of {len(pairs)} cases of layer and width; by "
-        f"{number(gaps[least], 3)} ({_where(least)}) to {number(gaps[most], 3)} ({_where(most)}) of R².",
-        tuple(name for pair in pairs for name in pair),
+def _gives_up(found: Results) -> Observation:
+    names = sorted(name for name in found.results if "/R² given up/" in name)
+    return Observation(
+        "By how much do BatchTopK SAEs rebuild more than Matryoshka SAEs at each layer and width?",
+        _spans(found, {"Over the test pictures": names}, digits=3),
+        tuple(names),
     )
 
 
-def _where(name: str) -> str:
-    return name.replace("/R²/Matryoshka", "")
+def _told(found: Results, ladder: Iterable[str]) -> str:
+    return ", ".join(f"{_width(name)}: {said(found, name)}" for name in ladder)
+
+
+def _width(name: str) -> str:
+    return f"ε = {number(name.rpartition('×')[2], 0)}"
 
 
 def _ladder(found: Results, where: str) -> list[str]:

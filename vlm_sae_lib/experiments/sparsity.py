@@ -5,37 +5,47 @@ here as the same number and also as the same share of the width. A smaller K reb
 equal R².
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vlm_sae_lib.controls.codes import random_directions
-from vlm_sae_lib.controls.reconstruction import sae_r2
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, OVER_TRAININGS, scored
+from vlm_sae_lib.experiments.measure import (
+    AT_LEAST,
+    POPULATIONS,
+    SEEDS,
+    interval_kind,
+    means,
+    scored,
+    scored_runs,
+    slopes,
+)
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.records.results import published, published_source
-from vlm_sae_lib.scores.comparison import Scored, over_seeds, over_trainings
-from vlm_sae_lib.scores.reconstruction import reconstruction
+from vlm_sae_lib.scores.comparison import Scored, over_seeds
+from vlm_sae_lib.scores.reconstruction import Reconstruction, reconstruction
+from vlm_sae_lib.statistics.intervals import Estimate, student
 from vlm_sae_lib.workbench import Workbench
 
-SEEDS, PAPER_KS, PAPER_WIDTH = (0, 1, 2), (1, 10, 20, 50), 768
+PAPER_KS, PAPER_WIDTH = (1, 10, 20, 50), 768
 KINDS = {"Matryoshka": "matryoshka_batch_top_k", "BatchTopK": "batch_top_k"}
 MAIN, WIDER = "Matryoshka", "Matryoshka ×4"
 CONTROLS = ("random directions", "rectified, cut")
 PAPER_ENCODERS = ("DINOv2 ViT-B", "CLIP ViT-B")
-ENOUGH = f" of at least {AT_LEAST} pictures"
-SEEDS_APART = "smallest and largest of the seeds"
-MATCHED = "200 bootstrap draws, of the seeds first and then of the pictures; R² as measured"
 SHARE = "{source}, K = {k} of {width}: the same share of the width"
+
+Parts = Mapping[tuple[str, int], Sequence[Scored]]
+"""The scores by kind of neuron and K, one for each seed."""
 
 
 def run(bench: Workbench, found: Findings) -> None:
-    """MS of SAEs of every K with its controls, R² and L0; then the two kinds, and two widths, at equal R²."""
+    """MS of SAEs of every K with its controls, R² and L0, and the plan's slopes; then the two kinds, and two widths, at
+    equal R²."""
     train, test = (bench.activations(split, PROJECTION) for split in ("train", "test"))
     raw = test.array().numpy()
     ks = every_k(raw.shape[1])
@@ -45,20 +55,20 @@ def run(bench: Workbench, found: Findings) -> None:
     saes: dict[tuple[str, int], list[Any]] = {}
     for (kind, k, width, _), sae in zip(plan, bench.saes(configs, PROJECTION), strict=True):
         saes.setdefault((WIDER if width == 4 else kind, k), []).append(sae)
-    rebuilt = {who: [sae_r2(sae, test) for sae in runs] for who, runs in saes.items()}
+    rebuilt = {who: [reconstruction(sae, test) for sae in runs] for who, runs in saes.items()}
     kinds: dict[tuple[str, int], list[Any]] = {}
     for (kind, k), runs in saes.items():
         kinds[kind, k] = [sae.encode_sparse(test) for sae in runs]
         if kind == MAIN:
-            reports = [reconstruction(sae, test) for sae in runs]
-            _record_rebuilt(found, k, raw.shape[1], reports, rebuilt[kind, k])
-            l0 = reconstruction(runs[0], train).l0
+            _record_rebuilt(found, k, raw.shape[1], rebuilt[kind, k])
+            l0s = [reconstruction(sae, train).l0 for sae in runs]
             pairs = zip(kinds[kind, k], SEEDS, strict=True)
             kinds["random directions", k] = [random_directions(raw, code, seed) for code, seed in pairs]
-            kinds["rectified, cut", k] = [RectifiedNeurons.fit(train, l0).encode_sparse(raw)]
-    rows = []
+            kinds["rectified, cut", k] = [RectifiedNeurons.fit(train, l0).encode_sparse(raw) for l0 in l0s]
+    rows, cases = [], {}
     for encoder, paper in zip(bench.scoring_names, PAPER_ENCODERS, strict=True):
-        parts = {who: [scored(bench, code, encoder) for code in runs] for who, runs in kinds.items()}
+        parts = {who: scored_runs(bench, runs, encoder) for who, runs in kinds.items()}
+        cases[encoder] = parts
         _record_raw(found, encoder, paper, scored(bench, raw, encoder))
         for (kind, k), runs in parts.items():
             if kind in (MAIN, *CONTROLS):
@@ -69,6 +79,7 @@ def run(bench: Workbench, found: Findings) -> None:
         if encoder == bench.scoring_names[0]:
             _record_matched(found, encoder, parts, rebuilt, ks)
     found.table("spread", pd.DataFrame(rows))
+    _record_effects(found, cases, ks)
 
 
 def every_k(width: int) -> list[int]:
@@ -94,25 +105,40 @@ def paper_value(k: int, width: int, **where: Any) -> dict[str, Any]:
 
 
 def _basis(runs: Sequence[Any]) -> dict[str, Any]:
-    kind = OVER_TRAININGS if len(runs) > 1 else OVER_PICTURES
-    return {"interval_kind": kind, "seeds": list(SEEDS[: len(runs)]), "split": "test"}
+    return {"interval_kind": interval_kind(runs), "seeds": list(SEEDS[: len(runs)]), "split": "test"}
 
 
-def _record_rebuilt(found: Findings, k: int, width: int, reports: Sequence[Any], drawn: Sequence[Any]) -> None:
-    basis = {"n": reports[0].rows, "split": "test", "seeds": list(SEEDS)}
-    paper = paper_value(k, width, statistic="r2_percent")
-    paper["paper_value"] /= 100
-    r2 = over_trainings([(each.value, each.replicates) for each in drawn])
-    found.estimate(f"R²/K = {k}", r2, interval_kind=OVER_TRAININGS.replace("200", "500"), **basis, **paper)
-    spans = {
-        "R² in the paper's form": [each.r2_paper for each in reports],
-        "L0": [each.l0 for each in reports],
-        "never fired": [each.never_fired for each in reports],
+def _record_effects(found: Findings, cases: Mapping[str, Parts], ks: Sequence[int]) -> None:
+    """The slope of the mean MS over log2(1 / K), and what is left of it beyond random directions of the same seed."""
+    for at_least, suffix in POPULATIONS:
+        gross, chance = (
+            [slopes(-np.log2(ks), np.stack([means(parts[kind, k], at_least) for k in ks])) for parts in cases.values()]
+            for kind in (MAIN, CONTROLS[0])
+        )
+        runs = [run for k in ks for run in next(iter(cases.values()))[MAIN, k]]
+        columns = {
+            "slope over sparsity beyond random directions": np.subtract(gross, chance), "slope over sparsity": gross,
+        }  # fmt: skip
+        for name, by_case in columns.items():
+            found.effect(
+                name + suffix, np.transpose(by_case), unit="training", of="MS for each halving of K",
+                n=sum(int(run.kept(at_least).sum()) for run in runs), split="test", cases=tuple(cases),
+                seeds=list(SEEDS),
+            )  # fmt: skip
+
+
+def _record_rebuilt(found: Findings, k: int, width: int, reports: Sequence[Reconstruction]) -> None:
+    basis = {"n": reports[0].rows, **_basis(reports)}
+    papers = {name: paper_value(k, width, statistic=name) for name in ("r2_percent", "l0")}
+    papers["r2_percent"]["paper_value"] /= 100
+    values = {
+        "R²": ([each.r2 for each in reports], papers["r2_percent"]),
+        "R² in the paper's form": ([each.r2_paper for each in reports], {}),
+        "L0": ([each.l0 for each in reports], papers["l0"]),
+        "never fired": ([each.never_fired for each in reports], {}),
     }
-    for what, values in spans.items():
-        known = paper_value(k, width, statistic="l0") if what == "L0" else {}
-        found.add(f"{what}/K = {k}", np.mean(values), interval=(min(values), max(values)), interval_kind=SEEDS_APART,
-                  **basis, **known)  # fmt: skip
+    for what, (each, known) in values.items():
+        found.estimate(f"{what}/K = {k}", student(each), **basis, **known)
 
 
 def _record_raw(found: Findings, encoder: str, paper: str, raw: Scored) -> None:
@@ -129,7 +155,7 @@ def _record_scores(
     """Both means as results; best, worst and spread, means over the seeds, as a row beside the paper's."""
     where = {"scoring_encoder": paper}
     row: dict[str, Any] = {"encoder": encoder, "what": kind, "k": k}
-    for least, suffix in ((2, ""), (AT_LEAST, ENOUGH)):
+    for least, suffix in POPULATIONS:
         mean = over_seeds(runs, least)
         controls = {word: f"{encoder}/{word}/K = {k}/mean{suffix}" for word in CONTROLS} if kind == MAIN else {}
         known = paper_value(k, width, statistic="mean", **where) if kind == MAIN and not suffix else {}
@@ -151,62 +177,55 @@ def _record_scores(
     return row
 
 
-def _record_differences(found: Findings, where: str, parts: dict[str, Sequence[Scored]]) -> None:
+def _record_differences(found: Findings, where: str, parts: Mapping[str, Sequence[Scored]]) -> None:
     for control in CONTROLS:
-        found.estimate(
-            f"{where}/{MAIN} minus {control}", over_seeds(parts[MAIN], AT_LEAST, minus=parts[control]), unit="MS",
-            n=sum(int(run.kept(AT_LEAST).sum()) for run in parts[MAIN]), **_basis(parts[MAIN]),
-        )  # fmt: skip
+        for least, suffix in POPULATIONS:
+            found.estimate(
+                f"{where}/{MAIN} minus {control}{suffix}", over_seeds(parts[MAIN], least, minus=parts[control]),
+                unit="MS", n=sum(int(run.kept(least).sum()) for run in parts[MAIN]), **_basis(parts[MAIN]),
+            )  # fmt: skip
 
 
-def _record_matched(found: Findings, encoder: str, parts: dict, rebuilt: dict, ks: Sequence[int]) -> None:
-    """The Matryoshka SAEs' MS, interpolated between neighbouring K to the R² of another SAE, minus that SAE's MS.
+def _record_matched(
+    found: Findings, encoder: str, parts: Parts, rebuilt: Mapping[tuple[str, int], Sequence[Reconstruction]],
+    ks: Sequence[int],
+) -> None:  # fmt: skip
+    """The Matryoshka SAEs' MS, interpolated between neighbouring K to the R² of another SAE of the same seed, minus
+    that SAE's MS.
 
-    Nothing where no K of theirs rebuilds as much, or as little.
+    Nothing where in any seed no K of theirs rebuilds as much, or as little.
     """
     others = [who for who in parts if who[0] in ("BatchTopK", WIDER)]
     points = []
     for kind, k in [*((MAIN, k) for k in ks), *others]:
-        mean = over_seeds(parts[kind, k], AT_LEAST)
-        r2 = float(np.mean([each.value for each in rebuilt[kind, k]]))
-        points.append({"what": kind, "k": k, "r2": round(r2, 4)} | dict(zip(("mean", "low", "high"), _flat(mean),
-                                                                          strict=True)))  # fmt: skip
+        row: dict[str, Any] = {"what": kind, "k": k}
+        row["r2"] = round(float(np.mean([each.r2 for each in rebuilt[kind, k]])), 4)
+        for least, suffix in POPULATIONS:
+            mean = over_seeds(parts[kind, k], least)
+            row |= {f"{name}{suffix}": value for name, value in zip(("mean", "low", "high"), _flat(mean), strict=True)}
+        points.append(row)
     found.table("by R²", pd.DataFrame(points))
-    for kind, k in others:
-        target = [each.value for each in rebuilt[kind, k]]
-        ours = []
-        for seed in range(len(SEEDS)):
-            path = sorted((rebuilt[MAIN, each][seed].value, parts[MAIN, each][seed].moved(AT_LEAST)) for each in ks)
-            ours.append(at_r2(path, float(np.mean(target))))
-        if not any(np.isnan(value) for value, _ in ours):
-            theirs = [run.moved(AT_LEAST) for run in parts[kind, k]]
-            found.estimate(
-                f"{encoder}/at equal R²/{MAIN} ×1 minus {kind}, K = {k}", over_trainings(ours, minus=theirs),
-                interval_kind=MATCHED, unit="MS", seeds=list(SEEDS), split="test",
-                n=sum(int(run.kept(AT_LEAST).sum()) for run in parts[kind, k]),
-            )  # fmt: skip
+    paths = [[rebuilt[MAIN, k][place].r2 for k in ks] for place in range(len(SEEDS))]
+    for least, suffix in POPULATIONS:
+        scores = np.stack([means(parts[MAIN, k], least) for k in ks], axis=1)
+        for kind, k in others:
+            targets = [each.r2 for each in rebuilt[kind, k]]
+            ours = np.array([at_r2(*each) for each in zip(paths, scores, targets, strict=True)])
+            if not np.isnan(ours).any():
+                found.estimate(
+                    f"{encoder}/at equal R²{suffix}/{MAIN} ×1 minus {kind}, K = {k}",
+                    student(ours - means(parts[kind, k], least)), unit="MS",
+                    n=sum(int(run.kept(least).sum()) for run in parts[kind, k]), **_basis(parts[kind, k]),
+                )  # fmt: skip
 
 
-def at_r2(path: Sequence[tuple[float, tuple[float, np.ndarray]]], target: float) -> tuple[float, np.ndarray]:
-    """A mean and its draws, linear in R² between the two neighbours of ``target``; NaN outside the path.
-
-    Args:
-        path: (R², (mean, draws)) in rising R².
-    """
-    r2 = [each for each, _ in path]
-    draws = np.stack([moved for _, (_, moved) in path])
-    if not r2[0] <= target <= r2[-1]:
-        return float("nan"), np.full(draws.shape[1], np.nan)
-    right = min(max(int(np.searchsorted(r2, target)), 1), len(r2) - 1)
-    share = (target - r2[right - 1]) / (r2[right] - r2[right - 1])
-    values = [value for _, (value, _) in path]
-    return (
-        float((1 - share) * values[right - 1] + share * values[right]),
-        (1 - share) * draws[right - 1] + share * draws[right],
-    )
+def at_r2(r2: Sequence[float], values: Sequence[float], target: float) -> float:
+    """A value on the line between its two neighbours of ``target``, by their R²; NaN outside the line's ends."""
+    order = np.argsort(r2)
+    return float(np.interp(target, np.asarray(r2)[order], np.asarray(values)[order], left=np.nan, right=np.nan))
 
 
-def _flat(estimate: Any) -> tuple[float, float, float]:
+def _flat(estimate: Estimate) -> tuple[float, float, float]:
     value, (low, high) = estimate
     return round(value, 4), round(low, 4), round(high, 4)
 

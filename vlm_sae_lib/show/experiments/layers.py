@@ -3,9 +3,11 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.show.style import COLOURS
 
 MAIN = "Matryoshka ×4"
@@ -17,31 +19,36 @@ COMPARED = {
 KINDS = {"BatchTopK": "batch_top_k", "Matryoshka": "matryoshka_batch_top_k"}
 NAMES = {"BatchTopK": "BatchTopK SAE", "Matryoshka": "Matryoshka SAE", "random for Matryoshka": "random directions"}
 LEVELS = {"raw": "raw", "rectified, cut": "rectified, cut", f"random for {MAIN}": "control"}
-ENOUGH = " of at least 10 pictures"
+POPULATIONS = {"all defined neurons": "", "at least 10 pictures": ENOUGH}
 
 
 def widths(found: Findings) -> Figure:
-    """Mean MS against width, a panel for each layer: neurons of at least ten pictures, the main encoder."""
+    """Mean MS against width under the main encoder: a row for each layer, a column for each population."""
     encoder, points = _places(found)
-    figure, axes = plt.subplots(2, -(-len(points) // 2), figsize=(6.4, 6.4), sharey=True, squeeze=False)
-    for axis, point in zip(axes.flat, points, strict=False):
-        start = f"{point}/{encoder}/mean{ENOUGH}/"
-        every = sorted({float(name.rpartition("×")[2]) for name in found.results if name.startswith(start + "Matr")})
-        for what, label in {"raw": "raw neurons", "rectified, cut": "rectified and cut"}.items():
-            axis.axhline(found.value(start + what), color=COLOURS[what], ls="--", lw=1.6, label=label)
-        for kind, key in {**KINDS, "random for Matryoshka": "control"}.items():
-            rows = [found.results[f"{start}{kind} ×{width:g}"] for width in every]
-            value, low, high = (np.array([row[k] for row in rows], dtype=float) for k in ("value", "ci_low", "ci_high"))
-            axis.errorbar(range(len(every)), value, yerr=(value - low, high - value), color=COLOURS[key], marker="o",
-                          capsize=3, label=NAMES[kind], ls="--" if key == "control" else "-")  # fmt: skip
-        axis.set_title(point)
-        axis.set_xticks(range(len(every)), [f"{width:g}" for width in every])
+    figure, axes = plt.subplots(len(points), 2, figsize=(6.4, 2.6 * len(points) + 0.8), sharex="row", sharey="row",
+                                squeeze=False)  # fmt: skip
+    for row, point in zip(axes, points, strict=True):
+        for axis, (words, suffix) in zip(row, POPULATIONS.items(), strict=True):
+            _widths(axis, found, f"{point}/{encoder}/mean{suffix}/")
+            axis.set_title(f"{point}: {words}", fontsize=10)
+        row[0].set_ylabel("mean MS")
+    for axis in axes[-1]:
         axis.set_xlabel("expansion factor ε")
-    for axis in axes[:, 0]:
-        axis.set_ylabel("mean MS")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10,
                   frameon=False)  # fmt: skip
     return figure
+
+
+def _widths(axis: Axes, found: Findings, start: str) -> None:
+    every = sorted({float(name.rpartition("×")[2]) for name in found.results if name.startswith(start + "Matr")})
+    for what, label in {"raw": "raw neurons", "rectified, cut": "rectified and cut"}.items():
+        axis.axhline(found.value(start + what), color=COLOURS[what], ls="--", lw=1.6, label=label)
+    for kind, key in {**KINDS, "random for Matryoshka": "control"}.items():
+        rows = [found.results[f"{start}{kind} ×{width:g}"] for width in every]
+        value, low, high = (np.array([row[k] for row in rows], dtype=float) for k in ("value", "ci_low", "ci_high"))
+        axis.errorbar(range(len(every)), value, yerr=(value - low, high - value), color=COLOURS[key], marker="o",
+                      capsize=3, label=NAMES[kind], ls="--" if key == "control" else "-")  # fmt: skip
+    axis.set_xticks(range(len(every)), [f"{width:g}" for width in every])
 
 
 def curves(found: Findings) -> Figure:

@@ -6,9 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.show.style import COLOURS
 
-ENOUGH = " of at least 10 pictures"
+POPULATIONS = {"all defined neurons": "", "active on at least 10 pictures": ENOUGH}
 SHOWN = {
     "Matryoshka": ("Matryoshka SAE, ε = 1", "matryoshka_batch_top_k"),
     "random directions": ("random directions, as rare", "control"),
@@ -24,8 +25,7 @@ def by_k(found: Findings) -> Figure:
     table = found.frame("spread")
     table = table[table["encoder"] == table["encoder"].iloc[0]]
     figure, axes = plt.subplots(2, 1, figsize=(6.4, 7), sharex=True)
-    for axis, suffix, title in zip(axes, ("", ENOUGH), ("all defined neurons", "active on at least 10 pictures"),
-                                   strict=True):  # fmt: skip
+    for axis, (title, suffix) in zip(axes, POPULATIONS.items(), strict=True):
         for what, (label, colour) in SHOWN.items():
             rows = table[(table["what"] == what) & table[f"mean{suffix}"].notna()]
             axis.errorbar(rows["k"], rows[f"mean{suffix}"], yerr=_reach(rows, suffix), marker="o", capsize=3,
@@ -39,21 +39,23 @@ def by_k(found: Findings) -> Figure:
 
 
 def by_r2(found: Findings) -> Figure:
-    """Mean MS against R²: what a gain in one costs in the other."""
-    figure, axis = plt.subplots(figsize=(6.4, 4.4))
+    """Mean MS against R², what a gain in one costs in the other: all defined neurons above, fewer below."""
+    figure, axes = plt.subplots(2, 1, figsize=(6.4, 7.4), sharex=True)
     table = found.frame("by R²")
-    for what, (label, colour, marker) in KINDS.items():
-        rows = table[table["what"] == what].sort_values("r2")
-        axis.errorbar(rows["r2"], rows["mean"], yerr=_reach(rows), marker=marker, capsize=3, label=label,
-                      color=COLOURS[colour], markersize=12 if marker == "*" else 6)  # fmt: skip
-        for k, x, y in zip(rows["k"], rows["r2"], rows["high"], strict=True):
-            axis.annotate(f"K={k:g}", (x, y), xytext=(2, 4), textcoords="offset points", fontsize=8)
-    axis.set(xlabel="R²", ylabel="mean MS, at least 10 pictures")
-    axis.legend(fontsize=10)
+    for axis, (title, suffix) in zip(axes, POPULATIONS.items(), strict=True):
+        for what, (label, colour, marker) in KINDS.items():
+            rows = table[(table["what"] == what) & table[f"mean{suffix}"].notna()].sort_values("r2")
+            axis.errorbar(rows["r2"], rows[f"mean{suffix}"], yerr=_reach(rows, suffix), marker=marker, capsize=3,
+                          label=label, color=COLOURS[colour], markersize=12 if marker == "*" else 6)  # fmt: skip
+            for k, x, y in zip(rows["k"], rows["r2"], rows[f"high{suffix}"].fillna(rows[f"mean{suffix}"]), strict=True):
+                axis.annotate(f"K={k:g}", (x, y), xytext=(2, 4), textcoords="offset points", fontsize=8)
+        axis.set(ylabel="mean MS", title=title)
+    axes[1].set_xlabel("R²")
+    axes[0].legend(fontsize=10)
     return figure
 
 
-def _reach(rows: pd.DataFrame, suffix: str = "") -> np.ndarray:
+def _reach(rows: pd.DataFrame, suffix: str) -> np.ndarray:
     mean, low, high = (rows[f"{name}{suffix}"] for name in ("mean", "low", "high"))
     return np.nan_to_num(np.stack([mean - low, high - mean]).astype(float)).clip(0)
 
