@@ -9,9 +9,10 @@ from toy_bench import ToyBench
 
 from vlm_sae_lib import Workbench, load_profile
 from vlm_sae_lib.claims import layers as claims
-from vlm_sae_lib.claims.verdict import Verdict
-from vlm_sae_lib.experiments import layers, measure, running
+from vlm_sae_lib.controls.codes import random_directions
+from vlm_sae_lib.experiments import layer_activity, layers, measure, running
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import paper_layer, published
 from vlm_sae_lib.scores.comparison import Scored
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
@@ -33,12 +34,12 @@ def toy():
 def test_a_mean_is_that_of_the_defined_neurons_over_the_seeds(toy):
     bench, found = toy
     means = []
-    for seed in layers.SEEDS:
+    for seed in range(10):
         sae = bench.saes([bench.config("batch_top_k", 2, seed=seed)], "projection")[0]
         code = sae.encode_sparse(bench.activations("test", "projection"))
         means.append(np.nanmean(monosemanticity_score(code, bench.embeddings().array())))
     row = found.results[f"projection/{FIRST}/mean/BatchTopK ×2"]
-    assert row["value"] == pytest.approx(np.mean(means)) and row["seeds"] == [0, 1, 2] and row["split"] == "test"
+    assert row["value"] == pytest.approx(np.mean(means)) and row["seeds"] == list(range(10)) and row["split"] == "test"
     assert row["paper_value"] == published(
         "monosemanticity", model="CLIP ViT-L", layer="last", sae="batch_top_k", expansion=2,
         scoring_encoder="DINOv2 ViT-B", statistic="mean",
@@ -59,11 +60,45 @@ def test_every_control_that_is_named_is_there_and_as_rare(toy):
     assert kinds["rectified, cut"][0].nnz < np.count_nonzero(kinds["rectified"][0])
 
 
-def test_wide_ones_have_one_seed_and_say_so(toy):
+def test_the_gain_is_the_difference_of_the_papers_means_in_every_training_and_case(toy):
+    """Without a least number of pictures, and the control's seed is that of the training it is taken from."""
+    bench, found = toy
+    effect = found.effects["gain over random directions"]
+    assert effect.values.shape == (10, 4) and effect.unit == "training"
+    for seed in (0, 7):
+        sae = bench.saes([bench.config("matryoshka_batch_top_k", 4, seed=seed)], "block_4")[0]
+        test = bench.activations("test", "block_4")
+        code = sae.encode_sparse(test)
+        scores = [monosemanticity_score(each, bench.embeddings(name="second CLIP").array())
+                  for each in (code, random_directions(test.array().numpy(), code, seed))]  # fmt: skip
+        gain = np.nanmean(scores[0]) - np.nanmean(scores[1])
+        assert effect.values[seed, effect.cases.index("block_4/second CLIP")] == pytest.approx(gain)
+
+
+def test_every_number_of_seeds_is_told_with_the_interval_that_fits_it(toy):
     _, found = toy
-    wide, narrow = (found.results[f"projection/{FIRST}/mean/Matryoshka ×{width}"] for width in (16, 8))
-    assert wide["seeds"] == [0] and "seeds first" not in wide["interval"]
-    assert narrow["seeds"] == [0, 1, 2] and "seeds first" in narrow["interval"]
+    rows = {
+        (point, width): found.results[f"{point}/{FIRST}/mean/Matryoshka ×{width}"]
+        for point in ("projection", "block_4") for width in (1, 2, 4, 8, 16)
+    }  # fmt: skip
+    seeds = {place: len(row["seeds"]) for place, row in rows.items()}
+    assert [seeds["projection", width] for width in (1, 2, 4, 8, 16)] == [10] * 5
+    assert [seeds["block_4", width] for width in (1, 2, 4, 8, 16)] == [10, 3, 10, 3, 1]
+    assert rows["projection", 16]["interval"] == rows["block_4", 2]["interval"] == measure.OVER_TRAININGS
+    assert rows["block_4", 16]["interval"] == measure.OVER_PICTURES
+    assert not any("smallest" in (row["interval"] or "") for row in found.results.values())
+    assert "bootstrap" in found.results["block_4/R²/Matryoshka ×16"]["interval"]
+
+
+def test_what_is_recorded_is_recorded_of_both_populations(toy):
+    _, found = toy
+    for name in [name for name in found.results if name.endswith(ENOUGH)]:
+        assert name.removesuffix(ENOUGH) in found.results
+
+
+def test_a_best_neuron_of_none_is_undefined():
+    silent = Scored(np.full(3, np.nan), np.full((1, 3), np.nan), np.zeros(3, dtype=int))
+    assert np.isnan(layers._spread([silent])["best"]) and np.isnan(layers._spread([silent])["worst"])
 
 
 def test_bins_and_least_activity_hold_every_neuron_once(toy):
@@ -73,7 +108,8 @@ def test_bins_and_least_activity_hold_every_neuron_once(toy):
         every = least.loc[(least["what"] == what) & (least["pictures"] == 2), "neurons"].item()
         assert binned.loc[binned["what"] == what, "neurons"].sum() == pytest.approx(every, abs=1e-3)
     run = Scored(np.array([0.1, 0.2, np.nan]), np.zeros((2, 3)), np.array([2, 9, 1]))
-    assert layers._inside(run, 2, 5).ms.tolist() == [0.1] and layers._inside(run, 20, 40).ms.tolist() == []
+    inside = layer_activity._inside
+    assert inside(run, 2, 5).ms.tolist() == [0.1] and inside(run, 20, 40).ms.tolist() == []
 
 
 def test_without_any_defined_neuron_there_is_no_mean_and_no_error():
@@ -90,26 +126,31 @@ def test_a_layer_stands_beside_the_papers_of_the_same_place():
     ]  # fmt: skip
 
 
-def test_verdicts_follow_the_numbers(toy):
+def test_answers_follow_the_numbers_and_carry_no_verdict(toy):
     _, found = toy
     changed = deepcopy(found)
-    for name in changed.results:
-        if name.endswith(f"{layers.MAIN} minus raw{layers.ENOUGH}"):
-            changed.results[name] |= {"value": -0.2, "ci_low": -0.3, "ci_high": -0.1}
-    share = f"projection/{FIRST}/share above the {{}}/Matryoshka ×1"
-    for bar in ("raw mean", "best raw neuron"):
-        changed.results[share.format(bar)] |= {"value": 0.1, "ci_low": 0.0, "ci_high": 0.2}
-    before, after = claims.conclude(found), claims.conclude(changed)
-    assert before[0].verdict is not Verdict.FAILS and after[0].verdict is Verdict.FAILS
-    assert "clearly below in 4" in after[0].because
-    assert [line.verdict for line in after if "90 %" in line.claim] == [Verdict.FAILS]
+    gains = [name for name in changed.results if name.endswith(f"/{layers.MAIN} minus random for {layers.MAIN}")]
+    for name in gains:
+        changed.results[name] |= {"value": -0.2, "ci_low": -0.3, "ci_high": -0.1}
+    before, after = claims.observe(found), claims.observe(changed)
+    assert [line.question for line in before] == [line.question for line in after]
+    assert "Over all neurons with a score: 0 of 4 clearly above zero, 4 clearly below" in after[1].answer
+    assert before[1].answer != after[1].answer and before[0].answer == after[0].answer
+    assert not any(hasattr(line, "verdict") or " holds" in line.answer for line in before)
     assert all(name in found.results for line in before for name in line.rests_on)
+
+
+def test_an_undefined_difference_is_neither_the_least_nor_the_largest(toy):
+    changed = deepcopy(toy[1])
+    name = f"block_4/{FIRST}/{layers.MAIN} minus random for {layers.MAIN}"
+    changed.results[name] |= {"value": None, "ci_low": None, "ci_high": None}
+    assert "– (" not in claims.observe(changed)[1].answer
 
 
 def test_results_in_the_files_order_say_the_same(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("VLM_SAE_RUNS", str(tmp_path))
     _, found = toy
-    assert claims.conclude(Findings.read(found.write())) == claims.conclude(found)
+    assert claims.observe(Findings.read(found.write())) == claims.observe(found)
 
 
 def test_figures_can_be_drawn(toy):

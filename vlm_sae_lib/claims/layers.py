@@ -61,9 +61,11 @@ def _spans(found: Results, names: dict[str, list[str]], digits: int = 2) -> str:
 
 
 def _place(name: str) -> str:
-    """``block_2, second CLIP`` of a result's name; ``block_2, ×4`` where there is a width instead."""
-    hook_point, what, *_ = name.split("/")
-    return f"{hook_point}, {what if not what.startswith('R²') else name.rpartition('/')[2]}"
+    """``block_2, second CLIP`` of a result's name, with the width where the results differ in it."""
+    hook_point, encoder, what = name.split("/")
+    if encoder.startswith("R²"):
+        return f"{hook_point}, {what}"
+    return f"{hook_point}, {encoder}" + (f", ×{name.rpartition('×')[2].partition(' ')[0]}" if "Batch" in what else "")
 
 
 def _shuffled(found: Results, last: str) -> Observation:
@@ -134,8 +136,8 @@ def _rarity(found: Results) -> Observation:
     names.sort(key=lambda name: int(name.rpartition(" ")[2]))
     return Observation(
         "On how many pictures must a neuron be active to score above random directions?",
-        f"The difference is {counted(found, names)}. By the least number of pictures: " + "; ".join(
-            f"{name.rpartition(' ')[2]}: {said(found, name)}" for name in names) + ".",
+        "The difference by the least number of pictures: " + "; ".join(
+            f"{name.rpartition(' ')[2]}: {said(found, name)}" for name in names) + f". {counted(found, names)}.",
         tuple(names),
     )  # fmt: skip
 
