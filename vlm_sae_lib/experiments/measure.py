@@ -46,9 +46,11 @@ def means(runs: Sequence[Scored], at_least: int = 2) -> Float[np.ndarray, " n_se
     return np.array([run.moved(at_least)[0] for run in runs])
 
 
-def slopes(places: Sequence[float], values: Float[np.ndarray, "n_places n_seeds"]) -> Float[np.ndarray, " n_seeds"]:
+def slopes(
+    places: Float[np.ndarray, " n_places"], values: Float[np.ndarray, "n_places n_seeds"]
+) -> Float[np.ndarray, " n_seeds"]:
     """Each training's slope of a value over where it was measured; NaN where one of its values is."""
-    return np.array([stats.linregress(places, column).slope for column in np.asarray(values).T])
+    return np.array([stats.linregress(places, column).slope for column in values.T])
 
 
 def known_factors(bench: Workbench, split: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
