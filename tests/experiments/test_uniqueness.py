@@ -1,7 +1,6 @@
 """Uniqueness: the three chances, what is counted, what is said, and a slow second look."""
 
 from collections import Counter
-from copy import deepcopy
 from itertools import combinations
 
 import numpy as np
@@ -12,9 +11,10 @@ from toy_bench import ToyBench
 
 from vlm_sae_lib import Workbench, load_profile
 from vlm_sae_lib.claims import uniqueness as claims
-from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.experiments import running, uniqueness
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.records.results import published
+from vlm_sae_lib.scores.uniqueness import UniquenessReport
 from vlm_sae_lib.scores.uniqueness import uniqueness as compare
 from vlm_sae_lib.show.experiments.uniqueness import FIGURES
 
@@ -35,6 +35,7 @@ def test_a_new_dealing_keeps_every_picture_as_popular():
     assert Counter(dealt.ravel().tolist()) == Counter(sets.ravel().tolist()) and (dealt != sets).any()
     assert all(len(set(row)) == 6 for row in dealt.tolist())
     assert uniqueness.deal_again(np.empty((0, 6), dtype=int), rng).shape == (0, 6)
+    assert uniqueness.random_sets(0, 6, 30, rng).shape == (0, 6)
 
 
 def test_pictures_shared_and_twins_are_what_counting_gives():
@@ -69,17 +70,85 @@ def test_blind_dealings_meet_as_often_as_they_must(toy):
     assert next(same) == pytest.approx(next(same))
 
 
-def test_verdicts_follow_the_numbers(toy):
-    changed = deepcopy(toy)
-    changed.results["share of pairs above 0.5"] |= {"value": 0.0001, "ci_low": 0.0, "ci_high": 0.0005}
-    changed.results["neurons with a twin"] |= {"value": 0.9, "ci_low": 0.8, "ci_high": 1.0}
-    changed.results["neurons with a twin/random directions"] |= {"value": 0.1, "ci_low": 0.0, "ci_high": 0.2}
-    lines = claims.conclude(changed)
-    assert lines[0].verdict is Verdict.HOLDS and lines[-1].verdict is Verdict.FAILS
-    changed.results["share of pairs above 0.5"]["ci_high"] = 0.1
-    changed.results["neurons with a twin/random directions"]["ci_low"] = 1.1
-    lines = claims.conclude(changed)
-    assert lines[0].verdict is Verdict.FAILS and lines[-1].verdict is Verdict.HOLDS
+def report(kept, above_half, pairs=None):
+    """A report of ``kept`` neurons, ``above_half`` pairs of which share most of their pictures."""
+    counts = {0.6: above_half, 0.1: pairs or 5}
+    return UniquenessReport(np.arange(kept), counts, tuple((2 * i, 2 * i + 1, 0.6) for i in range(above_half)))
+
+
+def recorded(shares_of_seeds, random=None):
+    """Findings from made-up reports, one for each seed; dealings that never meet."""
+    learned = [report(kept, above) for kept, above in shares_of_seeds]
+    none = [report(kept, 0) for kept, _ in shares_of_seeds]
+    chances = {
+        "blind sets": none * 2, "equally popular pictures": none * 2,
+        "random directions": [report(kept, above) for kept, above in random or shares_of_seeds],
+    }  # fmt: skip
+    found = Findings("uniqueness", "pocket")
+    uniqueness._record_compared(found, 2048, learned, chances["random directions"])
+    uniqueness._record(found, learned, chances, 400)
+    uniqueness._record_effect(found, learned)
+    return found
+
+
+def test_the_effect_is_the_distance_to_one_in_a_thousand_by_hand(toy):
+    bench = ToyBench(400)
+    train = bench.activations("train", "projection")
+    effect = toy.effects["share of pairs below one in a thousand"]
+    assert effect.values.shape == (10, 1) and effect.unit == "training"
+    saes = bench.saes([bench.config(uniqueness.KIND, uniqueness.EXPANSION, seed=seed) for seed in (0, 9)], "projection")
+    for seed, sae in zip((0, 9), saes, strict=True):
+        code = sae.encode_sparse(train).toarray()
+        sets = [set(np.argsort(-code[:, i], kind="stable")[:16]) for i in range(code.shape[1])
+                if (code[:, i] > 0).sum() >= 16]  # fmt: skip
+        alike = [len(a & b) / len(a | b) > 0.5 for a, b in combinations(sets, 2)]
+        assert effect.values[seed, 0] == pytest.approx(1 - np.mean(alike) / 0.001)
+    found = recorded([(100, 2), (100, 0), (200, 4)])
+    by_hand = [1 - 2 / 4950 / 0.001, 1, 1 - 4 / 19900 / 0.001]
+    np.testing.assert_allclose(found.effects["share of pairs below one in a thousand"].values[:, 0], by_hand)
+    assert found.value("effect/share of pairs below one in a thousand") == pytest.approx(np.mean(by_hand))
+
+
+def test_nothing_is_said_of_seeds_without_pairs():
+    found = recorded([(100, 2), (1, 0)])
+    assert np.isnan(found.effects["share of pairs below one in a thousand"].values[1, 0])
+    assert found.results["share of pairs above 0.5"]["ci_low"] is None
+
+
+def test_intervals_are_those_of_trainings_not_their_smallest_and_largest():
+    """Three trainings lie below the bar, and yet leave it open where the mean of others would lie (fault 7)."""
+    found = recorded([(100, 0), (100, 0), (100, 4)])
+    row = found.results["share of pairs above 0.5"]
+    assert row["interval"] == "Student's t over the trainings"
+    assert 4 / 4950 < 0.001 < row["ci_high"] and row["ci_low"] < 0
+    dealt = found.results["share of pairs above 0.5/blind sets"]
+    assert "dealings" in dealt["interval"] and (dealt["ci_low"], dealt["ci_high"]) == (0, 0)
+
+
+def test_chance_is_taken_off_training_by_training():
+    """Seeds that differ more than learned and random do: their ranges overlap, their differences do not (fault 6)."""
+    learned, random = [(100, 2), (100, 12), (100, 22)], [(100, 4), (100, 14), (100, 24)]
+    found = recorded(learned, random)
+    ours, theirs = (found.results[f"share of pairs above 0.5{end}"] for end in ("", "/random directions"))
+    assert ours["ci_high"] > theirs["ci_low"]
+    gap = found.results["share of pairs above 0.5 minus random directions"]
+    assert gap["value"] == pytest.approx(-2 / 4950) and gap["ci_high"] < 0
+
+
+def test_how_many_could_be_compared_stands_first_among_the_answers():
+    found = recorded([(300, 1), (310, 0), (296, 2)], random=[(280, 1), (290, 0), (276, 2)])
+    assert found.value("neurons left out") == pytest.approx(2048 - 302)
+    assert found.value("neurons left out/random directions") == pytest.approx(2048 - 282)
+    assert found.value("share of neurons compared") == pytest.approx(302 / 2048)
+    first, *others = claims.observe(found)
+    assert "1746" in first.answer and "2,048" in first.answer and "1766" in first.answer
+    assert f"{published('uniqueness', statistic='neurons_dropped'):.0f} of 12,288" in first.answer
+    assert others and all(set(line.rests_on) <= set(found.results) for line in (first, *others))
+
+
+def test_answers_follow_the_numbers():
+    few, many = (claims.observe(recorded([(100, n), (100, n + 1), (100, n)]))[1].answer for n in (0, 30))
+    assert few.startswith("0.00007 ") and many.startswith("0.00613 ")
 
 
 def test_figures_can_be_drawn(toy):

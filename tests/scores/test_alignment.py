@@ -53,38 +53,16 @@ def test_by_bin_counts_and_the_headline_weighs_bins_alike():
     table = alignment.by_bin(aligned, bins)
     assert table["pairs"].tolist() == [12, 10, 1] and table["aligned"].tolist() == [9, 10, 0]
     assert alignment.uniform_alignment(table) == pytest.approx((0.75 + 1) / 2)  # one pair makes no bin
-    first, second = np.arange(23), np.arange(23)[::-1]
-    value, draws = alignment.uniform_draws(aligned, bins, first, second, n_resamples=50)
-    assert value == pytest.approx(0.875) and draws.shape == (50,) and np.nanstd(draws) > 0
-    nothing = alignment.uniform_draws(aligned[:3], bins[:3], first[:3], second[:3], n_resamples=4)
-    assert math.isnan(nothing[0]) and np.isnan(nothing[1]).all()
+    assert alignment.shares_by_bin(aligned, bins) == {0: 0.75, 4: 1.0, 6: 0.0}
+    assert alignment.shares_by_bin(aligned, bins, 10) == {0: 0.75, 4: 1.0}
+    assert alignment.uniform_share(aligned, bins) == pytest.approx(0.875)
 
 
-def test_draws_by_bin_are_those_of_the_bin_alone():
-    rng = np.random.default_rng(1)
-    aligned, bins = rng.random(60) < 0.7, rng.integers(-1, 3, size=60)
-    first, second = rng.integers(20, size=(2, 60))
-    together = alignment.bin_draws(aligned, bins, first, second, n_resamples=20, seed=4)
-    assert sorted(together) == [0, 1, 2]
-    for number, (value, draws) in together.items():
-        assert value == pytest.approx(aligned[bins == number].mean())
-        alone = alignment.bin_draws(aligned, np.where(bins == number, 0, -1), first, second, n_resamples=20, seed=4)
-        np.testing.assert_allclose(alone[0][1], draws)
-    assert alignment.bin_draws(aligned, np.full(60, -1), first, second) == {}
-
-
-def test_a_drawn_pair_weighs_as_often_as_both_neurons_come():
-    aligned, bins = np.tile([True, False], 10), np.zeros(20, dtype=int)
-    first, second = np.arange(20) % 4, (np.arange(20) + 1) % 4
-    _, draws = alignment.uniform_draws(aligned, bins, first, second, n_resamples=6, seed=3)
-    rng = np.random.default_rng(3)
-    for draw in draws:
-        count = np.bincount(rng.integers(4, size=4), minlength=4)
-        weights = [count[a] * count[b] for a, b in zip(first, second, strict=True)]
-        if sum(weights):
-            assert draw == pytest.approx(sum(w for w, yes in zip(weights, aligned, strict=True) if yes) / sum(weights))
-        else:
-            assert math.isnan(draw)
+def test_pairs_without_a_bin_count_nowhere_and_no_bin_gives_nothing():
+    aligned, bins = np.array([True, False, True]), np.array([-1, -1, 2])
+    assert alignment.shares_by_bin(aligned, bins) == {2: 1.0}
+    assert math.isnan(alignment.uniform_share(aligned, bins))
+    assert alignment.shares_by_bin(aligned[:2], bins[:2]) == {}
 
 
 def test_balanced_pairs_are_different_known_and_balanced():

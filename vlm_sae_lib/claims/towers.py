@@ -1,50 +1,47 @@
-"""What the experiment on other towers and encoders says."""
+"""What the experiment on other towers and encoders answers beside the plan."""
 
-from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
+from vlm_sae_lib.claims.verdict import Observation, counted, said
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import Results
 
 MAIN, RANDOM = "Matryoshka ×4", "random for Matryoshka ×4"
-CONTROLS = {"raw": "raw neurons", "rectified, cut": "rectified neurons as sparse", RANDOM: "random directions"}
+RIVALS = {"rectified, cut": "rectified neurons as sparse", RANDOM: "random directions"}
+"""The kinds of neurons that the plan's effects are held against; raw neurons as they are decide nothing."""
 
 
-def conclude(found: Results) -> list[Conclusion]:
-    """The gain over each control in every tower and under every encoder; what the encoders agree on."""
+def observe(found: Results) -> list[Observation]:
+    """Raw neurons; what the choice of the encoder changes; what the encoders agree on, beside random directions."""
     wheres = [name.removesuffix(f"/{MAIN} minus raw") for name in found.results if name.endswith(f"/{MAIN} minus raw")]
-    return [
-        *(_gain(found, wheres, control) for control in CONTROLS),
-        _same_verdict(found, wheres),
-        _ranks(found),
-        _beyond_random(found),
-        _truth(found),
-    ]
+    return [_raw(found, wheres), _encoders(found, wheres), _ranks(found), _beyond_random(found), _truth(found)]
 
 
-def _gain(found: Results, wheres: list[str], control: str) -> Conclusion:
-    names = [f"{where}/{MAIN} minus {control}" for where in wheres]
-    above = [clearly_above(found, name) for name in names]
-    least = min(names, key=found.value)
-    return Conclusion(
-        f"In every tower, and under both encoders, SAE latents score above {CONTROLS[control]}.",
-        Verdict.of(*above),
-        f"clearly so in {sum(above)} of {len(above)} cases; the smallest gain is {said(found, least)} "
-        f"({_words(least.rpartition('/')[0])}).",
+def _raw(found: Results, wheres: list[str]) -> Observation:
+    names = [f"{where}/{MAIN} minus raw" for where in wheres]
+    return Observation(
+        "How far above raw neurons, as they are, do an SAE's latents score?",
+        f"In {len(names)} cases of tower, layer and encoder {counted(found, names)}; {_between(found, names)}. A raw "
+        "neuron's score is about the mean cosine of all pictures, by construction.",
         tuple(names),
     )
 
 
-def _same_verdict(found: Results, wheres: list[str]) -> Conclusion:
-    """Whether both encoders of a tower and hook point say the same of each control."""
+def _encoders(found: Results, wheres: list[str]) -> Observation:
+    """Of how many differences the two encoders of a place see the same sign."""
     places = list(dict.fromkeys(where.rpartition("/")[0] for where in wheres))
-    same, names = [], []
-    for place in places:
-        for control in CONTROLS:
-            both = [f"{where}/{MAIN} minus {control}" for where in wheres if where.rpartition("/")[0] == place]
-            same.append(len({clearly_above(found, name) for name in both}) == 1)
-            names += both
-    return Conclusion(
-        "The choice of the scoring encoder does not change what is found.",
-        Verdict.of(*same),
-        f"both encoders give the same answer in {sum(same)} of {len(same)} comparisons with a control.",
+    names, lines = list[str](), []
+    for ending, whom in (("", "all neurons with a score"), (ENOUGH, f"those{ENOUGH}")):
+        of_population = [
+            [f"{where}/{MAIN} minus {rival}{ending}" for where in wheres if where.rpartition("/")[0] == place]
+            for place in places for rival in RIVALS
+        ]  # fmt: skip
+        same = sum(len({(found.value(name) or 0) > 0 for name in both}) == 1 for both in of_population)
+        every = [name for both in of_population for name in both]
+        lines.append(f"among {whom} in {same} of {len(of_population)} ({counted(found, every)})")
+        names += every
+    return Observation(
+        "Do the two encoders of a tower see a gain over the same rivals?",
+        f"The latents' difference from {' and from '.join(RIVALS.values())} has the same sign under both encoders: "
+        f"{'; '.join(lines)}.",
         tuple(names),
     )
 
@@ -54,44 +51,47 @@ def _agreements(found: Results, what: str, truth: bool) -> list[str]:
     return [name for name in names if ("the truth" in name) == truth]
 
 
-def _ranks(found: Results) -> Conclusion:
+def _ranks(found: Results) -> Observation:
     names = _agreements(found, MAIN, truth=False)
-    above = [clearly_above(found, name) for name in names]
-    low, high = min(names, key=found.value), max(names, key=found.value)
-    return Conclusion(
-        "Two encoders rank an SAE's latents alike.",
-        Verdict.of(*above),
-        f"Spearman's ρ lies between {said(found, low)} ({_words(low.split('/rank')[0])}) and {said(found, high)} "
-        f"({_words(high.split('/rank')[0])}).",
+    return Observation(
+        "Do two encoders rank an SAE's latents alike?",
+        f"Spearman's ρ over latents{ENOUGH}: {counted(found, names)}; {_between(found, names)}.",
         tuple(names),
     )
 
 
-def _beyond_random(found: Results) -> Conclusion:
-    pairs = [(name, name.removesuffix(MAIN) + RANDOM) for name in _agreements(found, MAIN, truth=False)]
-    beyond = [found.results[ours]["ci_low"] > found.results[chance]["ci_high"] for ours, chance in pairs]
-    return Conclusion(
-        "They agree on learned latents more than on random directions.",
-        Verdict.of(*beyond),
-        f"clearly so in {sum(beyond)} of {len(beyond)} towers and layers; "
-        + "; ".join(f"{said(found, a)} against {said(found, b)} ({_words(a.split('/rank')[0])})" for a, b in pairs)
-        + ".",
-        tuple(name for pair in pairs for name in pair),
+def _beyond_random(found: Results) -> Observation:
+    """The difference of each training from its random directions, not two intervals side by side."""
+    names = _agreements(found, f"{MAIN} minus random directions", truth=False)
+    chance = _agreements(found, RANDOM, truth=False)
+    return Observation(
+        "Do they agree on learned latents more than on random directions that fire as often?",
+        f"The difference of ρ, training by training: {counted(found, names)}; {_between(found, names)}. On the random "
+        f"directions alone {_between(found, chance)}.",
+        (*names, *chance),
     )
 
 
-def _truth(found: Results) -> Conclusion:
+def _truth(found: Results) -> Observation:
     names = _agreements(found, MAIN, truth=True)
-    above = [clearly_above(found, name) for name in names]
-    low, high = min(names, key=found.value), max(names, key=found.value)
-    return Conclusion(
-        "Each encoder ranks the latents as the truth does.",
-        Verdict.of(*above),
-        f"clearly above zero in {sum(above)} of {len(above)} cases, from ρ = {said(found, low)} to "
-        f"{said(found, high)}.",
-        tuple(names),
+    beyond = _agreements(found, f"{MAIN} minus random directions", truth=True)
+    return Observation(
+        "Does each encoder rank the latents as the truth does?",
+        f"ρ with the score by the true factors: {counted(found, names)}; {_between(found, names)}. Less ρ for random "
+        f"directions that fire as often: {counted(found, beyond)}; {_between(found, beyond)}.",
+        (*names, *beyond),
     )
 
 
-def _words(where: str) -> str:
-    return where.replace("/", ", ")
+def _between(found: Results, names: list[str]) -> str:
+    """The smallest and the largest, each with its place."""
+    defined = [name for name in names if found.value(name) is not None]
+    if not defined:
+        return "none is defined"
+    low, high = min(defined, key=found.value), max(defined, key=found.value)
+    return f"from {said(found, low)} ({_words(low)}) to {said(found, high)} ({_words(high)})"
+
+
+def _words(name: str) -> str:
+    """``first CLIP, projection, rank agreement of a and b``, without the kinds that are compared."""
+    return ", ".join(name.split("/")[:3])

@@ -1,118 +1,74 @@
 """Does MS agree with people (paper Fig. 4, Tab. A1)? The same statistic, with observers that know the truth.
 
 People saw two neurons' sixteen top training pictures and said which set is more alike. Here the pictures' true factors
-say it. Pools, pairs and bins are the paper's; for three seeds instead of one.
+say it. Pools, pairs and bins are the paper's, for ten trainings instead of one. The same is asked of random directions
+that fire as often as the latents: an encoder that learned this very world may agree with its truth on any neurons.
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations, product
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from vlm_sae_lib.controls.observers import factor_agreement, most_shared, surprise
+from vlm_sae_lib.experiments import pools
+from vlm_sae_lib.experiments.agreement_bins import (
+    PAPER_ENCODERS,
+    Chooser,
+    active,
+    decided,
+    every,
+    record_bins,
+    same_side,
+)
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, known_factors
+from vlm_sae_lib.experiments.measure import AT_LEAST, SEEDS, known_factors
+from vlm_sae_lib.experiments.pools import OBSERVERS, TOP, Neurons, Study
 from vlm_sae_lib.experiments.registry import Experiment
-from vlm_sae_lib.hooks import PROJECTION
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import published, published_source
-from vlm_sae_lib.scores.alignment import WIDTH, balanced_pairs, bin_draws, bin_of, prefers_first, uniform_draws
-from vlm_sae_lib.scores.comparison import over_trainings, pictures_above_minimum
-from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.statistics.gather import gather_statistics
-from vlm_sae_lib.statistics.intervals import wilson
+from vlm_sae_lib.scores.alignment import WIDTH, balanced_pairs, bin_of, uniform_share
+from vlm_sae_lib.statistics.intervals import OVER_TRAININGS, student, wilson
 from vlm_sae_lib.workbench import Workbench
 
-SEEDS, PAIRS, TOP = (0, 1, 2), 1000, 16
-POOLS = (("BatchTopK ×4", "batch_top_k"), ("Matryoshka ×4", "matryoshka_batch_top_k"))
-OBSERVERS = {"all factors": factor_agreement, "one factor": most_shared, "surprise": surprise}
-"""How alike the top pictures are in all factors; how far they share the value that most of them have; how unlikely that
-is. Pairs between which an observer sees no difference are left out, as no majority of three people is a tie."""
-CONTROLS = ("shuffled MS", "shuffled MS within pools", "lower firing rate", "larger maximum")
-OVER_NEURONS = "500 bootstrap draws, of the seeds first and then of the neurons, middle 95 %"
-PAPER_ENCODERS = ("DINOv2 ViT-B", "CLIP ViT-B")
+PAIRS = 1000
+POPULATIONS: dict[str, Chooser] = {"": every, ENOUGH: active}
+"""The plan's two, by how the names of their results end."""
+RULES = ("lower firing rate", "larger maximum")
+"""They look at no picture: the rarer neuron is the better one, the stronger is."""
+CONTROLS = ("shuffled MS", "shuffled MS within pools", *RULES)
+UNIT, SPLIT = "share of pairs, mean over bins", "train top pictures, test MS"
+RANDOM = "MS of random directions"
 LARGE = 0.7
 """Difference in MS from which few neurons are in many pairs."""
 SAMPLE = 300
 """Training pictures of the sample on the shipped SAE, which tests recompute slowly."""
 
 
-@dataclass(frozen=True, eq=False)
-class Neurons:
-    """What is known of each neuron of all pools: one row per neuron, and the encoders' MS of it (NaN: not scored)."""
-
-    facts: pd.DataFrame
-    """``pool``, ``pictures`` (above the minimum, test), ``rate``, ``maximum`` (training), a column per observer."""
-    ms: dict[str, Float[np.ndarray, " n_neurons"]]
-
-
-Study = tuple[Neurons, Int[np.ndarray, "n 2"]]
-"""Neurons of one training seed, and the pairs of them that the observers see."""
-
-
 def run(bench: Workbench, found: Findings) -> None:
-    """Alignment by bin and over all bins, with its controls; three seeds, each with as many pairs as in the paper."""
+    """Alignment by bin and over all bins, with its controls; ten seeds, each with as many pairs as in the paper."""
     known_factors(bench, "train")  # refused at once, and not after the long part
-    first, second = bench.scoring_names[:2]
-    benches = {"": bench, f", {second}": _of_second_tower(bench, first, second)}
-    studies = []
+    first, second = encoders = bench.scoring_names[:2]
+    benches, raw = pools.towers(bench), pools.raw_pool(bench)
+    learned, random = list[Study](), list[Study]()
     for seed in SEEDS:
-        neurons = gather_neurons(benches, seed)
-        studies.append((neurons, balanced_pairs(neurons.ms[first], PAIRS, seed=seed)))
+        for studies, latents in zip((learned, random), pools.latent_pools(benches, seed), strict=True):
+            neurons = pools.together([raw, *latents], encoders)
+            studies.append((neurons, balanced_pairs(neurons.ms[first], PAIRS, seed=seed)))
     headline = {"binned_by": PAPER_ENCODERS[0], "statistic": "alignment_if_uniform_percent"}
     paper = {
         "paper_value": published("user_study", **headline) / 100, "source": published_source("user_study", **headline)
     }  # fmt: skip
     for observer in OBSERVERS:
-        _record_headline(found, studies, first, observer, paper)
-        _record_headline(found, studies, second, observer, {})
-    _record_bins(found, studies, (first, second))
-    _record_largest(found, studies, first)
-    _record_ties(found, studies[0], (first, second))
+        record_headline(found, learned, random, first, observer, paper)
+        record_headline(found, learned, random, second, observer, {})
+    record_effect(found, learned, first)
+    record_bins(found, learned, encoders, SEEDS)
+    _record_largest(found, learned, first)
+    _record_ties(found, learned[0], encoders)
     _record_sample(found, bench)
-
-
-def _of_second_tower(bench: Workbench, first: str, second: str) -> Workbench:
-    """The second scoring encoder explained in its turn, scored by the first alone: never by itself."""
-    models = dict(bench.profile.scoring_towers)
-    return Workbench(replace(bench.profile, tower=models[second], scoring_towers=((first, models[first]),)))
-
-
-def gather_neurons(benches: dict[str, Workbench], seed: int) -> Neurons:
-    """The paper's four pools: raw neurons and SAEs of both kinds of the tower's projection, one SAE of another tower's.
-
-    Neurons without sixteen training pictures, or whose MS is undefined under an encoder that scores them, are left out.
-    """
-    facts, ms = [], []
-    for suffix, bench in benches.items():
-        train, test = (bench.activations(split, PROJECTION) for split in ("train", "test"))
-        pools = POOLS[:1] if suffix else POOLS
-        saes = bench.saes([bench.config(kind, 4, seed=seed) for _, kind in pools], PROJECTION)
-        readers = dict(zip([name + suffix for name, _ in pools], saes, strict=True))
-        for pool, reader in (readers if suffix else {"raw": None, **readers}).items():
-            code = test.array().numpy() if reader is None else reader.encode_sparse(test)
-            scores = {name: monosemanticity_score(code, bench.embeddings("test", name).array())
-                      for name in bench.scoring_names}  # fmt: skip
-            frame = _facts(bench, pool, train, reader).assign(pictures=pictures_above_minimum(code))
-            kept = frame.pop("full").to_numpy() & ~np.isnan(np.stack(list(scores.values()))).any(axis=0)
-            facts.append(frame[kept])
-            ms.append(pd.DataFrame(scores)[kept])
-    together = pd.concat(ms, ignore_index=True)
-    return Neurons(pd.concat(facts, ignore_index=True), {name: together[name].to_numpy() for name in together})
-
-
-def _facts(bench: Workbench, pool: str, train: Any, reader: Any) -> pd.DataFrame:
-    statistics = gather_statistics(train, train, reader, top_k=TOP).statistics
-    top = statistics.top_images()
-    observed = {name: observe(top, *known_factors(bench, "train")) for name, observe in OBSERVERS.items()}
-    return pd.DataFrame({
-        "pool": pool, "full": (top >= 0).all(axis=1), "rate": statistics.firing_rate(),
-        "maximum": statistics.maximum, **observed,
-    })  # fmt: skip
 
 
 def predictions(neurons: Neurons, encoder: str, seed: int) -> dict[str, Float[np.ndarray, " n_neurons"]]:
@@ -130,105 +86,84 @@ def predictions(neurons: Neurons, encoder: str, seed: int) -> dict[str, Float[np
     }  # fmt: skip
 
 
-def _record_headline(
-    found: Findings, studies: Sequence[Study], encoder: str, observer: str, paper: dict[str, Any]
-) -> None:
-    """Mean over bins: MS, its controls, MS minus each of them; and MS on two subsets of the pairs."""
+def shares(
+    study: Study, encoder: str, observer: str, choose: Chooser, predictors: Mapping[str, Float[np.ndarray, " n"]]
+) -> dict[str, float]:
+    """How often each predictor prefers the observer's neuron, mean over the bins of the encoder's difference."""
+    neurons, pairs = study[0], decided(study, observer, choose)
+    truth, bins = neurons.facts[observer].to_numpy(), bin_of(*neurons.ms[encoder][pairs.T])
+    return {who: uniform_share(same_side(values, truth, pairs), bins) for who, values in predictors.items()}
+
+
+def record_headline(
+    found: Findings, learned: Sequence[Study], random: Sequence[Study], encoder: str, observer: str,
+    paper: dict[str, Any],
+) -> None:  # fmt: skip
+    """Mean over bins: MS, its controls, MS of random directions, and MS minus each of these; MS on latents alone."""
     where = f"{encoder}/{observer}"
-    draws: dict[str, list] = {}
-    sizes = dict.fromkeys(("", *SUBSETS), 0)
-    for seed, (neurons, pairs) in enumerate(studies):
-        for subset, choose in {"": _all, **SUBSETS}.items():
-            truth = neurons.facts[observer].to_numpy()
-            x, y = pairs[choose(neurons, pairs) & (truth[pairs[:, 0]] != truth[pairs[:, 1]])].T
-            bins = bin_of(neurons.ms[encoder][x], neurons.ms[encoder][y])
-            sizes[subset] += int((bins >= 0).sum())
-            for who, values in predictions(neurons, encoder, seed).items():
-                if who == "MS" or not subset:
-                    aligned = prefers_first(values[x], values[y]) == prefers_first(truth[x], truth[y])
-                    drawn = uniform_draws(aligned, bins, x, y, seed=seed)
-                    draws.setdefault(subset or who, []).append(drawn)
     basis: dict[str, Any] = {
-        "interval_kind": OVER_NEURONS, "unit": "share of pairs, mean over bins", "seeds": list(SEEDS),
-        "split": "train top pictures, test MS",
+        "interval_kind": OVER_TRAININGS, "unit": UNIT, "split": SPLIT, "seeds": list(SEEDS[: len(learned)]),
     }  # fmt: skip
-    for name, runs in draws.items():
-        found.estimate(
-            f"{where}/{name}", over_trainings(runs), n=sizes.get(name, sizes[""]),
-            controls={word: f"{where}/{word}" for word in CONTROLS} if name == "MS" or name in SUBSETS else {},
-            **basis, **(paper if name == "MS" else {}),
-        )  # fmt: skip
-    for control in CONTROLS:
-        gaps = [(a - b, c - d) for (a, c), (b, d) in zip(draws["MS"], draws[control], strict=True)]
-        found.estimate(f"{where}/MS minus {control}", over_trainings(gaps), n=sizes[""], **basis)
-
-
-def _all(neurons: Neurons, pairs: Int[np.ndarray, "n 2"]) -> np.ndarray:
-    return np.ones(len(pairs), dtype=bool)
-
-
-def _latents(neurons: Neurons, pairs: Int[np.ndarray, "n 2"]) -> np.ndarray:
-    return (neurons.facts["pool"].to_numpy()[pairs] != "raw").all(axis=1)
-
-
-def _active(neurons: Neurons, pairs: Int[np.ndarray, "n 2"]) -> np.ndarray:
-    return (neurons.facts["pictures"].to_numpy()[pairs] >= AT_LEAST).all(axis=1)
-
-
-Chooser = Callable[[Neurons, np.ndarray], np.ndarray]
-SUBSETS: dict[str, Chooser] = {"latents alone": _latents, f"neurons of at least {AT_LEAST} pictures": _active}
-
-
-def _record_bins(found: Findings, studies: Sequence[Study], encoders: Sequence[str]) -> None:
-    """The paper's Table A1: bins of either encoder's difference, alignment of both."""
-    papers = dict(zip(encoders, PAPER_ENCODERS, strict=True))
-    tables = []
-    for binned_by, observer, encoder in product(encoders, OBSERVERS, encoders):
-        table = aligned_by_bin(studies, binned_by, encoder, observer)
-        where = {"binned_by": papers[binned_by], "scoring_encoder": papers[encoder]}
-        table["paper"] = [_paper_bin(low, **where) for low in table["bin_low"]]
-        tables.append(table.assign(binned_by=binned_by, encoder=encoder, observer=observer))
-    found.table("bins", pd.concat(tables))
-    encoder, observer = encoders[0], next(iter(OBSERVERS))
-    where = {"binned_by": papers[encoder], "scoring_encoder": papers[encoder]}
-    for subset, choose in {"": _all, f"neurons of at least {AT_LEAST} pictures, ": _active}.items():
-        for row in aligned_by_bin(studies, encoder, encoder, observer, choose).itertuples():
-            paper = None if subset else _paper_bin(row.bin_low, **where)
-            found.add(
-                f"{encoder}/{observer}/{subset}difference {row.bin_low:.1f} to {row.bin_high:.1f}",
-                row.alignment, interval=(row.low, row.high), interval_kind=OVER_NEURONS, n=row.pairs,
-                unit="share of pairs", seeds=list(SEEDS), split="train top pictures, test MS", paper_value=paper,
-                source="v3 Fig. 4 and Table A1" if paper is not None else None,
+    for ending, choose in POPULATIONS.items():
+        by_training = [
+            shares(study, encoder, observer, choose, predictions(study[0], encoder, seed))
+            | {RANDOM: shares(other, encoder, observer, choose, {"MS": other[0].ms[encoder]})["MS"]}
+            for seed, (study, other) in enumerate(zip(learned, random, strict=True))
+        ]
+        values, rivals = pd.DataFrame(by_training), (*CONTROLS, RANDOM)
+        number, of_random = (_pairs(kind, encoder, observer, choose) for kind in (learned, random))
+        for who in values:
+            found.estimate(
+                f"{where}/{who}{ending}", student(values[who]), n=of_random if who == RANDOM else number,
+                controls={word: f"{where}/{word}{ending}" for word in rivals} if who == "MS" else {},
+                **basis, **(paper if who == "MS" and not ending else {}),
             )  # fmt: skip
+        for rival in rivals:
+            gap = student(values["MS"] - values[rival])
+            found.estimate(f"{where}/MS minus {rival}{ending}", gap, n=number, **basis)
+    alone, number = _latents_alone(learned, encoder, observer), _pairs(learned, encoder, observer, _latents)
+    for who in alone:
+        found.estimate(
+            f"{where}/latents alone" if who == "MS" else f"{where}/{who}, latents alone", student(alone[who]), n=number,
+            controls={rule: f"{where}/{rule}, latents alone" for rule in RULES} if who == "MS" else {}, **basis,
+        )  # fmt: skip
 
 
-def aligned_by_bin(
-    studies: Sequence[Study], binned_by: str, encoder: str, observer: str, choose: Chooser = _all
-) -> pd.DataFrame:
-    """Per bin of one encoder's difference, how often another's MS prefers the neuron that the observer prefers.
+def _latents_alone(studies: Sequence[Study], encoder: str, observer: str) -> pd.DataFrame:
+    """MS and the rules on pairs of two latents, a row for each training: there no raw neuron is to be told apart."""
+    rows = [
+        shares(study, encoder, observer, _latents, predictions(study[0], encoder, seed))
+        for seed, study in enumerate(studies)
+    ]
+    return pd.DataFrame(rows)[["MS", *RULES]]
 
-    ``bin_low, bin_high, pairs`` of all studies, ``alignment`` (the mean of the studies), ``low, high``, and
-    ``smallest, largest`` of the studies: what the neurons of one training alone would have said.
-    """
-    runs: dict[int, list] = {}
-    pairs_of: Counter = Counter()
-    for seed, (neurons, pairs) in enumerate(studies):
-        truth, ms = neurons.facts[observer].to_numpy(), neurons.ms[encoder]
-        x, y = pairs[choose(neurons, pairs)].T
-        known = ~np.isnan(ms[x]) & ~np.isnan(ms[y]) & (truth[x] != truth[y])
-        x, y = x[known], y[known]
-        bins = bin_of(neurons.ms[binned_by][x], neurons.ms[binned_by][y])
-        aligned = prefers_first(ms[x], ms[y]) == prefers_first(truth[x], truth[y])
-        pairs_of.update(bins[bins >= 0].tolist())
-        for number, drawn in bin_draws(aligned, bins, x, y, seed=seed).items():
-            runs.setdefault(number, []).append(drawn)
-    rows = []
-    for number in sorted(runs):
-        mean, alone = over_trainings(runs[number]), [value for value, _ in runs[number]]
-        edges = round(number * WIDTH, 6), round((number + 1) * WIDTH, 6)
-        rows.append((*edges, pairs_of[number], mean.value, *mean.interval, min(alone), max(alone)))
-    columns = ["bin_low", "bin_high", "pairs", "alignment", "low", "high", "smallest", "largest"]
-    return pd.DataFrame(rows, columns=columns)
+
+def record_effect(found: Findings, studies: Sequence[Study], encoder: str) -> None:
+    """The plan's: MS minus the better of two rules that look at no picture, on the same pairs, for each observer."""
+    for ending, choose in POPULATIONS.items():
+        gains = np.array([
+            [_beyond_rules(study, encoder, observer, choose) for observer in OBSERVERS] for study in studies
+        ])  # fmt: skip
+        found.effect(
+            f"agreement beyond rules without pictures{ending}", gains, unit="training",
+            of=UNIT, n=sum(int(choose(*study).sum()) for study in studies),
+            split=SPLIT, cases=tuple(OBSERVERS), seeds=list(SEEDS[: len(studies)]),
+        )  # fmt: skip
+
+
+def _beyond_rules(study: Study, encoder: str, observer: str, choose: Chooser) -> float:
+    found = shares(study, encoder, observer, choose, predictions(study[0], encoder, 0))
+    return found["MS"] - max(found[rule] for rule in RULES)
+
+
+def _pairs(studies: Sequence[Study], encoder: str, observer: str, choose: Chooser) -> int:
+    """How many pairs of all studies count."""
+    scores = [study[0].ms[encoder][decided(study, observer, choose)] for study in studies]
+    return sum(int((~np.isnan(both)).all(axis=1).sum()) for both in scores)
+
+
+def _latents(neurons: Neurons, pairs: Int[np.ndarray, "n 2"]) -> Bool[np.ndarray, " n"]:
+    return (neurons.facts["pool"].to_numpy()[pairs] != "raw").all(axis=1)
 
 
 def _record_largest(found: Findings, studies: Sequence[Study], encoder: str) -> None:
@@ -240,7 +175,7 @@ def _record_largest(found: Findings, studies: Sequence[Study], encoder: str) -> 
         larger = far[np.arange(len(far)), np.argmax(neurons.ms[encoder][far], axis=1)]
         neurons_of += len(np.unique(larger))
         rarely += (neurons.facts["pictures"].to_numpy()[larger] < AT_LEAST).tolist()
-    basis: dict[str, Any] = {"n": len(rarely), "seeds": list(SEEDS), "split": "test"}
+    basis: dict[str, Any] = {"n": len(rarely), "seeds": list(SEEDS[: len(studies)]), "split": "test"}
     found.add("largest differences/pairs", len(rarely), unit="pairs of all seeds", **basis)
     found.add("largest differences/neurons with the larger MS", neurons_of, unit="neurons of all seeds", **basis)
     found.add(f"largest differences/of neurons of fewer than {AT_LEAST} pictures",

@@ -1,7 +1,8 @@
 """Other explained towers, and two scoring encoders for each (paper Tab. 1b, A3, A4, A6, A7): do the encoders agree?
 
 A scoring encoder is never the tower that it scores. The profile's tower is scored by the profile's encoders; each of
-these, explained in its turn, by the other one and by the profile's tower.
+these, explained in its turn, by the other one and by the profile's tower. Ten trainings of the ×4 autoencoders, which
+the plan's effects are about (book/analysis_plan.md); three of the ×1 ones, which are only shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,26 +17,41 @@ from vlm_sae_lib.controls.codes import random_directions
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_TRAININGS, known_factors, scored
+from vlm_sae_lib.experiments.measure import AT_LEAST, SEEDS, interval_kind, known_factors, scored
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import published, published_source
-from vlm_sae_lib.scores.comparison import Scored, over_seeds, over_trainings
+from vlm_sae_lib.scores.comparison import (
+    Scored,
+    by_training,
+    over_seeds,
+    over_trainings,
+    pictures_above_minimum,
+)
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.truth import factor_embeddings
-from vlm_sae_lib.statistics.intervals import Estimate, spearman_draws
+from vlm_sae_lib.statistics.intervals import OVER_TRAININGS, spearman_draws, student
 from vlm_sae_lib.workbench import Workbench
 
-SEEDS = (0, 1, 2)
 FIRST = "first CLIP"
-EXPANSIONS = (1, 4)
+SEEDS_OF = {1: SEEDS[:3], 4: SEEDS}
+"""Seeds by expansion factor."""
 SHORT = {"matryoshka_batch_top_k": "Matryoshka", "batch_top_k": "BatchTopK"}
 MAIN = "Matryoshka ×4"
-CONTROLS = ("raw", "rectified, cut", f"random for {MAIN}")
-OVER_NEURONS = "500 bootstrap draws, of the seeds first and then of the neurons, middle 95 %"
+RANDOM = f"random for {MAIN}"
+CONTROLS = ("raw", "rectified, cut", RANDOM)
+RIVALS = {"rectified neurons": "rectified, cut", "random directions": RANDOM}
+"""Of the plan's effects, by the words in their names; raw neurons as they are decide nothing."""
+POPULATIONS = {"": 2, ENOUGH: AT_LEAST}
+"""The plan's two: how the names of their results end, and on how many pictures their neurons lie above the minimum."""
+OVER_NEURONS = "500 bootstrap draws of the neurons, middle 95 %"
 
 SAMPLE, SAMPLED = 60, [0, 40, 80]
 """Pictures and neurons of the sample, which tests recompute slowly."""
+
+Parts = Mapping[str, Sequence[Scored]]
+"""Scores by kind of neuron, one for each training."""
 
 PAPER_TOWERS = {FIRST: "CLIP ViT-L", "second CLIP": "SigLIP SoViT-400m", "self-supervised": "WebSSL MAE-300m"}
 PAPER_ENCODERS = {"self-supervised": "DINOv2 ViT-B", "second CLIP": "CLIP ViT-B", FIRST: "CLIP ViT-B"}
@@ -47,16 +63,16 @@ def run(bench: Workbench, found: Findings) -> None:
     truth = factor_embeddings(*known_factors(bench, "test"))
     rows, towers = [], explained(bench.profile)
     for tower, tower_bench in towers.items():
+        parts: dict[str, dict[str, Parts]] = {encoder: {} for encoder in tower_bench.scoring_names}
         for hook_point in hook_points(tower_bench):
             where = f"{tower}/{hook_point}"
             kinds = codes(tower_bench, hook_point)
-            parts = {
-                encoder: {what: [scored(tower_bench, code, encoder) for code in runs] for what, runs in kinds.items()}
-                for encoder in tower_bench.scoring_names
-            }
-            for encoder, by_kind in parts.items():
-                rows += _record_means(found, f"{where}/{encoder}", by_kind)
-            _record_agreement(found, where, kinds, parts, truth)
+            for encoder, of_points in parts.items():
+                of_points[hook_point] = {what: _scored(tower_bench, runs, encoder) for what, runs in kinds.items()}
+                rows += _record_means(found, f"{where}/{encoder}", of_points[hook_point])
+            _record_agreement(found, where, kinds, {e: of_points[hook_point] for e, of_points in parts.items()}, truth)
+        for encoder, of_points in parts.items():
+            record_effects(found, f"{tower} by {encoder}", of_points)
     found.table("means", pd.DataFrame(rows))
     _record_sample(found, list(towers.values())[-1])
 
@@ -80,15 +96,16 @@ def hook_points(bench: Workbench) -> list[str]:
 def codes(bench: Workbench, hook_point: str) -> dict[str, list[Any]]:
     """Codes of the test pictures by kind of neuron, one for each seed (raw and rectified neurons have none)."""
     train, test = (bench.activations(split, hook_point) for split in ("train", "test"))
-    wanted = [(kind, expansion) for kind in bench.profile.kinds for expansion in EXPANSIONS]
-    configs = [bench.config(kind, expansion, seed=seed) for kind, expansion in wanted for seed in SEEDS]
-    saes = dict(zip([(*who, seed) for who in wanted for seed in SEEDS], bench.saes(configs, hook_point), strict=True))
+    widths = [(kind, expansion) for kind in bench.profile.kinds for expansion in SEEDS_OF]
+    wanted = [(kind, expansion, seed) for kind, expansion in widths for seed in SEEDS_OF[expansion]]
+    configs = [bench.config(kind, expansion, seed=seed) for kind, expansion, seed in wanted]
+    saes = dict(zip(wanted, bench.saes(configs, hook_point), strict=True))
     raw = test.array().numpy()
     main = saes["matryoshka_batch_top_k", 4, SEEDS[0]]
     l0 = main.encode_sparse(train).nnz / len(train)
     kinds: dict[str, list[Any]] = {"raw": [raw], "rectified, cut": [RectifiedNeurons.fit(train, l0).encode_sparse(raw)]}
-    for kind, expansion in wanted:
-        runs = [saes[kind, expansion, seed].encode_sparse(test) for seed in SEEDS]
+    for kind, expansion in widths:
+        runs = [saes[kind, expansion, seed].encode_sparse(test) for seed in SEEDS_OF[expansion]]
         name = f"{SHORT[kind]} ×{expansion:g}"
         kinds[name] = runs
         if expansion == 4:
@@ -97,7 +114,37 @@ def codes(bench: Workbench, hook_point: str) -> dict[str, list[Any]]:
     return kinds
 
 
-def _record_means(found: Findings, where: str, parts: Mapping[str, Sequence[Scored]]) -> list[dict]:
+def _scored(bench: Workbench, runs: Sequence[Any], encoder: str) -> list[Scored]:
+    """MS of each run; of one alone with draws of the pictures, which no mean over several trainings needs."""
+    if len(runs) == 1:
+        return [scored(bench, runs[0], encoder)]
+    embeddings = bench.embeddings("test", encoder).array()
+    return [
+        Scored(monosemanticity_score(code, embeddings), np.empty((0, code.shape[1])), pictures_above_minimum(code))
+        for code in runs
+    ]
+
+
+def record_effects(found: Findings, where: str, by_point: Mapping[str, Parts]) -> None:
+    """Mean MS of the main SAE minus each rival's, for each training and hook point of a tower under one encoder."""
+    for rival, kind in RIVALS.items():
+        for ending, least in POPULATIONS.items():
+            gains = [
+                by_training([run.moved(least) for run in parts[MAIN]], minus=[run.moved(least) for run in parts[kind]])
+                for parts in by_point.values()
+            ]
+            found.effect(
+                f"gain over {rival}, {where}{ending}", np.stack(gains, axis=1), unit="training", of="MS", split="test",
+                cases=tuple(by_point), n=sum(_number(parts[MAIN], least) for parts in by_point.values()),
+                seeds=list(SEEDS[: len(gains[0])]),
+            )  # fmt: skip
+
+
+def _number(runs: Sequence[Scored], least: int) -> int:
+    return sum(int(run.kept(least).sum()) for run in runs)
+
+
+def _record_means(found: Findings, where: str, parts: Parts) -> list[dict]:
     """Mean and best MS of each kind under one encoder, and the main SAE minus its controls; the rows for the figure.
 
     The mean over neurons of enough pictures stands beside the mean over all where the widths are compared (×4).
@@ -105,32 +152,36 @@ def _record_means(found: Findings, where: str, parts: Mapping[str, Sequence[Scor
     rows = []
     for what, runs in parts.items():
         controls = _controls_of(what)
-        for least in (2,) if "×1" in what else (2, AT_LEAST):
-            name = f"{where}/mean" if least == 2 else f"{where}/mean of at least {AT_LEAST} pictures"
-            mean = over_seeds(runs, least)
+        for ending, least in POPULATIONS.items():
+            if ending and "×1" in what:
+                continue
+            mean, name = over_seeds(runs, least), f"{where}/mean{ending}"
             found.estimate(
-                f"{name}/{what}", mean, interval_kind=OVER_TRAININGS, unit="MS", split="test",
-                n=sum(int(run.kept(least).sum()) for run in runs), seeds=list(SEEDS[: len(runs)]),
+                f"{name}/{what}", mean, interval_kind=interval_kind(runs), unit="MS", split="test",
+                n=_number(runs, least), seeds=list(SEEDS[: len(runs)]),
                 controls={word: f"{name}/{control}" for word, control in controls.items()},
-                **(_paper(where, what, "mean") if least == 2 else {}),
+                **(_paper(where, what, "mean") if not ending else {}),
             )  # fmt: skip
-        rows.append({"where": where, "what": what, "mean": mean.value} | mean.interval._asdict())
+            rows.append({"where": where, "what": what, "population": ending, "mean": mean.value}
+                        | mean.interval._asdict())  # fmt: skip
         if what == "raw" or controls:
             _record_best(found, where, what, runs)
     for control in CONTROLS:
-        found.estimate(
-            f"{where}/{MAIN} minus {control}", over_seeds(parts[MAIN], AT_LEAST, minus=parts[control]),
-            interval_kind=OVER_TRAININGS, n=sum(int(run.kept(AT_LEAST).sum()) for run in parts[MAIN]), unit="MS",
-            seeds=list(SEEDS), split="test",
-        )  # fmt: skip
+        for ending, least in POPULATIONS.items():
+            found.estimate(
+                f"{where}/{MAIN} minus {control}{ending}", over_seeds(parts[MAIN], least, minus=parts[control]),
+                interval_kind=interval_kind(parts[MAIN]), n=_number(parts[MAIN], least), unit="MS",
+                seeds=list(SEEDS[: len(parts[MAIN])]), split="test",
+            )  # fmt: skip
     return rows
 
 
 def _record_best(found: Findings, where: str, what: str, runs: Sequence[Scored]) -> None:
-    best = [float(run.ms[run.kept()].max()) for run in runs]
+    """The best neuron's MS; of one code alone without an interval, as a largest value has none by drawing pictures."""
+    best = student([run.ms[run.kept()].max() if run.kept().any() else np.nan for run in runs])
     found.add(
-        f"{where}/best/{what}", np.mean(best), interval=(min(best), max(best)), unit="MS", split="test",
-        interval_kind="smallest and largest of the seeds", n=sum(int(run.kept().sum()) for run in runs),
+        f"{where}/best/{what}", best.value, unit="MS", split="test", n=_number(runs, 2),
+        interval=best.interval if len(runs) > 1 else None, interval_kind=OVER_TRAININGS if len(runs) > 1 else None,
         seeds=list(SEEDS[: len(runs)]), controls={} if what == "raw" else {"raw": f"{where}/best/raw"},
         **_paper(where, what, "best"),
     )  # fmt: skip
@@ -144,31 +195,41 @@ def _controls_of(what: str) -> dict[str, str]:
     return fixed | ({"random directions": f"random for {what}"} if what.endswith("×4") else {})
 
 
-def _record_agreement(found: Findings, where: str, kinds: Mapping, parts: Mapping, truth: np.ndarray) -> None:
-    """Spearman of two encoders' scores, and of each one's with the truth's for the main SAE, of enough pictures."""
+def _record_agreement(
+    found: Findings, where: str, kinds: Mapping[str, Sequence[Any]], parts: Mapping[str, Parts], truth: np.ndarray
+) -> None:
+    """Spearman of two encoders' scores, and of each one's with the truth's for the main SAE; learned minus random.
+
+    Among neurons of enough pictures alone: the score of a neuron of two pictures is the cosine of those two.
+    """
+    correlations: dict[str, dict[str, list]] = {}
     for what, runs in kinds.items():
         if "×1" in what:
             continue
         ms = {encoder: [_of_enough_pictures(run) for run in by[what]] for encoder, by in parts.items()}
-        if what in (MAIN, f"random for {MAIN}"):
+        if what in (MAIN, RANDOM):
             ms["the truth"] = [monosemanticity_score(code, truth) for code in runs]
         for one, other in combinations(ms, 2):
-            sides = list(zip(ms[one], ms[other], strict=True))
-            name, control = f"{where}/rank agreement of {one} and {other}", f"random for {what}"
+            name, sides = f"{where}/rank agreement of {one} and {other}", list(zip(ms[one], ms[other], strict=True))
+            values = [spearman_draws(a, b, seed=seed) for seed, (a, b) in enumerate(sides)]
+            correlations.setdefault(name, {})[what] = values
+            control = f"random for {what}"
             found.estimate(
-                f"{name}/{what}", _over_seeds(sides),
-                interval_kind=OVER_NEURONS, unit="Spearman's ρ", split="test", seeds=list(SEEDS[: len(runs)]),
-                n=sum(int((~np.isnan(a) & ~np.isnan(b)).sum()) for a, b in sides),
+                f"{name}/{what}", over_trainings(values),
+                interval_kind=OVER_TRAININGS if len(runs) > 1 else OVER_NEURONS, unit="Spearman's ρ", split="test",
+                n=sum(int((~np.isnan(a) & ~np.isnan(b)).sum()) for a, b in sides), seeds=list(SEEDS[: len(runs)]),
                 controls={"random directions": f"{name}/{control}"} if control in kinds else {},
             )  # fmt: skip
+    for name, by_kind in correlations.items():
+        found.estimate(
+            f"{name}/{MAIN} minus random directions", over_trainings(by_kind[MAIN], minus=by_kind[RANDOM]),
+            interval_kind=OVER_TRAININGS, unit="Spearman's ρ", split="test", seeds=list(SEEDS[: len(by_kind[MAIN])]),
+            n=found.results[f"{name}/{MAIN}"]["n"],
+        )  # fmt: skip
 
 
 def _of_enough_pictures(run: Scored) -> np.ndarray:
     return np.where(run.kept(AT_LEAST), run.ms, np.nan)
-
-
-def _over_seeds(sides: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
-    return over_trainings([spearman_draws(a, b, seed=seed) for seed, (a, b) in enumerate(sides)])
 
 
 def _record_sample(found: Findings, bench: Workbench) -> None:

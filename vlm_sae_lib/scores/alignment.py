@@ -44,57 +44,18 @@ def uniform_alignment(table: pd.DataFrame, at_least: int = AT_LEAST) -> float:
     return float(kept["alignment"].mean()) if len(kept) else float("nan")
 
 
-def bin_draws(
-    aligned: Bool[np.ndarray, " n"],
-    bins: Int[np.ndarray, " n"],
-    first: Int[np.ndarray, " n"],
-    second: Int[np.ndarray, " n"],
-    *,
-    n_resamples: int = 500,
-    seed: int = 0,
-    at_least: int = 1,
-) -> dict[int, tuple[float, Float[np.ndarray, " n_resamples"]]]:
-    """Alignment by bin, and what other draws of the neurons would have given: NaN where no pair of the bin was drawn.
-
-    Neurons are drawn with replacement and a pair weighs as often as both of its neurons come together, so that pairs
-    with a neuron in common move together. The same seed draws the same neurons.
-
-    Args:
-        first, second: numbers of each pair's neurons.
-        at_least: pairs below which a bin is left out.
-    """
+def shares_by_bin(
+    aligned: Bool[np.ndarray, " n"], bins: Int[np.ndarray, " n"], at_least: int = 1
+) -> dict[int, float]:
+    """Alignment by number of the bin, as of `by_bin` without its intervals; bins of fewer pairs are left out."""
     numbers, sizes = np.unique(bins[bins >= 0], return_counts=True)
-    numbers = numbers[sizes >= at_least]
-    if len(numbers) == 0:
-        return {}
-    rng = np.random.default_rng(seed)
-    neurons = int(max(first.max(), second.max())) + 1
-    drawn = np.stack([np.bincount(rng.integers(neurons, size=neurons), minlength=neurons) for _ in range(n_resamples)])
-    weights = np.concatenate([np.ones((1, len(first))), drawn[:, first] * drawn[:, second]]).astype(np.float64)
-    members = (bins[:, None] == numbers).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        rates = (weights * aligned) @ members / (weights @ members)
-    return {int(number): (float(rates[0, i]), rates[1:, i]) for i, number in enumerate(numbers)}
+    return {int(number): float(aligned[bins == number].mean()) for number in numbers[sizes >= at_least]}
 
 
-def uniform_draws(
-    aligned: Bool[np.ndarray, " n"],
-    bins: Int[np.ndarray, " n"],
-    first: Int[np.ndarray, " n"],
-    second: Int[np.ndarray, " n"],
-    *,
-    n_resamples: int = 500,
-    seed: int = 0,
-    at_least: int = AT_LEAST,
-) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
-    """`uniform_alignment`, and what other draws of the neurons would have given; arguments as of `bin_draws`."""
-    by_number = bin_draws(aligned, bins, first, second, n_resamples=n_resamples, seed=seed, at_least=at_least)
-    if not by_number:
-        return float("nan"), np.full(n_resamples, np.nan)
-    rates = np.stack([np.append(value, draws) for value, draws in by_number.values()], axis=1)
-    known = ~np.isnan(rates)  # a bin none of whose pairs was drawn is left out of that draw
-    means = np.where(known.any(axis=1), np.nansum(rates, axis=1) / np.maximum(known.sum(axis=1), 1), np.nan)
-    return float(means[0]), means[1:]
+def uniform_share(aligned: Bool[np.ndarray, " n"], bins: Int[np.ndarray, " n"], at_least: int = AT_LEAST) -> float:
+    """`uniform_alignment` straight from the pairs; NaN where no bin has enough of them."""
+    shares = shares_by_bin(aligned, bins, at_least)
+    return float(np.mean(list(shares.values()))) if shares else float("nan")
 
 
 def balanced_pairs(scores: Float[np.ndarray, " n_neurons"], n: int, *, seed: int = 0) -> Int[np.ndarray, "n 2"]:
