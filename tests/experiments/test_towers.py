@@ -1,18 +1,18 @@
 """Other towers and encoders: who scores whom, against what, and what is said of it."""
 
-from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
 import oracles
 import pytest
+from toy_bench import ToyBench
 
 from vlm_sae_lib import Workbench, load_profile
 from vlm_sae_lib.claims import towers as claims
-from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.experiments import running, towers
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.pocket.world import pocket_pictures
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.scores.comparison import Scored
 from vlm_sae_lib.show.experiments.towers import FIGURES
 from vlm_sae_lib.towers import load_tower
@@ -56,13 +56,18 @@ def test_papers_numbers_stand_beside_their_counterparts():
     assert towers._paper("second CLIP/block_5/first CLIP", "raw", "mean") == {}
 
 
-def scored(*means, neurons=12, draws=20):
-    rng = np.random.default_rng(1)
+WHERE = "first CLIP/projection/self-supervised"
+
+
+def scored(*means, neurons=12, draws=20, seed=1):
+    """Runs of neurons around each mean; the last two neurons score high and are active on two pictures."""
+    rng = np.random.default_rng(seed)
     runs = []
     for mean in means:
         ms = mean + 0.02 * rng.standard_normal(neurons)
+        ms[-2:] = 0.9
         moved = ms + 0.01 * rng.standard_normal((draws, neurons))
-        runs.append(Scored(ms, moved, np.full(neurons, 30)))
+        runs.append(Scored(ms, moved, np.where(np.arange(neurons) < neurons - 2, 30, 2)))
     return runs
 
 
@@ -76,29 +81,111 @@ def toy_parts(**changed):
 
 def test_every_number_stands_beside_its_controls():
     found = Findings("towers", "pocket")
-    rows = towers._record_means(found, "first CLIP/projection/self-supervised", toy_parts())
-    assert [row["what"] for row in rows] == list(toy_parts())
-    name = "first CLIP/projection/self-supervised/mean/Matryoshka ×4"
-    assert found.results[name]["n"] == 36 and found.results[name]["seeds"] == [0, 1, 2]
-    assert set(found.results[name]["controls"]) == {"raw", "rectified, cut", "random directions"}
+    rows = towers._record_means(found, WHERE, toy_parts())
+    assert [row["what"] for row in rows if not row["population"]] == list(toy_parts())
+    for name, n in ((f"{WHERE}/mean/{towers.MAIN}", 36), (f"{WHERE}/mean{ENOUGH}/{towers.MAIN}", 30)):
+        assert found.results[name]["n"] == n and found.results[name]["seeds"] == [0, 1, 2]
+        assert set(found.results[name]["controls"]) == {"raw", "rectified, cut", "random directions"}
+        assert found.results[name]["interval"] == "Student's t over the trainings"
     assert all(c in found.results for row in found.results.values() for c in row["controls"].values())
-    gap = found.results["first CLIP/projection/self-supervised/Matryoshka ×4 minus raw"]
+    assert "bootstrap draws of the pictures" in found.results[f"{WHERE}/mean/raw"]["interval"]
+    gap = found.results[f"{WHERE}/{towers.MAIN} minus raw{ENOUGH}"]
     assert gap["ci_low"] > 0.3 and gap["value"] == pytest.approx(0.4, abs=0.03)
 
 
-def test_published_verdicts_turn_with_the_numbers(published):
-    before = {line.claim: line for line in claims.conclude(published)}
-    for line in before.values():
-        assert all(name in published.results for name in line.rests_on)
-    for control in claims.CONTROLS:
-        changed = deepcopy(published)
-        claim = next(claim for claim in before if claim.endswith(f"above {claims.CONTROLS[control]}."))
-        for name in before[claim].rests_on:
-            changed.results[name] |= {"ci_low": -0.1, "value": -0.05, "ci_high": 0.0}
-        after = {line.claim: line.verdict for line in claims.conclude(changed)}
-        assert after[claim] is Verdict.FAILS
-        changed.results[before[claim].rests_on[0]] |= {"ci_low": 0.1, "value": 0.2, "ci_high": 0.3}
-        assert {line.claim: line.verdict for line in claims.conclude(changed)}[claim] is Verdict.IN_PART
+def test_both_populations_are_recorded_and_may_differ():
+    """Fault 3 of issue 14: a filter that the paper lacks decided what was said."""
+    found, parts = Findings("towers", "pocket"), toy_parts()
+    for run in parts[towers.MAIN]:
+        run.ms[-2:] = -0.9  # rare latents alone turn the mean over all
+    towers._record_means(found, WHERE, parts)
+    towers.record_effects(found, "first CLIP by self-supervised", {"projection": parts})
+    every, enough = (found.results[f"{WHERE}/{towers.MAIN} minus {towers.RANDOM}{end}"] for end in ("", ENOUGH))
+    assert every["ci_high"] < 0 < enough["ci_low"]
+    name = "effect/gain over random directions, first CLIP by self-supervised"
+    assert (found.value(name), found.value(name + ENOUGH)) == (every["value"], enough["value"])
+
+
+def test_the_effects_are_differences_of_means_by_hand():
+    points = {
+        point: {what: scored(*rng.random(1 if "rect" in what or what == "raw" else 10), seed=place)
+                for what in ("raw", "rectified, cut", towers.MAIN, towers.RANDOM)}
+        for place, point in enumerate(("projection", "block_5")) for rng in [np.random.default_rng(place)]
+    }  # fmt: skip
+    found = Findings("towers", "pocket")
+    towers.record_effects(found, "first CLIP by second CLIP", points)
+    assert len(found.effects) == 4
+    for rival, kind in (("rectified neurons", "rectified, cut"), ("random directions", towers.RANDOM)):
+        for ending, last in (("", 12), (ENOUGH, 10)):  # the last two neurons are active on two pictures
+            effect = found.effects[f"gain over {rival}, first CLIP by second CLIP{ending}"]
+            assert effect.cases == ("projection", "block_5") and effect.values.shape == (10, 2)
+            assert (effect.unit, effect.of, effect.split, effect.n) == ("training", "MS", "test", 10 * 2 * last)
+            for seed in range(10):
+                for place, parts in enumerate(points.values()):
+                    theirs = parts[kind][seed if len(parts[kind]) > 1 else 0]
+                    gain = parts[towers.MAIN][seed].ms[:last].mean() - theirs.ms[:last].mean()
+                    assert effect.values[seed, place] == pytest.approx(gain)
+
+
+def test_several_trainings_are_scored_without_draws_and_one_alone_with_them():
+    bench = ToyBench(60)
+    code = bench.activations("test", "projection").array().numpy()
+    alone, (one, two) = (towers._scored(bench, [code] * n, "second CLIP") for n in (1, 2))
+    assert len(alone[0].draws) > 0 == len(one.draws)
+    np.testing.assert_array_equal(alone[0].ms, two.ms)
+    np.testing.assert_array_equal(alone[0].pictures, one.pictures)
+
+
+def ranked(learned, random, neurons=200):
+    """Recorded agreement of two encoders whose scores share as much as ``learned`` and ``random`` say by training."""
+    rng = np.random.default_rng(0)
+    kinds, parts, pictures = {}, {"self-supervised": {}, "second CLIP": {}}, np.full(neurons, 30)
+    for what, shares in ((towers.MAIN, learned), (towers.RANDOM, random)):
+        kinds[what] = [rng.random((40, neurons)) for _ in shares]
+        first = [rng.standard_normal(neurons) for _ in shares]
+        second = [share * a + (1 - share**2) ** 0.5 * rng.standard_normal(neurons)
+                  for share, a in zip(shares, first, strict=True)]  # fmt: skip
+        for encoder, scores in zip(parts, (first, second), strict=True):
+            parts[encoder][what] = [Scored(ms, np.empty((0, neurons)), pictures) for ms in scores]
+    found = Findings("towers", "pocket")
+    towers._record_agreement(found, "first CLIP/projection", kinds, parts, rng.standard_normal((40, 5)))
+    return found
+
+
+def test_agreement_beyond_random_directions_is_a_difference_by_training():
+    """Fault 6 of issue 14: two intervals side by side overlap where trainings differ more than the two kinds do."""
+    learned = np.array([0.15, 0.35, 0.55, 0.75, 0.95])
+    found = ranked(learned, learned - 0.15)
+    name = "first CLIP/projection/rank agreement of self-supervised and second CLIP"
+    ours, theirs = (found.results[f"{name}/{what}"] for what in (towers.MAIN, towers.RANDOM))
+    gap = found.results[f"{name}/{towers.MAIN} minus random directions"]
+    assert gap["value"] == pytest.approx(ours["value"] - theirs["value"]) and gap["ci_low"] > 0
+    assert ours["ci_low"] < theirs["ci_high"]  # which the old rule compared
+    assert {row["interval"] for row in (ours, theirs, gap)} == {"Student's t over the trainings"}
+    assert f"{name.rpartition(' of ')[0]} of self-supervised and the truth/{towers.MAIN}" in found.results
+
+
+def test_the_best_of_several_trainings_has_student_s_t_and_of_one_code_no_interval():
+    """Fault 7 of issue 14: the smallest and largest of three seeds cover three quarters."""
+    found = Findings("towers", "pocket")
+    runs = [Scored(np.array([0.1, best]), np.empty((0, 2)), np.full(2, 20)) for best in (0.4, 0.5, 0.6)]
+    towers._record_best(found, WHERE, "raw", runs[:1])
+    towers._record_best(found, WHERE, towers.MAIN, runs)
+    assert found.results[f"{WHERE}/best/raw"]["ci_low"] is None
+    row = found.results[f"{WHERE}/best/{towers.MAIN}"]
+    assert row["value"] == pytest.approx(0.5) and row["ci_low"] < 0.3 and row["ci_high"] > 0.7
+
+
+def test_answers_rest_on_what_there_is_and_follow_the_numbers():
+    found = ranked([0.8, 0.85, 0.9], [0.1, 0.2, 0.15])
+    for encoder, sign in (("self-supervised", 1), ("second CLIP", -1)):
+        parts = toy_parts(**{towers.MAIN: [sign * value for value in (0.4, 0.42, 0.38)]})
+        towers._record_means(found, f"first CLIP/projection/{encoder}", parts)
+    raw, encoders, ranks, beyond, truth = lines = claims.observe(found)
+    assert all(line.question.endswith("?") and set(line.rests_on) <= set(found.results) for line in lines)
+    assert encoders.answer.count("in 0 of 2 (2 of 4 clearly above zero, 2 clearly below)") == 2
+    assert "1 of 1 clearly above zero, 0 clearly below" in ranks.answer and "1 of 1" in beyond.answer
+    assert "second CLIP" in raw.answer and "the truth" in truth.answer
 
 
 def test_a_sample_agrees_with_the_slow_definition(published):

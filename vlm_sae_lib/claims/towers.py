@@ -77,8 +77,8 @@ def _truth(found: Results) -> Observation:
     beyond = _agreements(found, f"{MAIN} minus random directions", truth=True)
     return Observation(
         "Does each encoder rank the latents as the truth does?",
-        f"ρ with the score by the true factors: {counted(found, names)}; {_between(found, names)}. Less ρ for random "
-        f"directions that fire as often: {counted(found, beyond)}; {_between(found, beyond)}.",
+        f"ρ with the score by the true factors: {counted(found, names)}; {_between(found, names)}. With that of random "
+        f"directions that fire as often taken off: {counted(found, beyond)}; {_between(found, beyond)}.",
         (*names, *beyond),
     )
 

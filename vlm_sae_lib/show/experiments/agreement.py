@@ -14,6 +14,7 @@ OBSERVERS = {
 }
 WHO = {
     "MS": ("MS", COLOURS["matryoshka_batch_top_k"]),
+    "MS of random directions": ("MS of random directions", COLOURS["truth"]),
     "latents alone": ("MS, latents alone", COLOURS["batch_top_k"]),
     "lower firing rate": ("lower firing rate", COLOURS["rectified"]),
     "larger maximum": ("larger maximum", COLOURS["rectified, cut"]),
@@ -47,13 +48,13 @@ def bins(found: Findings) -> Figure:
 
 
 def headline(found: Findings) -> Figure:
-    """Mean over bins, for MS and for what it is held against, by observer."""
+    """Mean over bins, all pairs, for MS and for what it is held against, by observer."""
     encoder = found.frame("bins")["binned_by"].iloc[0]
     figure, axis = plt.subplots(figsize=(6.2, 4.8))
     for step, (who, (label, colour)) in enumerate(WHO.items()):
         rows = [found.results[f"{encoder}/{observer}/{who}"] for observer in OBSERVERS]
         value, low, high = (np.array([row[key] for row in rows], dtype=float) for key in ("value", "ci_low", "ci_high"))
-        y = np.arange(len(rows)) + (step - 2.5) * 0.13
+        y = np.arange(len(rows)) + (step - (len(WHO) - 1) / 2) * 0.12
         errors = np.clip([value - low, high - value], 0, None)
         axis.errorbar(value, y, xerr=errors, fmt="o", markersize=5, color=colour, label=label)
     axis.axvline(0.5, color="black", linewidth=0.8, linestyle=":")

@@ -17,8 +17,9 @@ KINDS = {
 
 
 def means(found: Findings) -> Figure:
-    """Mean MS with its interval, by tower, hook point and encoder."""
+    """Mean MS over all neurons that have one, with its interval, by tower, hook point and encoder."""
     table = found.frame("means")
+    table = table[table["population"] == ""]
     wheres = list(dict.fromkeys(table["where"]))
     figure, axis = plt.subplots(figsize=(6.2, 0.62 * len(wheres) + 1.6))
     for step, (what, (colour, label)) in enumerate(KINDS.items()):
