@@ -60,7 +60,7 @@ def recorded(noise, random_noise=0.02):
         agreement.record_headline(found, studies, random, SECOND, observer, {})
     agreement.record_effect(found, studies, FIRST)
     agreement_bins.record_bins(found, studies, (FIRST, SECOND), (0, 1, 2))
-    agreement._record_ties(found, studies[0], (FIRST, SECOND))
+    agreement._record_ties(found, studies, (FIRST, SECOND))
     return found
 
 
@@ -166,6 +166,15 @@ def test_pairs_of_a_tower_with_itself_as_scorer_are_left_out(faithful):
     assert faithful.results[f"{SECOND}/all factors/MS"]["n"] < faithful.results[f"{FIRST}/all factors/MS"]["n"] == 1200
     assert faithful.results[f"ties/MS, {SECOND}"]["n"] < faithful.results[f"ties/MS, {FIRST}"]["n"] == 400
     assert faithful.value(f"ties/MS, {FIRST}") > 0  # raw neurons of equal score
+
+
+def test_two_observers_are_compared_where_both_see_a_difference():
+    neurons, found = toy(0.1), Findings("agreement", "pocket")
+    neurons.facts.loc[:3, "all factors"], neurons.facts.loc[:3, "one factor"] = [1, 2, 3, 3], [2, 1, 5, 5]
+    studies = [(neurons, np.array(pairs)) for pairs in ([[0, 1], [2, 0], [2, 3]], [[2, 0], [3, 1]])]
+    agreement._record_ties(found, studies, (FIRST, SECOND))
+    row = found.results["observers prefer the same neuron/all factors and one factor"]
+    assert (row["value"], row["n"]) == (pytest.approx((1 / 2 + 1) / 2), 4)
 
 
 def test_answers_carry_no_verdict_and_rest_on_what_there_is(faithful):
@@ -295,6 +304,6 @@ def test_a_sample_agrees_with_the_slow_definition(published):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_fit_a_phone(published, name):
-    figure = FIGURES[name](published)
+def test_figures_fit_a_phone(faithful, name):
+    figure = FIGURES[name](faithful)
     assert figure.get_size_inches()[0] <= 6.4 and figure.axes[0].get_xlabel()

@@ -15,7 +15,7 @@ LINES = {
 
 
 def jaccard(found: Findings) -> Figure:
-    """Share of pairs whose top pictures overlap by more than a bar; the band is from the smallest of the seeds or dealings to the largest."""
+    """Share of pairs whose top pictures overlap by more than a bar; the band is the span of the seeds or dealings."""
     figure, axis = plt.subplots(figsize=(6.4, 4.4))
     table = found.frame("jaccard")
     for what, (label, colour, line) in LINES.items():
