@@ -1,14 +1,12 @@
 """Agreement with observers who know the truth: pools, pairs, controls, and what is said of it."""
 
 from itertools import combinations
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 from scipy.stats import binom
-from toy_bench import ToyBench
 
 from vlm_sae_lib import Workbench, load_profile
 from vlm_sae_lib.claims import agreement as claims
@@ -136,32 +134,6 @@ def test_random_directions_that_agree_as_well_are_told_beside():
         assert f"{share:.2f} [" in first.answer and f"{FIRST}/all factors/MS{ENOUGH}" in first.rests_on
 
 
-class WithTruth(ToyBench):
-    """The toy workbench whose groups are what its pictures show."""
-
-    def pictures(self, split):
-        factors = pd.DataFrame({name: self.groups[split] % (2 + i) for i, name in enumerate(ABOUT)})
-        return SimpleNamespace(captions=(), factors=factors)
-
-
-def test_random_directions_stand_for_latents_one_for_one_and_fire_as_often():
-    bench = WithTruth(300)
-    learned, random = pools.latent_pools({"": bench}, 0)
-    again, other = (pools.latent_pools({"": bench}, seed)[1] for seed in (0, 1))
-    assert [frame["pool"].iloc[0] for frame in learned] == [frame["pool"].iloc[0] for frame in random]
-    for one, two, same, differing in zip(learned, random, again, other, strict=True):
-        both = one.index.intersection(two.index)  # numbers of the neurons in their pool
-        assert len(both) > 20
-        np.testing.assert_allclose(two.loc[both, "rate"], one.loc[both, "rate"], atol=2 / 300)
-        assert (two.loc[both, f"MS, {FIRST}"] != one.loc[both, f"MS, {FIRST}"]).mean() > 0.9
-        pd.testing.assert_frame_equal(two, same)
-        assert not two["maximum"].equals(differing["maximum"])
-    assert not np.isin(random[0]["maximum"], random[1]["maximum"]).any()  # the two pools have no direction in common
-    neurons = pools.together([pools.raw_pool(bench), *random], bench.scoring_names)
-    assert set(neurons.facts["pool"]) == {"raw", "BatchTopK ×4", "Matryoshka ×4"}
-    assert len(neurons.ms[FIRST]) == len(neurons.facts) and not np.isnan(neurons.ms[SECOND]).any()
-
-
 def test_pairs_of_a_tower_with_itself_as_scorer_are_left_out(faithful):
     assert faithful.results[f"{SECOND}/all factors/MS"]["n"] < faithful.results[f"{FIRST}/all factors/MS"]["n"] == 1200
     assert faithful.results[f"ties/MS, {SECOND}"]["n"] < faithful.results[f"ties/MS, {FIRST}"]["n"] == 400
@@ -224,13 +196,6 @@ def test_an_undefined_number_is_said_to_be_so():
         if name.endswith("latents alone"):
             row |= {"value": None, "ci_low": None, "ci_high": None}
     assert any("undefined, for want of pairs" in line.answer for line in claims.observe(found))
-
-
-def test_second_tower_is_scored_by_the_first_encoder_alone():
-    benches = pools.towers(Workbench(load_profile("pocket")))
-    assert list(benches) == ["", f", {SECOND}"]
-    bench = benches[f", {SECOND}"]
-    assert bench.profile.tower == "pocket:second_clip" and bench.scoring_names == (FIRST,)
 
 
 def test_papers_bins_stand_beside_ours(published):

@@ -127,6 +127,17 @@ def test_the_effects_are_differences_of_means_by_hand():
                     assert effect.values[seed, place] == pytest.approx(gain)
 
 
+def test_what_the_plan_decides_by_is_trained_ten_times_and_what_is_shown_three():
+    """Fault 7 of issue 14: three seeds, where a training takes seconds."""
+    kinds = towers.codes(ToyBench(60), "projection")
+    numbers = {what: len(runs) for what, runs in kinds.items()}
+    assert {numbers[what] for what in numbers if "×4" in what} == {10} and numbers["raw"] == 1
+    assert {numbers[what] for what in numbers if "×1" in what} == {3}
+    for kind in ("Matryoshka", "BatchTopK"):
+        for code, random in zip(kinds[f"{kind} ×4"], kinds[f"random for {kind} ×4"], strict=True):
+            assert (random.getnnz(axis=0) <= code.getnnz(axis=0)).all()
+
+
 def test_several_trainings_are_scored_without_draws_and_one_alone_with_them():
     bench = ToyBench(60)
     code = bench.activations("test", "projection").array().numpy()
