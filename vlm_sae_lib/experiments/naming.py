@@ -19,6 +19,7 @@ from vlm_sae_lib.experiments.measure import OVER_TRAININGS, SEEDS, known_factors
 from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.pocket import tree
+from vlm_sae_lib.pocket.islands import HOME, Island, of_kind
 from vlm_sae_lib.scores.truth import detection_scores, name_neurons, one_hot
 from vlm_sae_lib.statistics.intervals import RESAMPLES, of_trainings, student, wilson
 from vlm_sae_lib.steering.words import dictionary
@@ -67,9 +68,9 @@ class Vocabulary:
 
 def run(bench: Workbench, found: Findings) -> None:
     """Names of the latents of shipped SAEs, and of SAEs of ten seeds at the projection, by each method."""
-    if bench.profile.tower != "pocket":
+    if bench.profile.tower != bench.profile.island:
         raise UserError("Names are checked against the truth of the pocket world; use a profile whose tower is pocket.")
-    vocabulary, factors = pocket_vocabulary(), known_factors(bench, "test")[0]
+    vocabulary, factors = pocket_vocabulary(of_kind(bench.profile.tower) or HOME), known_factors(bench, "test")[0]
     truth = truth_table(vocabulary, factors)
     everything: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for subject, shipped in SHIPPED.items():
@@ -89,10 +90,10 @@ def run(bench: Workbench, found: Findings) -> None:
 
 
 @lru_cache(maxsize=1)
-def pocket_vocabulary() -> Vocabulary:
+def pocket_vocabulary(island: Island = HOME) -> Vocabulary:
     """Every word for a factor of the island: seven ranks, colours, patterns, habitats; from CLIP's prompt ensemble."""
-    words, texts = dictionary((*tree.RANKS, "colour", "pattern", "habitat"))
-    scale = load_clip("clip")[0].logit_scale.detach().exp()
+    words, texts = dictionary((*tree.RANKS, "colour", "pattern", "habitat"), island)
+    scale = load_clip("clip", island=island)[0].logit_scale.detach().exp()
     return Vocabulary(words, texts.numpy().astype(np.float64), float(scale))
 
 
