@@ -62,6 +62,7 @@ def prompts(profile: Profile) -> list[Prompts]:
     tried, best = min(TRIED, values[asking.trial]), min(size.concepts, values[asking.trial])
     down = sum(min(size.suppressed, n) for n in values.values())
     rest = 1 + len(asking.rest)  # the concept itself, and what else is asked
+    at_once = asking.reading == "exact"  # then the rest costs nothing, and breaks ties
     settings = _settings(size, concepts)
 
     own = (profile.steering_choosing + profile.steering_scored) * len(asking.own)
@@ -69,7 +70,7 @@ def prompts(profile: Profile) -> list[Prompts]:
     found += [
         Prompts("a first look", 3 + 2 * LADDER, CAPTION_WORDS, 3 + 2 * LADDER, alone, at_once=1),
         asked("a first look", tried * size.candidates + 1, size.trial, rest),
-        asked("insertion", _tries(size, concepts, len(size.multiples)), size.choosing, 1),
+        asked("insertion", _tries(size, concepts, len(size.multiples)), size.choosing, rest if at_once else 1),
         asked("insertion", settings, size.test, rest),
         asked("the dose", best * len(size.doses) * (1 + size.dose_repetitions), size.dose_test, rest),
         asked("the error kept", concepts + 1, size.test, rest),

@@ -2,7 +2,8 @@
 
 The protocol, the same for steering and for its controls (design: every control gets as many tries):
 1. a *try* is one intervention; a method makes a list of tries for a concept, candidates × strengths;
-2. the tries are compared on the choosing pictures, and the best becomes the *setting*;
+2. the tries are compared on the choosing pictures, and the best becomes the *setting*; ties are broken by the success
+   that is measured and then by a draw, never by the order of the tries (book/analysis_plan.md);
 3. settings are scored on other pictures, which nothing was chosen on.
 
 Methods: ``steered`` (the concept's candidate latents), ``random latent`` (live latents drawn at random, each at the
@@ -18,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from vlm_sae_lib.steering.concepts import Gallery
 from vlm_sae_lib.steering.intervention import Sae
@@ -38,9 +40,9 @@ class SteeringStudy:
     kind: Task = "insertion"
     multiples: tuple[float, ...] = (1, 2, 4, 8)
     n_choosing: int = 16
-    """Pictures the settings are chosen on (suppression: per concept)."""
+    """Pictures the settings are chosen on, for each concept: such as lack it (suppression: such as show it)."""
     n_test: int = 40
-    """Pictures the settings are scored on (suppression: per concept)."""
+    """Pictures the settings are scored on, for each concept as above."""
     repetitions: int = 7
     """Repetitions of each random method; times the candidates of a concept, the number of its draws (at least 20)."""
     random_latents: int = 24
@@ -64,7 +66,10 @@ class SteeringStudy:
 
 @dataclass(frozen=True)
 class Setting:
-    """One try: an intervention meant for a concept. ``multiple`` is its strength over the latent's maximum."""
+    """One try: an intervention meant for a concept. ``multiple`` is its strength over the latent's maximum.
+
+    ``choosing_rate`` is that of the goal on the choosing pictures, ``choosing_success`` that of the concept alone.
+    """
 
     method: str
     about: str
@@ -73,6 +78,7 @@ class Setting:
     intervention: Intervention | StateEdit
     multiple: float
     choosing_rate: float = float("nan")
+    choosing_success: float = float("nan")
 
 
 def make_tries(candidates: pd.DataFrame, maximum: np.ndarray, live: np.ndarray, study: SteeringStudy) -> list[Setting]:
@@ -91,7 +97,7 @@ def make_tries(candidates: pd.DataFrame, maximum: np.ndarray, live: np.ndarray, 
             about, concept = whose
             pushes = [
                 (Intervention(k, multiple * float(maximum[k]), seed), multiple)
-                for multiple in sorted(study.multiples, key=abs)  # mildest first: ties go to the earlier try
+                for multiple in study.multiples
                 for k, seed in zip(latents, seeds, strict=True)
             ]
             return [Setting(method, about, concept, repetition, what, multiple) for what, multiple in pushes]
@@ -118,8 +124,8 @@ def run_study(
     """Choose the settings on one gallery and score them on the other. questions: the prompt by what is asked about.
 
     Returns the settings and one row per setting: method, about, concept, repetition, latent, strength, multiple,
-    choosing_rate, n pictures, and the rates ``success`` (concept named; suppression: no longer named), ``rest`` (the
-    other answers right) and ``both``. Rates are NaN where no picture qualifies.
+    choosing_rate, choosing_success, n pictures, and the rates ``success`` (concept named; suppression: no longer
+    named), ``rest`` (the other answers right) and ``both``. Rates are NaN where no picture qualifies.
     """
     settings = choose_settings(vlm, sae, tries, choosing, questions, study)
     return settings, score_settings(vlm, sae, settings, test, questions, study)
@@ -128,27 +134,40 @@ def run_study(
 def choose_settings(
     vlm: Vlm, sae: Sae, tries: list[Setting], choosing: Gallery, questions: Mapping[str, str], study: SteeringStudy
 ) -> list[Setting]:
-    """The best try of each method, concept and repetition on the first pictures of a gallery; ties: the mildest."""
-    scored = _outcomes(vlm, sae, tries, choosing, questions, study, study.n_choosing, with_rest=study.goal == "both")
-    best: dict[tuple, tuple[float, Setting]] = {}
+    """The best try of each method, concept and repetition on the first pictures of a gallery that qualify.
+
+    Of tries that reach the goal equally often the one that succeeds more often is taken, then the one that keeps more
+    of the rest, then one of them by a draw: the mildest, or any other fixed one, would favour some method. The rest is
+    asked where the goal needs it, or where it costs nothing because one sequence holds all questions (``exact``).
+    """
+    with_rest = study.goal == "both" or study.reading == "exact"
+    scored = _outcomes(vlm, sae, tries, choosing, questions, study, study.n_choosing, with_rest=with_rest)
+    ranked: dict[tuple, list[tuple[tuple[float, ...], Setting]]] = {}
     for attempt, rates in zip(tries, scored, strict=True):
+        place = tuple(float(np.nan_to_num(rates[what], nan=-1.0)) for what in (study.goal, "success", "rest"))
+        setting = replace(attempt, choosing_rate=rates[study.goal], choosing_success=rates["success"])
         key = (attempt.method, attempt.about, attempt.concept, attempt.repetition)
-        rate = np.nan_to_num(rates[study.goal], nan=-1.0)
-        if key not in best or rate > best[key][0]:
-            best[key] = (rate, attempt)
-    return [replace(setting, choosing_rate=rate if rate >= 0 else float("nan")) for rate, setting in best.values()]
+        ranked.setdefault(key, []).append((place, setting))
+    rng = np.random.default_rng(study.seed)
+    best = []
+    for own in ranked.values():
+        first = max(place for place, _ in own)
+        tied = [setting for place, setting in own if place == first]
+        best.append(tied[rng.integers(len(tied))])
+    return best
 
 
 def score_settings(
     vlm: Vlm, sae: Sae, settings: list[Setting], test: Gallery, questions: Mapping[str, str], study: SteeringStudy
 ) -> pd.DataFrame:
-    """Rates of settings on the first pictures of a gallery, which must not be the one they were chosen on."""
+    """Rates of settings on the first pictures of a gallery that qualify; not of the one they were chosen on."""
     scored = _outcomes(vlm, sae, settings, test, questions, study, study.n_test, with_rest=True)
     rows = [
         {
             "method": s.method, "about": s.about, "concept": s.concept, "repetition": s.repetition,
             "latent": -1 if s.intervention.latent is None else s.intervention.latent,
-            "strength": s.intervention.strength, "multiple": s.multiple, "choosing_rate": s.choosing_rate, **rates,
+            "strength": s.intervention.strength, "multiple": s.multiple, "choosing_rate": s.choosing_rate,
+            "choosing_success": s.choosing_success, **rates,
         }
         for s, rates in zip(settings, scored, strict=True)
     ]  # fmt: skip
@@ -170,63 +189,80 @@ def _outcomes(
     with_rest: bool,
 ) -> list[dict[str, float]]:
     """The rates of each setting, in order. Settings that share pictures and an intervention share its computation."""
-    found: list[dict[str, float] | None] = [None] * len(settings)
-    for pictures, members in _picture_sets(settings, gallery, study, n_pictures):
+    found: list[dict[str, float]] = [{"n": 0, "success": np.nan, "rest": np.nan, "both": np.nan}] * len(settings)
+    qualify = {concept: _qualifying(concept, gallery, study, n_pictures) for concept in _concepts(settings)}
+    for members in _benches(settings, study):
+        own = {i: qualify[settings[i].about, settings[i].concept] for i in members}
+        pictures = np.unique(np.concatenate(list(own.values())))
         if len(pictures) == 0:
-            for i in members:
-                found[i] = {"n": 0, "success": np.nan, "rest": np.nan, "both": np.nan}
             continue
         bench = SteeringBench(
             vlm, sae, [gallery.images[p] for p in pictures], keep_error=study.keep_error, description=study.kind
         )
         truth = gallery.factors.iloc[pictures].reset_index(drop=True)
-        rest = {i: rest_of(settings[i], gallery.factors, study) if with_rest else [] for i in members}
-        needs = [(settings[i].intervention, settings[i].about, rest[i]) for i in members]
+        places = {i: np.searchsorted(pictures, own[i]) for i in members if len(own[i])}
+        rest = {i: rest_of(settings[i], gallery.factors, study) if with_rest else [] for i in places}
+        needs = [(settings[i].intervention, settings[i].about, rest[i], at) for i, at in places.items()]
         words = _answers(bench, needs, questions, study)
-        for i in members:
-            found[i] = _rates(settings[i], words[settings[i].intervention], truth, rest[i], study)
-    return [rates for rates in found if rates is not None]
+        for i, at in places.items():
+            said, true = (rows.loc[at].reset_index(drop=True) for rows in (words[settings[i].intervention], truth))
+            found[i] = _rates(settings[i], said, true, rest[i], study)
+    return found
 
 
 def _answers(
     bench: SteeringBench,
-    needs: list[tuple[Intervention | StateEdit, str, list[str]]],
+    needs: list[tuple[Intervention | StateEdit, str, list[str], np.ndarray]],
     questions: Mapping[str, str],
     study: SteeringStudy,
 ) -> dict[Intervention | StateEdit, pd.DataFrame]:
-    """What is said under each intervention, a column per thing asked; interventions with equal needs go together."""
-    asked: dict[Intervention | StateEdit, set[str]] = {}
-    for intervention, about, rest in needs:
-        asked.setdefault(intervention, set()).update([about, *rest])
-    groups: dict[tuple[str, ...], list[Intervention | StateEdit]] = {}
-    for intervention, abouts in asked.items():
-        groups.setdefault(tuple(sorted(abouts)), []).append(intervention)
+    """What is said under each intervention, a column per thing asked and a row per picture of the bench that needs it.
+
+    Interventions with equal needs go together.
+    """
+    asked: dict[Intervention | StateEdit, tuple[set[str], set[int]]] = {}
+    for intervention, about, rest, places in needs:
+        columns, pictures = asked.setdefault(intervention, (set(), set()))
+        columns.update([about, *rest])
+        pictures.update(places.tolist())
+    groups: dict[tuple[tuple[str, ...], tuple[int, ...]], list[Intervention | StateEdit]] = {}
+    for intervention, (columns, pictures) in asked.items():
+        groups.setdefault((tuple(sorted(columns)), tuple(sorted(pictures))), []).append(intervention)
     words: dict[Intervention | StateEdit, pd.DataFrame] = {}
-    for columns, interventions in groups.items():
-        prompts = [questions[about] for about in columns]
+    for (abouts, at), interventions in groups.items():
+        prompts = [questions[about] for about in abouts]
         if study.reading == "exact":
-            table = bench.answers(interventions, prompts)
+            table = bench.answers(interventions, prompts, at)
         else:
-            table = bench.texts(interventions, prompts, max_new_tokens=study.max_new_tokens)
+            table = bench.texts(interventions, prompts, at, max_new_tokens=study.max_new_tokens)
         words |= {
-            i: pd.DataFrame(answers, columns=list(columns)) for i, answers in zip(interventions, table, strict=True)
+            i: pd.DataFrame(answers, index=list(at), columns=list(abouts))
+            for i, answers in zip(interventions, table, strict=True)
         }
     return words
 
 
-def _picture_sets(
-    settings: list[Setting], gallery: Gallery, study: SteeringStudy, n_pictures: int
-) -> list[tuple[np.ndarray, list[int]]]:
-    # Insertion: the same pictures for all, those that show the concept are left out when rates are taken.
+def _concepts(settings: list[Setting]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((s.about, s.concept) for s in settings))
+
+
+def _qualifying(
+    concept: tuple[str, str], gallery: Gallery, study: SteeringStudy, n_pictures: int
+) -> Int[np.ndarray, " pictures"]:
+    """The first pictures that lack a concept (insertion) or show it (suppression)."""
+    about, value = concept
+    shows = (gallery.factors[about] == value).to_numpy()
+    return np.flatnonzero(shows == (study.kind == "suppression"))[:n_pictures]
+
+
+def _benches(settings: list[Setting], study: SteeringStudy) -> list[list[int]]:
+    """Which settings share a bench: in insertion all, whose pictures are nearly the same; else those of a concept."""
     if study.kind == "insertion":
-        return [(np.arange(min(n_pictures, len(gallery.images))), list(range(len(settings))))]
+        return [list(range(len(settings)))]
     groups: dict[tuple[str, str], list[int]] = {}
     for i, setting in enumerate(settings):
         groups.setdefault((setting.about, setting.concept), []).append(i)
-    return [
-        (np.flatnonzero(gallery.factors[about] == concept)[:n_pictures], members)
-        for (about, concept), members in groups.items()
-    ]
+    return list(groups.values())
 
 
 def rest_of(setting: Setting, factors: pd.DataFrame, study: SteeringStudy) -> list[str]:
@@ -244,19 +280,14 @@ def _rates(
         answers[setting.about], setting.concept, study.reading, offered=study.offered.get(setting.about, ()),
         shown=views if inserts else None,
     ).to_numpy()  # fmt: skip
-    shown = (views == setting.concept).to_numpy()
-    counts = ~shown if inserts else shown
     success = named if inserts else ~named
     beside: Reading = "exact" if study.reading == "exact" else "word"
     right = np.empty((len(answers), 0), dtype=bool)
     if rest:
         right = np.stack([says(answers[about], truth[about], beside) for about in rest], axis=1)
-    both = success & right.all(1)
-    if not counts.any():
-        return {"n": 0, "success": np.nan, "rest": np.nan, "both": np.nan}
     return {
-        "n": int(counts.sum()),
-        "success": float(success[counts].mean()),
-        "rest": float(right[counts].mean()) if rest else np.nan,
-        "both": float(both[counts].mean()) if rest else np.nan,
+        "n": len(answers),
+        "success": float(success.mean()),
+        "rest": float(right.mean()) if rest else np.nan,
+        "both": float((success & right.all(1)).mean()) if rest else np.nan,
     }
