@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from vlm_sae_lib import paths
+from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import read_json
 from vlm_sae_lib.show import steering
 from vlm_sae_lib.show.style import use_style
 from vlm_sae_lib.steering import rates
@@ -101,3 +104,28 @@ def test_a_dose_curve_without_any_rate_is_an_empty_panel(by_about):
     figure = steering.dose_curves(doses)
     figure.canvas.draw()
     assert figure.axes[1].get_xlim() == (0.25, 4)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.9, 13.5, Verdict.UNDECIDED),
+        (3.0, 9.0, Verdict.HOLDS),
+        (1.0, 2.9, Verdict.FAILS),
+        (1.0, np.inf, Verdict.UNDECIDED),
+        (np.nan, np.nan, Verdict.UNDECIDED),
+    ],
+)
+def test_a_ratio_has_a_word_only_where_its_whole_interval_lies_on_one_side_of_the_bar(low, high, word):
+    """A value of 3.5 in [0.9, 13.5] was said to hold (issue 14, 2.6)."""
+    assert steering.at_least({"value": 3.5, "low": low, "high": high, "best_control": "unsteered"}, 3) == word.value
+
+
+def test_words_in_the_published_notebook_are_those_that_the_intervals_decide():
+    rows = read_json(paths.data() / "results" / "05_llava_steering.json")["results"]
+    said = {name: row for name, row in rows.items() if row["verdict"] is not None}
+    assert said and all(name.endswith("times best control") for name in said)
+    for row in (row for row in said.values() if row["ci_low"] is not None):
+        bar, word = row["verdict"].removeprefix("at least ").split(" times: ")
+        high = np.inf if row["ci_high"] is None else row["ci_high"]
+        assert word == steering.at_least({"low": row["ci_low"], "high": high}, float(bar))

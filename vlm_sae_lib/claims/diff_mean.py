@@ -30,8 +30,8 @@ def _of_task(found: Results, task: str) -> list[Observation]:
             f"Does a latent {verb} more than a push as long along a random direction, with as many tries?",
             f"Over {n} concepts, {done} and the rest right: {said(found, both['SAE'])} with a latent, "
             f"{said(found, both['random directions'])} with random directions, a difference of {said(found, random)}; "
-            f"in the concept alone of {said(found, success)}. The difference of means minus random directions with as many "
-            f"tries, the error kept: {said(found, mean)}.",
+            f"in the concept alone of {said(found, success)}. The difference of means minus random directions, the "
+            f"error kept: {said(found, mean)}.",
             (both["SAE"], both["random directions"], random, success, mean),
         ),
         Observation(

@@ -83,20 +83,12 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     """Rates of every method at both tasks, the trade-off over strengths, and whole texts."""
     choosing, test = (_gallery(bench, split, size.pictures) for split in ("choosing", "test"))
     vlm, sae = bench.vlm(), bench.shown("steering")
-    known = choosing.factors
-    concepts = find.list_concepts(
-        known, size.kinds, size.per_kind, min_pictures=size.n_choosing, seed=bench.profile.seed, scored=test.factors
-    )
+    concepts = list_concepts(found, choosing.factors, test.factors, size, bench.profile.seed)
     pooled = find.pool_latents(vlm, sae, choosing.images)
-    candidates = find.candidate_latents(pooled, known, concepts, n_candidates=size.candidates)
+    candidates = find.candidate_latents(pooled, choosing.factors, concepts, n_candidates=size.candidates)
     contrasts = train_contrasts(bench, concepts)
     resampled = [train_contrasts(bench, concepts, size.sample_pictures, seed) for seed in range(size.samples)]
     found.add("SAE", sae.hash[:12], n=sae.n_latents, unit="first digits of the steering SAE's hash")
-    found.add("concepts", len(concepts), split="choosing")
-    enough = pd.concat([known[kind].value_counts() for kind in size.kinds]) >= size.n_choosing
-    found.add("concepts of enough choosing pictures", int(enough.sum()), split="choosing")
-    found.add("concepts of too few choosing pictures", int((~enough).sum()), split="choosing")
-    found.add("choosing pictures of a concept", size.n_choosing, unit="pictures", split="choosing")
     used = []
     for place, task in enumerate(TASKS):
         study = SteeringStudy(
@@ -127,6 +119,20 @@ def _gallery(bench: Workbench, split: str, pictures: int) -> find.Gallery:
         raise UserError("Judging what was inserted needs pictures whose truth is known; use the profile pocket.")
     part = source.subset(range(min(pictures, len(source))))
     return find.Gallery(part.images, part.factors)
+
+
+def list_concepts(
+    found: Findings, choosing: pd.DataFrame, test: pd.DataFrame, size: Size, seed: int
+) -> pd.DataFrame:
+    """The concepts that enough choosing pictures show, some of a kind (``concepts.list_concepts``); all are counted."""
+    least = size.n_choosing
+    enough = pd.concat([choosing[kind].value_counts() for kind in size.kinds]) >= least
+    drawn = find.list_concepts(choosing, size.kinds, size.per_kind, min_pictures=least, seed=seed, scored=test)
+    found.add("concepts", len(drawn), split="choosing")
+    found.add("concepts of enough choosing pictures", int(enough.sum()), split="choosing")
+    found.add("concepts of too few choosing pictures", int((~enough).sum()), split="choosing")
+    found.add("choosing pictures of a concept", least, unit="pictures", split="choosing")
+    return drawn
 
 
 def train_contrasts(

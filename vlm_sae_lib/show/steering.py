@@ -164,6 +164,12 @@ def ratio_words(ratio: Mapping[str, float | str], digits: int = 1) -> str:
     return f"{value} [{low}, {high}] times the best control ({ratio['best_control']})"
 
 
+def at_least(ratio: Mapping[str, float | str], bar: float) -> str:
+    """Whether a ratio reaches a bar, in the plan's words, where its whole interval decides; else ``undecided``."""
+    low, high = float(ratio["low"]), float(ratio["high"])
+    return "holds" if low >= bar else "does not hold" if high < bar else "undecided"
+
+
 def _times(value: float, digits: int) -> str:
     return "∞" if np.isinf(value) else number(value, digits)
 

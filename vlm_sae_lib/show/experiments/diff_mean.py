@@ -16,6 +16,7 @@ METHODS = {
 }
 """Colour and line; broken where the error is kept beside a method that drops it."""
 OUTCOMES = {"success": "concept named / gone", "rest": "other answers right", "both": "both"}
+SHORT = {"success": "concept", "rest": "the rest", "both": "both"}
 TASKS = {"insertion": "the concept is named (%)", "suppression": "the concept is gone (%)"}
 
 
@@ -42,7 +43,7 @@ def over_strength(found: Findings) -> Figure:
     figure, axes = plt.subplots(len(OUTCOMES), 2, figsize=(6.4, 7.6), sharex=True, sharey=True)
     for column, task in enumerate(TASKS):
         table = found.frame(f"{task} curve")
-        for axis, (outcome, words) in zip(axes[:, column], OUTCOMES.items(), strict=True):
+        for axis, (outcome, words) in zip(axes[:, column], SHORT.items(), strict=True):
             for method, (colour, stroke) in METHODS.items():
                 line = table[table["method"] == method].sort_values("step")
                 step, low, high = 1 + line["step"], 100 * line[f"{outcome}_low"], 100 * line[f"{outcome}_high"]
