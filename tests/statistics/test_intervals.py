@@ -12,9 +12,10 @@ from vlm_sae_lib.statistics.intervals import (
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
+    of_trainings,
     percentiles,
-    seeds_outermost,
     spearman,
+    student,
     wilson,
 )
 
@@ -54,12 +55,12 @@ def test_bootstrap_mean_has_the_width_of_the_standard_error_and_skips_nan():
     assert bootstrap_mean(values, seed=1).interval != bootstrap_mean(values, seed=2).interval
 
 
-def test_about_95_of_100_intervals_hold_the_truth():
-    inside = 0
-    for seed in range(200):
-        low, high = bootstrap_mean(RNG(seed).exponential(size=60), seed=seed, n_resamples=300).interval
-        inside += low <= 1 <= high
-    assert 0.88 <= inside / 200 <= 0.99
+def test_few_values_widen_the_middle_of_their_draws_as_students_t_does():
+    draws = RNG(3).normal(size=200_000)
+    plain, few, many = percentiles(draws), percentiles(draws, 10), percentiles(draws, 10**6)
+    assert few.high == pytest.approx(stats.t.ppf(0.975, 9) * math.sqrt(10 / 9), rel=0.02)
+    assert many == pytest.approx(plain, abs=1e-3) and few.low < plain.low < plain.high < few.high
+    assert percentiles(draws, 1) == plain
 
 
 def test_differences_and_ratios_paired_and_not():
@@ -98,23 +99,33 @@ def test_spearman_is_scipys_and_its_interval_holds_it():
     assert -1 <= tied.interval.low <= tied.interval.high <= 1
 
 
-def test_seeds_are_the_outermost_level():
+def test_trainings_are_the_unit_and_one_alone_has_only_its_values():
     rng = RNG(0)
-    seeds = [rng.normal(centre, 0.1, size=500) for centre in (0.0, 1.0, 2.0)]
-    value, (low, high) = seeds_outermost(seeds)
-    pooled = bootstrap_mean(np.concatenate(seeds))
-    assert value == pytest.approx(np.mean([s.mean() for s in seeds]))
-    assert high - low > 5 * (pooled.interval.high - pooled.interval.low)
-    alone = seeds_outermost(seeds[:1]).interval
-    assert alone.high - alone.low < 0.05
-    assert seeds_outermost(seeds) == seeds_outermost(seeds)
+    trainings = [rng.normal(centre, 0.1, size=500) for centre in (0.0, 1.0, 2.0)]
+    found = of_trainings(trainings)
+    means = [training.mean() for training in trainings]
+    expected = stats.t.interval(0.95, 2, loc=np.mean(means), scale=stats.sem(means))
+    assert found.value == pytest.approx(np.mean(means)) and found.interval == pytest.approx(expected)
+    pooled = bootstrap_mean(np.concatenate(trainings)).interval
+    assert found.interval.high - found.interval.low > 20 * (pooled.high - pooled.low)
+    assert of_trainings(trainings[:1]) == bootstrap_mean(trainings[0])
+    assert of_trainings([[math.nan], *trainings, []]) == found
+
+
+def test_students_interval_is_scipys_at_any_level_and_leaves_nan_out():
+    values = RNG(2).normal(3, 2, size=10)
+    for level in (0.95, 0.99):
+        expected = stats.t.interval(level, 9, loc=values.mean(), scale=stats.sem(values))
+        assert student([*values, math.nan], level=level).interval == pytest.approx(expected)
+    assert student([4.0]).value == 4 and all(math.isnan(end) for end in student([4.0]).interval)
+    assert student([2.0, 2.0]).interval == (2, 2)
 
 
 @pytest.mark.parametrize("values", [[], [math.nan]])
 def test_nothing_gives_nothing(values):
     for estimate in (bootstrap_mean(values), bootstrap_difference(values, [1, 2]), spearman(values, values)):
         assert math.isnan(estimate.value) and all(math.isnan(end) for end in estimate.interval)
-    assert math.isnan(seeds_outermost([values]).value) and math.isnan(seeds_outermost([]).value)
+    assert math.isnan(of_trainings([values]).value) and math.isnan(of_trainings([]).value)
     assert all(math.isnan(end) for end in percentiles(values))
 
 

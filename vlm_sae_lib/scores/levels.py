@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import stats
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores.hierarchy import Reduce, neuron_depths
-from vlm_sae_lib.statistics.intervals import RESAMPLES, Estimate, Interval, bootstrap_mean, percentiles, student
+from vlm_sae_lib.statistics.intervals import LEVEL, UNDEFINED, Estimate, Interval, percentiles, student
 from vlm_sae_lib.taxonomy import as_path
 
 
@@ -64,10 +65,10 @@ def frequency_partners(depths: Any, rates: Any, other_depths: Any, other_rates: 
     return np.where(np.isnan(depths), -1, nearest)
 
 
-def level_means(values: Any, levels: Any, n_levels: int, *, seed: int = 0) -> list[Estimate]:
-    """Mean of each level's values, with the bootstrap over its neurons; NaN is left out."""
+def level_means(values: Any, levels: Any, n_levels: int) -> list[Estimate]:
+    """Mean of each level's values, with Student's t over its neurons, as a level may hold two; NaN is left out."""
     values, levels = np.asarray(values, dtype=np.float64), np.asarray(levels)
-    return [bootstrap_mean(values[levels == level], seed=seed) for level in range(n_levels)]
+    return [student(values[levels == level]) for level in range(n_levels)]
 
 
 def slope(values: Any, levels: Any) -> float:
@@ -78,23 +79,20 @@ def slope(values: Any, levels: Any) -> float:
     return float(centred @ values / spread) if spread > 0 else float("nan")
 
 
-def trend(values: Any, levels: Any, *, seed: int = 0, n_resamples: int = RESAMPLES) -> Estimate:
-    """`slope`, with the percentile bootstrap over neurons within each level, so that no level ever vanishes."""
-    return Estimate(slope(values, levels), percentiles(_slopes(values, levels, seed, n_resamples)))
+def trend(values: Any, levels: Any) -> Estimate:
+    """`slope`, with Welch's interval over neurons: the slope is a sum of the levels' means, each of a variance of its
+    own, which in a level of two or three neurons is known badly, and Satterthwaite's degrees of freedom say so."""
+    return Estimate(value := slope(values, levels), _welch(value, _parts(values, levels)))
 
 
-def trend_difference(
-    values: Any, levels: Any, other: Any, other_levels: Any, *, seed: int = 0, n_resamples: int = RESAMPLES
-) -> Estimate:
-    """How much steeper one dictionary's `slope` is than another's; the two are resampled apart."""
-    ours, theirs = (
-        _slopes(v, le, s, n_resamples) for v, le, s in ((values, levels, seed), (other, other_levels, seed + 1))
-    )
-    return Estimate(slope(values, levels) - slope(other, other_levels), percentiles(ours - theirs))
+def trend_difference(values: Any, levels: Any, other: Any, other_levels: Any) -> Estimate:
+    """How much steeper one dictionary's `slope` is than another's, with Welch's interval; the two vary apart."""
+    value = slope(values, levels) - slope(other, other_levels)
+    return Estimate(value, _welch(value, _parts(values, levels) + _parts(other, other_levels)))
 
 
 def trend_over_seeds(runs: Sequence[tuple[Any, Any]], *, minus: Sequence[tuple[Any, Any]] = ()) -> Estimate:
-    """Mean `slope` over trainings, with Student's t over them; of one training, resampled within each level.
+    """Mean `slope` over trainings, with Student's t over them; of one training, as `trend` has it.
 
     Args:
         runs: (values, levels) of each seed's dictionary.
@@ -169,12 +167,34 @@ def _means(values: np.ndarray, levels: np.ndarray, n_levels: int) -> np.ndarray:
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
-def _slopes(values: Any, levels: Any, seed: int, n_resamples: int) -> Float[np.ndarray, " n_resamples"]:
+def _parts(values: Any, levels: Any) -> list[tuple[float, int]]:
+    """What each level adds to the variance of the slope, with its degrees of freedom.
+
+    A level of one neuron is given the variance that the others have within.
+    """
     values, levels = _defined(values, levels)
-    rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(levels == level) for level in np.unique(levels)]
-    slopes = np.full(n_resamples, np.nan)
-    for draw in range(n_resamples if members else 0):
-        rows = np.concatenate([rng.choice(rows, len(rows)) for rows in members])
-        slopes[draw] = slope(values[rows], levels[rows])
-    return slopes
+    groups = [(level, values[levels == level]) for level in np.unique(levels)]
+    within = [(group.var(ddof=1), len(group) - 1) for _, group in groups if len(group) > 1]
+    freedom = sum(degrees for _, degrees in within)
+    spread = float(((levels - levels.mean()) ** 2).sum()) if len(levels) else 0.0
+    if not within or not spread:
+        return []
+    pooled = sum(variance * degrees for variance, degrees in within) / freedom
+    return [
+        (
+            float(len(group) * ((level - levels.mean()) / spread) ** 2 * (group.var(ddof=1) if len(group) > 1 else pooled)),
+            len(group) - 1 or freedom,
+        )
+        for level, group in groups
+    ]
+
+
+def _welch(value: float, parts: list[tuple[float, int]]) -> Interval:
+    variance = sum(part for part, _ in parts)
+    if not parts or np.isnan(value):
+        return Interval(*UNDEFINED)
+    if variance == 0:
+        return Interval(value, value)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance))
+    return Interval(value - half, value + half)

@@ -37,18 +37,37 @@ def wilson(successes: int, n: int) -> Interval:
     return Interval(float(interval.low), float(interval.high))
 
 
-def percentiles(replicates: Float[np.ndarray, " n_resamples"]) -> Interval:
-    """The middle 95 % of bootstrap replicates, such as those of `ms_bootstrap`; NaN replicates are left out."""
-    values = np.asarray(replicates, dtype=np.float64)
+def percentiles(replicates: Float[np.ndarray, " n_resamples"], n: int | None = None) -> Interval:
+    """The middle 95 % of bootstrap replicates, such as those of `ms_bootstrap`; NaN replicates are left out.
+
+    Args:
+        n: of how many values they were drawn. Draws of few vary less than samples do, so that the middle 95 % of draws
+            of 24 hold the truth 93 times in a hundred; with ``n`` it is widened as Student's t is (the expanded
+            percentile interval of Hesterberg 2015). Without, the values are taken to be many.
+    """
+    values = np.sort(np.asarray(replicates, dtype=np.float64))
     values = values[~np.isnan(values)]
     if len(values) < 2:
         return Interval(*UNDEFINED)
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    ends = np.array([_tail(n), 1 - _tail(n)])
+    if np.isfinite(values).all():
+        low, high = np.quantile(values, ends)
+    else:  # infinite ends: by order, without interpolation
+        low, high = values[int(np.floor((len(values) - 1) * ends[0]))], values[int(np.ceil((len(values) - 1) * ends[1]))]
     return Interval(float(low), float(high))
 
 
+def _tail(n: int | None) -> float:
+    if n is None or n < 2:
+        return (1 - LEVEL) / 2
+    return float(stats.norm.cdf(-np.sqrt(n / (n - 1)) * stats.t.ppf((1 + LEVEL) / 2, n - 1)))
+
+
 def bootstrap_mean(values: Any, *, seed: int = 0, n_resamples: int = RESAMPLES) -> Estimate:
-    """Mean, with the percentile bootstrap over ``values``: over neurons, if they are scores. NaN is left out."""
+    """Mean, with the bootstrap over ``values``, `percentiles` widened for their number; NaN is left out.
+
+    From two dozen values on; of fewer, or where a few large ones among two dozen make the mean, it is too narrow.
+    """
     sample = _defined(values)
     return _bootstrap((sample,), _mean, seed=seed, n_resamples=n_resamples)
 
@@ -75,7 +94,7 @@ def bootstrap_ratio(a: Any, b: Any, *, paired: bool = False, seed: int = 0, n_re
 
 
 def spearman(a: Any, b: Any, *, seed: int = 0, n_resamples: int = RESAMPLES) -> Estimate:
-    """Spearman's rank correlation, with the percentile bootstrap over pairs. A pair with a NaN in it is left out.
+    """Spearman's rank correlation, with the bootstrap over pairs. A pair with a NaN in it is left out.
 
     NaN where one side is constant.
     """
@@ -150,18 +169,7 @@ def _bootstrap(
             method="percentile",
             random_state=np.random.default_rng(seed),
         )
-    replicates = result.bootstrap_distribution
-    return Estimate(value, percentiles(replicates) if np.isfinite(replicates).all() else _middle(replicates))
-
-
-def _middle(replicates: np.ndarray) -> Interval:
-    """Percentiles that may be infinite: by order, without interpolation."""
-    values = np.sort(replicates[~np.isnan(replicates)])
-    if len(values) < 2:
-        return Interval(*UNDEFINED)
-    last = len(values) - 1
-    low, high = int(np.floor(last * (1 - LEVEL) / 2)), int(np.ceil(last * (1 + LEVEL) / 2))
-    return Interval(float(values[low]), float(values[high]))
+    return Estimate(value, percentiles(result.bootstrap_distribution, min(map(len, samples))))
 
 
 def _defined(values: Any) -> Float[np.ndarray, " n"]:
