@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vlm_sae_lib.claims.judging import word_of_claim
 from vlm_sae_lib.records.results import Results
 from vlm_sae_lib.show.style import with_interval
 from vlm_sae_lib.statistics.intervals import Estimate
@@ -27,3 +28,20 @@ def direction(difference: Estimate, above: str, below: str, neither: str) -> str
     if difference.interval[0] > 0:
         return above
     return below if difference.interval[1] < 0 else neither
+
+
+def by_plan(beginning: str, profile: str, over: str = "ten trainings of each autoencoder") -> str:
+    """The word that the plan gives the claim that begins so, in Markdown, for a notebook that shows one case of it.
+
+    Args:
+        profile: of the run; outside `pocket` the sentence says that the word is about the pocket world.
+        over: what the claim's effects vary over.
+
+    Raises:
+        UserError: none or several claims begin so.
+    """
+    where = "" if profile == "pocket" else "in the pocket world, "
+    word = word_of_claim(beginning).value
+    return (
+        f"By the [plan](../book/analysis_plan.md), {where}over {over}: **{word}** ([claims](../book/claims.md))."
+    )

@@ -53,7 +53,8 @@ def percentiles(replicates: Float[np.ndarray, " n_resamples"], n: int | None = N
     if np.isfinite(values).all():
         low, high = np.quantile(values, ends)
     else:  # infinite ends: by order, without interpolation
-        low, high = values[int(np.floor((len(values) - 1) * ends[0]))], values[int(np.ceil((len(values) - 1) * ends[1]))]
+        places = (len(values) - 1) * ends
+        low, high = values[int(np.floor(places[0]))], values[int(np.ceil(places[1]))]
     return Interval(float(low), float(high))
 
 
