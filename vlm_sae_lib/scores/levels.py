@@ -180,13 +180,12 @@ def _parts(values: Any, levels: Any) -> list[tuple[float, int]]:
     if not within or not spread:
         return []
     pooled = sum(variance * degrees for variance, degrees in within) / freedom
-    return [
-        (
-            float(len(group) * ((level - levels.mean()) / spread) ** 2 * (group.var(ddof=1) if len(group) > 1 else pooled)),
-            len(group) - 1 or freedom,
-        )
-        for level, group in groups
-    ]
+    parts = []
+    for level, group in groups:
+        weight = len(group) * (level - levels.mean()) / spread  # of the level's mean in the slope
+        variance = group.var(ddof=1) if len(group) > 1 else pooled
+        parts.append((float(weight**2 * variance / len(group)), len(group) - 1 or freedom))
+    return parts
 
 
 def _welch(value: float, parts: list[tuple[float, int]]) -> Interval:
