@@ -8,6 +8,7 @@ from vlm_sae_lib.controls import codes
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores import comparison
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score, ms_bootstrap
+from vlm_sae_lib.statistics.intervals import percentiles, student
 
 
 @pytest.fixture
@@ -98,3 +99,38 @@ def test_random_directions_fire_as_often_and_only_on_the_positive_side(clustered
     assert code.data.min() > 0
     always = np.ones((60, 2))
     assert (codes.random_directions(raw, always).getnnz(axis=0) < 60).all()
+
+
+def kinds(means, seed=0, pictures=50):
+    """A training for each mean: three neurons about it, with ten draws that move them."""
+    rng = np.random.default_rng(seed)
+    ms = [mean + np.array([-0.1, 0.0, 0.1]) for mean in means]
+    return [comparison.Scored(one, one + rng.normal(0, 0.01, (10, 3)), np.full(3, pictures)) for one in ms]
+
+
+def test_means_over_trainings_have_students_interval_over_them():
+    runs, others = kinds([0.2, 0.3, 0.5]), kinds([0.1, 0.1, 0.4], seed=1)
+    assert comparison.over_seeds(runs).interval == pytest.approx(student([0.2, 0.3, 0.5]).interval)
+    paired = comparison.over_seeds(runs, minus=others)
+    assert paired.value == pytest.approx(0.4 / 3)
+    assert paired.interval == pytest.approx(student([0.1, 0.2, 0.1]).interval)
+    against_one = comparison.over_seeds(runs, minus=others[:1])
+    assert against_one.interval == pytest.approx(student([0.1, 0.2, 0.4]).interval)
+    shares = [(0.5, np.empty(0)), (np.nan, np.empty(0)), (0.7, np.empty(0))]
+    assert comparison.over_trainings(shares) == student([0.5, 0.7])
+    np.testing.assert_allclose(comparison.by_training(shares)[[0, 2]], [0.5, 0.7])
+
+
+def test_one_training_alone_has_its_draws_of_the_pictures():
+    (one,), (other,) = kinds([0.3]), kinds([0.1], seed=1)
+    assert comparison.over_seeds([one]) == one.mean()
+    assert comparison.over_seeds([one], minus=[other]) == one.minus(other)
+    value, draws = one.moved(2)
+    assert comparison.over_trainings([(value, draws)]).interval == percentiles(draws)
+
+
+def test_trainings_that_cannot_be_paired_are_refused():
+    with pytest.raises(UserError, match="at least one"):
+        comparison.over_seeds([])
+    with pytest.raises(UserError, match="3 trainings cannot be held against 2"):
+        comparison.over_seeds(kinds([0.1, 0.2, 0.3]), minus=kinds([0.1, 0.2]))

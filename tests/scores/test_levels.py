@@ -4,9 +4,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores import levels
+from vlm_sae_lib.statistics.intervals import student
 from vlm_sae_lib.taxonomy import lca_depth
 
 FOLDERS = [f"{i:05d}_{'A' if i % 2 else 'B'}_p{i % 4}_c{i % 4}_o{i % 8}_f{i % 8}_g{i % 8}_s{i % 8}" for i in range(40)]
@@ -78,3 +80,32 @@ def test_shuffled_labels_bring_every_level_to_the_depth_of_random_pairs():
 def test_level_means_of_an_empty_level_are_undefined():
     found = levels.level_means([1.0, 3.0, np.nan], [0, 0, 1], 2)
     assert found[0].value == 2 and np.isnan(found[1].value)
+
+
+def test_a_slope_has_welchs_interval_which_for_two_levels_is_that_of_two_means():
+    rng = np.random.default_rng(3)
+    low, high = rng.normal(0, 1, 6), rng.normal(1, 3, 15)
+    found = levels.trend(np.concatenate([low, high]), np.repeat([0, 1], [6, 15]))
+    expected = stats.ttest_ind(high, low, equal_var=False).confidence_interval()
+    assert found.value == pytest.approx(high.mean() - low.mean()) and found.interval == pytest.approx(tuple(expected))
+
+
+def test_a_level_of_one_is_given_what_the_others_vary_by_and_nothing_else_is_undefined():
+    alone = levels.trend([0.0, 1.0, 3.0], [0, 1, 1])
+    assert alone.value == 2 and alone.interval.low < 2 < alone.interval.high
+    assert all(np.isnan(levels.trend([0.0, 1.0], [0, 1]).interval))
+    assert levels.trend([1.0, 1.0, 2.0, 2.0], [0, 0, 1, 1]) == (1, (1, 1))
+    assert np.isnan(levels.trend([], []).value) and all(np.isnan(levels.trend([], []).interval))
+
+
+def test_trends_over_trainings_have_students_interval_paired_by_seed():
+    level = np.repeat([0, 1, 2], 4)
+    runs, others = ([(rise * level, level) for rise in rises] for rises in ((1.0, 1.2, 1.7), (0.5, 0.6, 0.7)))
+    assert levels.trend_over_seeds(runs).interval == pytest.approx(student([1.0, 1.2, 1.7]).interval)
+    assert levels.trend_over_seeds(runs, minus=others).interval == pytest.approx(student([0.5, 0.6, 1.0]).interval)
+    noise = np.random.default_rng(0).normal(size=12)
+    assert levels.trend_over_seeds([(noise, level)]) == levels.trend(noise, level)
+    steeper = levels.trend_over_seeds([(noise, level)], minus=[(noise + level, level)])
+    assert steeper == levels.trend_difference(noise, level, noise + level, level)
+    with pytest.raises(ValueError):
+        levels.slopes(runs, minus=others[:2])

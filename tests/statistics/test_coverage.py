@@ -189,26 +189,31 @@ def test_means_of_levels_of_a_few_latents():
 
 
 def clusters(rng, n):
-    """Pictures of twelve kinds: what four latents say of them, sparsely, and their embeddings in six dimensions."""
+    """Pictures of twelve kinds: what sixteen latents say of them, sparsely, and their embeddings in six dimensions."""
     kind = rng.integers(12, size=n)
-    fires = (RNG(5).random((12, 4)) < 0.25)[kind] | (rng.random((n, 4)) < 0.03)
+    fires = (RNG(5).random((12, 16)) < 0.25)[kind] | (rng.random((n, 16)) < 0.03)
     embeddings = RNG(99).normal(size=(12, 6))[kind] + 0.5 * rng.normal(size=(n, 6))
-    return np.where(fires, rng.exponential(size=(n, 4)), 0), embeddings
+    return np.where(fires, rng.exponential(size=(n, 16)), 0), embeddings
 
 
-def scored(rng, seed):
-    latents, embeddings = clusters(rng, 400)
-    return comparison.score(sp.csr_matrix(latents), embeddings, resamples=200, seed=seed)
+@pytest.mark.parametrize(
+    ("pictures", "repetitions", "least"), [(300, 150, 0.90), pytest.param(2000, 1000, 0.93, marks=pytest.mark.long)]
+)
+def test_mean_ms_over_pictures_of_one_training(pictures, repetitions, least):
+    """Latents are fixed and pictures drawn; the truth is Eq. 9 over very many of them.
 
-
-@pytest.mark.parametrize("repetitions", FEW_AND_MANY)
-def test_mean_ms_over_pictures_of_one_training(repetitions):
-    """Latents are fixed and pictures drawn; the truth is Eq. 9 over very many of them."""
+    Of a few hundred pictures, on a quarter of which a latent fires, the draws are a little too narrow, and `Scored.mean`
+    says so; the book has thousands, and this interval for one training alone.
+    """
     latents, embeddings = clusters(RNG(1), 400_000)
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     truth = ((latents.T @ unit) ** 2).sum(axis=1) / latents.sum(axis=0) ** 2
-    means = coverage(lambda rng, seed: scored(rng, seed).mean().interval, truth.mean(), repetitions)
-    assert as_it_says(means)
+
+    def found(rng, seed):
+        latents, embeddings = clusters(rng, pictures)
+        return comparison.score(sp.csr_matrix(latents), embeddings, resamples=200, seed=seed).mean().interval
+
+    assert least <= coverage(found, truth.mean(), repetitions) <= 0.97
 
 
 @pytest.mark.parametrize("repetitions", FEW_AND_MANY)
