@@ -202,8 +202,8 @@ def clusters(rng, n):
 def test_mean_ms_over_pictures_of_one_training(pictures, repetitions, least):
     """Latents are fixed and pictures drawn; the truth is Eq. 9 over very many of them.
 
-    Of a few hundred pictures, on a quarter of which a latent fires, the draws are a little too narrow, and `Scored.mean`
-    says so; the book has thousands, and this interval for one training alone.
+    Of a few hundred pictures, on a quarter of which a latent fires, the draws are a little too narrow, and
+    `Scored.mean` says so; the book has thousands, and this interval for one training alone.
     """
     latents, embeddings = clusters(RNG(1), 400_000)
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)

@@ -56,6 +56,7 @@ def mean_cosine(x: Any, *, seed: int = 0, n_resamples: int = 500) -> Estimate:
 
     A vector that is drawn twice makes no pair with itself: with multiplicities c the mean is
     (|Σ c u|² − Σ c²) / ((Σ c)² − Σ c²) over unit vectors u.
+    Where the mean vector is zero the interval is too wide: it then holds the truth nearly always.
     """
     rows = _rows(x)
     rng = np.random.default_rng(seed)
