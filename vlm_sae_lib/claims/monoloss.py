@@ -1,69 +1,69 @@
-"""What training for the score says."""
+"""What training for the score says beside what the plan judges."""
 
-from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, said
+from vlm_sae_lib.claims.verdict import Observation, counted, said
+from vlm_sae_lib.experiments.monoloss import GAIN, KEPT
+from vlm_sae_lib.experiments.score_training import OWN, ZEROS
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import Results
 
 NAMES = {"batch_top_k": "BatchTopK", "matryoshka_batch_top_k": "Matryoshka", "jump_relu": "JumpReLU"}
-OWN, ZEROS = "own inputs", "own inputs with zeros"
-A_POINT, A_FEW_PER_CENT = 0.01, 1.1
-"""R² that counts as lost; and how much longer a step may take."""
+OPTIMISM = ("", ENOUGH)
 
 
-def conclude(found: Results) -> list[Conclusion]:
-    """Gains under the trained score and under others, at equal K and equal R²; purity; reconstruction; cost."""
+def observe(found: Results) -> list[Observation]:
+    """The score that is trained, case by case; zeros; purity; what choosing λ owes to its pictures; time."""
     saes = [name.removesuffix("/coefficient") for name in found.results if name.endswith("/coefficient")]
     saes.sort(reverse=True)  # the projection first, where MonoLoss stands
+    skipped = (OWN, ZEROS)
     unseen = sorted({
         name.split("/")[2] for name in found.results
-        if name.endswith("/gain at equal R²") and "inputs" not in name and "purity" not in name and "," not in name
-    })  # fmt: skip
-    zeros = [f"{sae}/{ZEROS}/gain at equal K" for sae in saes]
-    bars = [found.value(f"{sae}/{OWN}/gain at equal K") for sae in saes]
-    drops = [found.value(f"{sae}/R²/without") - found.value(f"{sae}/R²/with") for sae in saes]
-    costs = [name for name in found.results if name.startswith("cost/")]
+        if name.endswith("/gain at equal R²") and "purity" not in name and ENOUGH not in name
+    } - set(skipped))  # fmt: skip
     return [
-        _gains(found, saes, OWN, "gain at equal K", "The loss raises the score that it trains, at the same K."),
-        _gains(found, saes, OWN, "gain at equal R²", "It raises that score at the same R² too."),
+        _gains(found, saes, OWN, "gain at equal K", "How much does the trained score rise, at the same K?"),
+        _gains(found, saes, OWN, "gain at equal R²", "And at the same R²?"),
         *(
             _gains(found, saes, encoder, "gain at equal R²",
-                   f"The gain is there for an encoder that the loss never saw ({encoder}), at the same R².")
+                   f"How much is the gain for an encoder that the loss never saw ({encoder}), at the same R²?")
             for encoder in unseen
         ),
-        _gains(found, saes, "species purity", "gain at equal R²", "Latents become purer in species, at the same R²."),
-        Conclusion(
-            "A latent without a score, counted as zero, makes the gain look larger.",
-            Verdict.of(*(clearly_above(found, name, bar) for name, bar in zip(zeros, bars, strict=True))),
-            _list(found, saes, zeros) + " with zeros, against "
-            + "; ".join(f"{bar:.3f}".replace("-", "−") for bar in bars) + " without them, in the same order.",
-            tuple(zeros),
-        ),
-        Conclusion(
-            "With λ chosen on other pictures, less than a hundredth of R² is lost.",
-            Verdict.of(*(drop < A_POINT for drop in drops)),
-            "R² falls by " + "; ".join(f"{drop:.4f} ({_name(sae)})".replace("-", "−")
-                                       for sae, drop in zip(saes, drops, strict=True)) + ".",
-            tuple(f"{sae}/R²/with" for sae in saes),
-        ),
-        Conclusion(
-            "A training step takes only a few per cent longer.",
-            Verdict.of(*(found.results[name]["ci_high"] < A_FEW_PER_CENT for name in costs)),
-            "It takes " + "; ".join(f"{said(found, name)} times as long ({NAMES[name[5:]]})" for name in costs)
-            + ". Ours is short without the loss, by sparse kernels on two cores; theirs was timed on an H100.",
-            tuple(costs),
-        ),
+        _gains(found, saes, ZEROS, "gain at equal K",
+               "And the trained score as MonoLoss averages it, unscored latents as zero, at the same K?"),
+        _gains(found, saes, "species purity", "gain at equal R²",
+               "Do latents become purer in species, at the same R²?"),
+        _optimism(found),
+        _time(found),
     ]  # fmt: skip
 
 
-def _gains(found: Results, saes: list[str], measure: str, gain: str, claim: str) -> Conclusion:
-    names = [f"{sae}/{measure}/{gain}" for sae in saes]
-    measured = [name for name in names if found.results[name]["ci_low"] is not None]
-    verdict = Verdict.of(*(clearly_above(found, name) for name in measured))
-    where = "" if len(measured) == len(names) else " Without an interval, the R² is not one that the plain SAEs reach."
-    return Conclusion(claim, verdict, f"The gain is {_list(found, saes, names)}.{where}", tuple(names))
+def _gains(found: Results, saes: list[str], measure: str, gain: str, question: str) -> Observation:
+    names = tuple(f"{sae}/{measure}/{gain}" for sae in saes)
+    defined = [len(found.results[name]["seeds"]) for name in names]
+    trained = max(len(found.results[f"{sae}/R²/with"]["seeds"]) for sae in saes)
+    lacking = sum(trained - number for number in defined)
+    where = f" {lacking} of {trained * len(saes)} have an R² outside that of the plain SAEs of their seed." if lacking else ""
+    parts = "; ".join(f"{said(found, name, 3)} ({_name(sae)})" for sae, name in zip(saes, names, strict=True))
+    return Observation(question, f"{parts}: {counted(found, names)}.{where}", names)
 
 
-def _list(found: Results, saes: list[str], names: list[str]) -> str:
-    return "; ".join(f"{said(found, name, 3)} ({_name(sae)})" for sae, name in zip(saes, names, strict=True))
+def _optimism(found: Results) -> Observation:
+    names = [f"optimism/{GAIN}{population}" for population in OPTIMISM] + [f"optimism/{KEPT}"]
+    return Observation(
+        "How much better does it look on the pictures by which λ was chosen?",
+        f"There the gain in MS is larger by {said(found, names[0], 3)}, over latents of at least ten pictures by "
+        f"{said(found, names[1], 3)}, and the R² that is kept by {said(found, names[2], 4)}.",
+        tuple(names),
+    )
+
+
+def _time(found: Results) -> Observation:
+    costs = [name for name in found.results if name.startswith("cost/")]
+    return Observation(
+        "How much longer does a training step take?",
+        "; ".join(f"{said(found, name)} times as long ({NAMES[name[5:]]})" for name in costs)
+        + ". Ours is short without the loss, by sparse kernels on two cores; theirs was timed on an H100.",
+        tuple(costs),
+    )
 
 
 def _name(sae: str) -> str:

@@ -1,37 +1,90 @@
-"""What the origins experiment says."""
+"""What the origins experiment says beside what the plan judges."""
 
-from vlm_sae_lib.claims.verdict import Conclusion, Verdict, clearly_above, clearly_below, said
+from vlm_sae_lib.claims.verdict import Observation, counted, said
+from vlm_sae_lib.experiments.origins import BINS, ONE_CUT, RATES
+from vlm_sae_lib.experiments.rivals import AT_ONE_CUT, FROZEN, K_MEANS, RANDOM, SAE
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import Results
 
-QUESTIONS = {
-    "SAE on an untrained tower": "It takes a trained tower: an autoencoder of the same tower, untrained, does worse.",
-    "untrained SAE": "It takes a trained autoencoder: one of random weights and the same L0 does worse.",
-    "rectified raw neurons": "It takes more than sparsity: raw neurons, rectified and cut to the same L0, do worse.",
-    "PCA": "Principal components, rectified and cut to the same L0, do worse.",
-    "PCA, unit variance": "So do principal components of unit variance.",
-    "ICA": "Independent components, rectified and cut to the same L0, do worse.",
-    "k-means": "Directions to the centres of k-means, cut to the same L0, do worse.",
-    "random directions": "Random directions, cut to the same L0, do worse.",
-}
+TRUTH, READOUT = "F1/all factors", "R² of a linear decoder"
 
 
-def conclude(found: Results) -> list[Conclusion]:
-    """For each rival: is the SAE better by MS under every encoder, and by the truth?"""
-    encoders = [name.split("/")[1] for name in found.results if name.startswith("MS/") and name.endswith("/SAE")]
-    return [_worse(found, rival, claim, encoders) for rival, claim in QUESTIONS.items()]
+def observe(found: Results) -> list[Observation]:
+    """The other way to be as sparse, k-means, what rarity is worth, frozen autoencoders, the truth."""
+    encoders = [name.split("/")[1] for name in found.results if name.startswith("MS/") and name.endswith(f"/{SAE}")]
+    return [
+        _at_one_cut(found, encoders),
+        _k_means(found, encoders),
+        _rarity(found, encoders),
+        _frozen(found, encoders),
+        _truth(found),
+    ]
 
 
-def _worse(found: Results, rival: str, claim: str, encoders: list[str]) -> Conclusion:
-    ms = [f"MS/{encoder}/SAE minus {rival}" for encoder in encoders]
-    often = [name.replace("MS/", "MS of at least 10 pictures/", 1) for name in ms]
-    everything = (*ms, *often, f"F1/all factors/SAE minus {rival}")
-    lost = sum(clearly_below(found, name) for name in everything)
-    said_ms = " and ".join(f"{said(found, name, 3)} ({name.split('/')[1]})" for name in often)
-    return Conclusion(
-        claim,
-        Verdict.of(*(clearly_above(found, name) for name in everything)),
-        f"The autoencoder's advantage is {said_ms} in the mean MS of latents that lie above their minimum on at least "
-        f"ten pictures, and {said(found, everything[-1], 3)} in mean F1 over all factors. With the means over all "
-        f"defined latents, {len(everything)} comparisons: in {lost} it is clearly behind.",
-        everything,
+def _at_one_cut(found: Results, encoders: list[str]) -> Observation:
+    every, often = (
+        tuple(f"{ONE_CUT}{population}/{encoder}/{SAE} minus {rival}" for rival in AT_ONE_CUT for encoder in encoders)
+        for population in ("", ENOUGH)
     )
+    return Observation(
+        "Whom does the autoencoder surpass where all have one cut and the same L0, as BatchTopK has?",
+        f"Of the differences in mean MS to {len(AT_ONE_CUT)} rivals under {len(encoders)} encoders, over all defined "
+        f"latents {counted(found, every)}; over those of at least ten pictures {counted(found, often)}.",
+        (*every, *often),
+    )
+
+
+def _k_means(found: Results, encoders: list[str]) -> Observation:
+    names = {how: [f"{how}/{encoder}/{SAE} minus {K_MEANS}" for encoder in encoders] for how in (ONE_CUT, RATES)}
+    return Observation(
+        "Does the autoencoder surpass the centres of k-means?",
+        f"SAE minus k-means in mean MS is {_by_encoder(found, names[ONE_CUT])} at the same L0, and "
+        f"{_by_encoder(found, names[RATES])} at the same firing rates. In mean F1 over all factors it is "
+        f"{said(found, f'{TRUTH}/{SAE} minus {K_MEANS}', 3)}.",
+        (*names[ONE_CUT], *names[RATES], f"{TRUTH}/{SAE} minus {K_MEANS}"),
+    )
+
+
+def _rarity(found: Results, encoders: list[str]) -> Observation:
+    rarest, busiest = list(BINS)[0], list(BINS)[-1]
+    names = [f"MS by firing/{encoder}/{RANDOM}/{pictures}" for encoder in encoders for pictures in (rarest, busiest)]
+    parts = [
+        f"{said(found, names[2 * i], 3)} and {said(found, names[2 * i + 1], 3)} ({encoder})"
+        for i, encoder in enumerate(encoders)
+    ]
+    return Observation(
+        "What is rarity alone worth?",
+        f"Random directions that fire on {rarest} pictures, and on {busiest}, have a mean MS of "
+        f"{'; '.join(parts)}.",
+        tuple(names),
+    )
+
+
+def _frozen(found: Results, encoders: list[str]) -> Observation:
+    gains = [f"{RATES}/{encoder}/{SAE} minus {who}" for who in FROZEN for encoder in encoders]
+    truth = [f"{TRUTH}/{SAE} minus {who}" for who in FROZEN]
+    width = len(encoders)
+    parts = [
+        f"{who}: MS {_by_encoder(found, gains[width * i : width * (i + 1)])}, F1 {said(found, truth[i], 3)}"
+        for i, who in enumerate(FROZEN)
+    ]
+    return Observation(
+        "How much does an autoencoder lose of which a part never learned?",
+        f"The whole autoencoder minus one with {'; with '.join(parts)}.",
+        (*gains, *truth),
+    )
+
+
+def _truth(found: Results) -> Observation:
+    names = tuple(f"{TRUTH}/{SAE} minus {rival}" for rival in AT_ONE_CUT)
+    parts = [f"{name.rsplit(' minus ', 1)[1]} {said(found, name, 3)}" for name in names]
+    return Observation(
+        "Does the autoencoder detect the true factors better?",
+        f"Differences in the mean F1 of the best latent for each value: {counted(found, names)}. SAE minus "
+        f"{', '.join(parts)}.",
+        names,
+    )
+
+
+def _by_encoder(found: Results, names: list[str]) -> str:
+    return " and ".join(f"{said(found, name, 3)} ({name.split('/')[1]})" for name in names)

@@ -1,11 +1,15 @@
 """Codes that mean nothing, to hold a score against: dealt out at random, of random directions, the same for all."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.statistics.inputs import activation_matrix, unit_embeddings
 
 DIRECTIONS = 512  # random directions whose dense values are held at once
@@ -44,7 +48,53 @@ def random_directions(activations: Float[np.ndarray, "n d"], latents: Any, seed:
     centred, blocks = rows - rows.mean(axis=0), []
     for start in range(0, len(counts), DIRECTIONS):
         values = centred @ directions[:, start : start + DIRECTIONS]
-        places = np.argsort(np.argsort(-values, axis=0, kind="stable"), axis=0, kind="stable")
-        kept = places < counts[start : start + DIRECTIONS]
-        blocks.append(sp.csc_matrix(np.where(kept, np.maximum(values, 0), 0)))
+        blocks.append(_largest(values, counts[start : start + DIRECTIONS]))
     return sp.hstack(blocks, format="csr") if blocks else sp.csr_matrix((len(rows), 0))
+
+
+def before_the_cut(coder: Any, activations: Any) -> Float[np.ndarray, "n n_neurons"]:
+    """What a dictionary's directions give before a threshold silences the weak ones: its positive values.
+
+    Args:
+        coder: an SAE, or `Directions`, or `RectifiedNeurons`.
+        activations: (n, d) rows.
+    """
+    if isinstance(coder, SparseAutoencoder):
+        rows = torch.as_tensor(np.asarray(activations), dtype=torch.float32)
+        return torch.relu(coder.pre_activations(rows)).numpy()
+    return replace(coder, threshold=0.0).encode(activations)
+
+
+def at_rates(
+    values: Float[np.ndarray, "n n_neurons"], fires: Int[np.ndarray, " n_latents"]
+) -> sp.csr_matrix:
+    """Cut each direction to the firing rate that the latent of the same rank has, the busiest to the busiest.
+
+    A direction's rank is how often it would fire under one cut for all that leaves as many values in sum; of equal ones
+    the one with the larger maximum comes first. Fewer directions than latents take ranks at even distances, from the
+    busiest latent to the rarest. Where fewer pictures than that lie above zero, the others stay silent.
+
+    Args:
+        values: before any cut; none below zero fires.
+        fires: on how many of the n pictures each latent fires.
+
+    Raises:
+        UserError: no latent whose rate could be taken, or one that fires on more pictures than there are.
+    """
+    (n, m), rates = values.shape, np.sort(np.asarray(fires))[::-1]
+    if not len(rates) or rates[0] > n:
+        raise UserError(f"Firing rates of latents are needed, on at most these {n} pictures; got {len(rates)} of them.")
+    wanted = rates[np.linspace(0, len(rates) - 1, m).round().astype(int)]
+    positive = np.maximum(values, 0)
+    kept = int(wanted.sum())
+    cut = np.partition(positive, positive.size - kept - 1, axis=None)[-kept - 1] if kept < positive.size else 0.0
+    busy = np.count_nonzero(positive > cut, axis=0)
+    counts = np.empty(m, dtype=np.int64)
+    counts[np.lexsort((-positive.max(axis=0, initial=0), -busy))] = wanted
+    return _largest(positive, counts).tocsr()
+
+
+def _largest(values: Float[np.ndarray, "n f"], counts: Int[np.ndarray, " f"]) -> sp.csc_matrix:
+    """Of each column the so many largest values, as far as they are positive; of equal ones the first."""
+    places = np.argsort(np.argsort(-values, axis=0, kind="stable"), axis=0, kind="stable")
+    return sp.csc_matrix(np.where(places < counts, np.maximum(values, 0), 0))

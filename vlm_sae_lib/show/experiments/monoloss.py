@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.show.style import COLOURS
 
 KINDS = {"batch_top_k": "BatchTopK", "matryoshka_batch_top_k": "Matryoshka"}
@@ -40,8 +41,8 @@ def frontier(found: Findings) -> Figure:
 
 
 def _draw(axis, part, score: str, kind: str, label: str) -> None:
-    plain = part[part["coefficient"] == 0].sort_values("R²")
-    trained = part[part["coefficient"] > 0]
+    plain = part[~part["loss"]].sort_values("R²")
+    trained = part[part["loss"]]
     for rows, style, word in ((plain, "o-", "over K"), (trained, "*", "with the loss")):
         errors = np.abs(rows[[f"{score}, low", f"{score}, high"]].to_numpy().T - rows[score].to_numpy())
         size = 13 if style == "*" else 4
@@ -53,7 +54,7 @@ def _draw(axis, part, score: str, kind: str, label: str) -> None:
 
 def gain(found: Findings) -> Figure:
     """Gain at equal R² under each score, with intervals."""
-    names = [name for name in found.results if name.endswith("/gain at equal R²") and "," not in name]
+    names = [name for name in found.results if name.endswith("/gain at equal R²") and ENOUGH not in name]
     scores = sorted({name.split("/")[2] for name in names if "weighted" not in name})
     scores = [OWN] + [score for score in scores if score not in (OWN, *LAST)] + list(LAST)
     saes = sorted({"/".join(name.split("/")[:2]) for name in names}, reverse=True)
