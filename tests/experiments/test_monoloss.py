@@ -1,4 +1,4 @@
-"""Training for the score: choosing λ, equal R², purity, verdicts; and published numbers by the slow definition."""
+"""Training for the score: choosing λ, equal R², purity, effects; and published numbers by the slow definition."""
 
 import copy
 from types import SimpleNamespace
@@ -10,15 +10,14 @@ import pytest
 from matplotlib import pyplot as plt
 
 from vlm_sae_lib.claims import monoloss as claims
-from vlm_sae_lib.claims.verdict import Verdict
-from vlm_sae_lib.controls.frontier import Point, above_frontier
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.experiments import monoloss, running
+from vlm_sae_lib.experiments import monoloss, running, step_cost
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.experiments.score_training import Compared, Measured, with_zeros
 from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import published_table
 from vlm_sae_lib.sae import SaeConfig
-from vlm_sae_lib.scores.comparison import score
 from vlm_sae_lib.scores.truth import purity
 from vlm_sae_lib.show.experiments import monoloss as figures
 from vlm_sae_lib.workbench import Workbench
@@ -35,33 +34,6 @@ def test_the_best_score_within_a_point_of_r2_is_chosen():
     assert monoloss.best_coefficient([trials[0], trial(0.01, 0.4, 0.81), trial(0.02, 0.3, 0.8)]) == 0.01
 
 
-def points(r2: list[float], values: list[float], draws: int = 50, seed: int = 0) -> list[Point]:
-    noise = np.random.default_rng(seed).normal(0, 1e-3, draws)
-    return [Point(r, v, v + noise) for r, v in zip(r2, values, strict=True)]
-
-
-def test_the_height_above_the_frontier_by_hand():
-    line = {6: points([0.6, 0.6], [0.5, 0.5]), 10: points([0.8, 0.8], [0.3, 0.3])}
-    found = above_frontier(points([0.75, 0.75], [0.45, 0.45]), line)
-    assert found.value == pytest.approx(0.45 - 0.35)
-    assert found.interval.low == pytest.approx(0.1) and found.interval.high == pytest.approx(0.1)  # paired by draw
-    on_it = above_frontier(points([0.7, 0.7], [0.39, 0.41], seed=1), line)
-    assert on_it.value == pytest.approx(0) and on_it.interval.low < 0 < on_it.interval.high
-
-
-def test_the_frontier_is_never_prolonged():
-    line = {6: points([0.6], [0.5]), 10: points([0.8], [0.3])}
-    for outside in (0.59, 0.81):
-        found = above_frontier(points([outside], [0.4]), line)
-        assert np.isnan(found.value) and np.isnan(found.interval).all()
-    half = above_frontier(points([0.75, 0.83], [0.4, 0.4]), line)  # some draws of the seeds leave it
-    assert np.isfinite(half.value) and np.isnan(half.interval.low)
-    with pytest.raises(UserError, match="two settings"):
-        above_frontier(points([0.7], [0.4]), {6: line[6]})
-    with pytest.raises(UserError, match="paired by draw"):
-        above_frontier(points([0.7], [0.4], draws=49), line)
-
-
 def test_purity_by_hand():
     factors = pd.DataFrame({"species": ["a", "a", "b", "c"]})
     activations = np.array([[1.0, 0, 2, 0], [1, 0, 0, 0], [3, 0, 0, 0], [0, 0, 0, 4]])
@@ -71,22 +43,32 @@ def test_purity_by_hand():
 
 
 def test_a_mean_with_zeros_counts_every_latent():
-    rng = np.random.default_rng(0)
-    latents = np.maximum(rng.normal(size=(30, 6)), 0)
-    latents[:, 4:] = 0
-    own = score(latents, rng.normal(size=(30, 5)) + 1, resamples=20)
-    value, draws, count = monoloss.with_zeros(own)
-    assert value == pytest.approx(np.nansum(own.ms) / 6) and count == 6 and len(draws) == 20
-    nothing = score(np.zeros((30, 3)), rng.normal(size=(30, 5)), resamples=20)
-    assert monoloss.with_zeros(nothing)[0] == 0
+    assert with_zeros(np.array([0.2, np.nan, 0.4, np.nan])) == pytest.approx(0.15)
+    assert with_zeros(np.full(3, np.nan)) == 0 and with_zeros(np.array([])) == 0
+
+
+def one_sae(r2: float, ms: float) -> Measured:
+    return Measured({"R²": r2}, {"an encoder": ms}, {"an encoder": 5})
+
+
+def test_gains_are_taken_training_by_training():
+    """Formerly seeds were resampled on each side alone, R² with them: the line of one seed was held against another."""
+    plain = {6: [one_sae(0.6, 0.5), one_sae(0.7, 0.6)], 10: [one_sae(0.8, 0.3), one_sae(0.9, 0.4)]}
+    one = Compared(10, plain, [one_sae(0.75, 0.45), one_sae(0.85, 0.45)])
+    np.testing.assert_allclose(one.gain_at_equal_r2("an encoder"), [0.1, 0.0], atol=1e-12)
+    np.testing.assert_allclose(one.gain_at_equal_k("an encoder"), [0.15, 0.05])
+    np.testing.assert_allclose(one.r2_lost(), [0.05, 0.05])
+    beyond = Compared(10, plain, [one_sae(0.65, 0.45), one_sae(0.65, 0.45)])  # the second seed's plain SAEs end at .7
+    gains = beyond.gain_at_equal_r2("an encoder")
+    assert gains[0] == pytest.approx(0.0) and np.isnan(gains[1])
 
 
 def test_steps_are_timed_in_turns(monkeypatch):
-    monkeypatch.setattr(monoloss, "REPEATS", 2)
-    monkeypatch.setattr(monoloss, "STEPS_TIMED", 2)
+    monkeypatch.setattr(step_cost, "REPEATS", 2)
+    monkeypatch.setattr(step_cost, "STEPS_TIMED", 2)
     rows = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
     plain = SaeConfig(expansion=2, k=3, steps=100, batch_size=32)
-    ratios = monoloss.step_ratios(
+    ratios = step_cost.step_ratios(
         rows, plain, SaeConfig(expansion=2, k=3, steps=100, batch_size=32, mono_coefficient=1)
     )
     assert len(ratios) == 2 and all(ratio > 0 for ratio in ratios)
@@ -104,55 +86,89 @@ def small(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("VLM_SAE_RUNS", str(tmp_path_factory.mktemp("runs")))
     for name, value in (("COEFFICIENTS", (0.03,)), ("SEEDS", (0, 1)), ("KINDS", ("batch_top_k",)), ("RESAMPLES", 10),
-                        ("EXPANSION", 0.5), ("SPARSITIES", (0.5, 1.5)), ("REPEATS", 2), ("STEPS_TIMED", 1),
-                        ("scored", lambda bench, code, name: score(code, bench.embeddings("test", name).array(), resamples=10))):  # fmt: skip  # noqa: E501
+                        ("EXPANSION", 0.5), ("SPARSITIES", (0.5, 1.5))):  # fmt: skip
         patch.setattr(monoloss, name, value)
+    for name, value in (("EXPANSION", 0.5), ("REPEATS", 2), ("STEPS_TIMED", 1)):
+        patch.setattr(step_cost, name, value)
     sizes = {"train_pictures": "pocket:80:11", "test_pictures": "pocket:60:13", "choosing_pictures": "pocket:40:12"}
     found = Findings("monoloss", "pocket")
-    monoloss.run(Workbench(load_profile("pocket", steps=12, batch_size=40, **sizes)), found)
+    bench = Workbench(load_profile("pocket", steps=12, batch_size=40, **sizes))
+    monoloss.run(bench, found)
     found.write()
-    yield found
+    yield bench, found
     patch.undo()
 
 
 def test_every_gain_has_its_n_its_interval_and_its_controls(small):
-    gains = [name for name in small.results if "/gain at" in name]
-    assert len(gains) == 2 * (2 * 7 + 3)
+    _, found = small
+    gains = [name for name in found.results if "/gain at" in name]
+    assert len(gains) == 2 * 2 * (3 * 2 + 1 + 3)  # places, ways; scores in both populations, zeros, purities
     for name in gains:
-        row = small.results[name]
-        assert row["n"] and row["interval"] and len(row["controls"]) == 2 and row["split"] == "test"
-    assert small.results["projection/batch_top_k/coefficient"]["split"] == "choosing"
-    assert small.results["projection/batch_top_k/own inputs with zeros/with"]["paper_value"] == 0.602
-    assert small.results["cost/batch_top_k"]["unit"] == "ratio, this machine"
+        row = found.results[name]
+        assert row["n"] is not None and len(row["controls"]) == 2 and row["split"] == "test"
+        assert row["interval"] == "Student's t over the trainings"
+    assert found.results["projection/batch_top_k/coefficient"]["split"] == "choosing"
+    assert found.results["projection/batch_top_k/own inputs with zeros/with"]["paper_value"] == 0.602
+    assert found.results["cost/batch_top_k"]["unit"] == "ratio, this machine"
+    assert all("smallest and largest" not in (row["interval"] or "") for row in found.results.values())
+
+
+def test_effects_are_those_of_a_slow_recomputation(small):
+    """One case of one training: every score pair by pair, the line between the two plain SAEs around the R² by hand."""
+    bench, found = small
+    place, seed, encoder = "block_5", 1, "second CLIP"
+    store, embeddings = bench.activations("test", place), bench.embeddings("test", encoder).array()
+
+    def point(**settings):
+        sae = bench.saes([bench.config("batch_top_k", 0.5, seed=seed, **settings)], place)[0]
+        codes, x = sae.encode(store.array()).numpy(), store.array()
+        found = [oracles.monosemanticity(code, embeddings) for code in codes.T.tolist() if np.count_nonzero(code) >= 2]
+        return oracles.r2(np.asarray(x), sae.decode(sae.encode(x)).numpy()), np.mean(found)
+
+    r2, ms = point(mono_coefficient=0.03)
+    line = sorted(point(k=k) for k in (5, 10, 15))
+    by_hand = np.nan
+    for (left, low), (right, high) in zip(line[:-1], line[1:], strict=True):
+        if left <= r2 <= right:
+            by_hand = ms - (low + (high - low) * (r2 - left) / (right - left))
+    effect = found.effects[monoloss.GAIN]
+    case = effect.cases.index(f"{place}/batch_top_k/{encoder}")
+    assert effect.values.shape == (2, 4) and effect.values[seed, case] == pytest.approx(by_hand, abs=1e-4, nan_ok=True)
+    kept = found.effects[monoloss.KEPT]
+    lost = next(value for value, _ in [point(k=10)]) - r2
+    assert kept.values[seed, kept.cases.index(f"{place}/batch_top_k")] == pytest.approx(0.01 - lost, abs=1e-4)
+    assert set(found.effects) == {monoloss.GAIN, monoloss.GAIN + ENOUGH, monoloss.KEPT}
+
+
+def test_what_was_chosen_stands_beside_its_effect_on_the_choosing_pictures(small):
+    _, found = small
+    for name, effect in found.effects.items():
+        beside = found.results[f"effect/{name}"]["controls"]
+        choosing, optimism = (found.results[beside[word]] for word in ("on the choosing pictures", "optimism"))
+        if choosing["value"] is not None and not np.isnan(effect.by_unit()).any():
+            assert optimism["value"] == pytest.approx(choosing["value"] - effect.by_unit().mean(), abs=1e-6)
+        assert choosing["split"] == "choosing"
 
 
 def test_its_figures_can_be_drawn(small):
     for draw in figures.FIGURES.values():
-        plt.close(draw(small))
+        plt.close(draw(small[1]))
 
 
-def test_another_number_gives_another_verdict(small):
-    def verdict(found, claim):
-        return next(line.verdict for line in claims.conclude(found) if claim in line.claim)
+def test_observations_say_the_numbers_and_how_many_trainings_lie_outside(small):
+    found = copy.deepcopy(small[1])
+    names = [f"{place}/batch_top_k/species purity/gain at equal R²" for place in ("projection", "block_5")]
+    for name, seeds in zip(names, ([0, 1], [1]), strict=True):
+        found.results[name] |= {"value": 0.02, "ci_low": 0.01, "ci_high": 0.05, "seeds": seeds}
 
-    found = copy.deepcopy(small)
-    name = "{}/batch_top_k/{}/gain at equal R²"
-    for low, expected in ((0.01, Verdict.HOLDS), (-0.01, Verdict.FAILS)):
-        for place in ("projection", "block_5"):
-            for what in ("own inputs", "self-supervised", "second CLIP", "species purity"):
-                found.results[name.format(place, what)] |= {"value": 0.02, "ci_low": low, "ci_high": 0.05}
-        for claim in ("score at the same R²", "(self-supervised)", "(second CLIP)", "purer"):
-            assert verdict(found, claim) is expected
-    found.results[name.format("block_5", "species purity")]["ci_low"] = 0.01
-    assert verdict(found, "purer") is Verdict.IN_PART
-    found.results[name.format("block_5", "species purity")] |= {"value": None, "ci_low": None, "ci_high": None}
-    found.results[name.format("projection", "species purity")] |= {"value": None, "ci_low": None, "ci_high": None}
-    assert verdict(found, "purer") is Verdict.UNTESTED
-    for cost in (name for name in found.results if name.startswith("cost/")):
-        found.results[cost]["ci_high"] = 1.05
-    assert verdict(found, "few per cent") is Verdict.HOLDS
-    found.results["cost/jump_relu"]["ci_high"] = 1.5
-    assert verdict(found, "few per cent") is Verdict.IN_PART
+    def answer(question):
+        return next(one.answer for one in claims.observe(found) if question in one.question)
+
+    assert "0.020 [0.010, 0.050] (BatchTopK, projection)" in answer("purer")
+    assert "2 of 2 clearly above zero" in answer("purer") and "1 of 4 have an R² outside" in answer("purer")
+    found.results[names[1]]["seeds"] = [0, 1]
+    assert "outside" not in answer("purer")
+    assert all(set(one.rests_on) <= set(found.results) for one in claims.observe(found))
 
 
 def test_the_published_table_is_whole():

@@ -154,3 +154,21 @@ def seeds_outermost(values_by_seed, seed=0, n_resamples=300):
     n_seeds, n = values.shape
     seeds = rng.integers(n_seeds, size=(n_resamples, n_seeds, 1))
     return np.quantile(values[seeds, rng.integers(n, size=(n_resamples, n_seeds, n))].mean(axis=(1, 2)), [0.025, 0.975])
+
+
+def at_rates(values, fires):
+    """The set of pictures that each direction keeps: as many as the latent of its rank among the latents fires on.
+
+    Ranked are directions by how often they fire when as many of all positive values stay as are handed out.
+    """
+    pictures, width, latents = len(values), len(values[0]), sorted(map(int, fires), reverse=True)
+    places = [0 if width == 1 else round(rank * (len(latents) - 1) / (width - 1)) for rank in range(width)]
+    wanted = [latents[place] for place in places]
+    entries = [(values[i][j], j) for i in range(pictures) for j in range(width) if values[i][j] > 0]
+    busy = Counter(j for _, j in sorted(entries, reverse=True)[: sum(wanted)])
+    peak = [max(values[i][j] for i in range(pictures)) for j in range(width)]
+    kept = {}
+    for rank, j in enumerate(sorted(range(width), key=lambda j: (-busy[j], -peak[j]))):
+        best = sorted(range(pictures), key=lambda i: (-values[i][j], i))[: wanted[rank]]
+        kept[j] = {i for i in best if values[i][j] > 0}
+    return [kept[j] for j in range(width)]

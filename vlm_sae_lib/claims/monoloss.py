@@ -41,9 +41,9 @@ def _gains(found: Results, saes: list[str], measure: str, gain: str, question: s
     defined = [len(found.results[name]["seeds"]) for name in names]
     trained = max(len(found.results[f"{sae}/R²/with"]["seeds"]) for sae in saes)
     lacking = sum(trained - number for number in defined)
-    where = f" {lacking} of {trained * len(saes)} have an R² outside that of the plain SAEs of their seed." if lacking else ""
+    outside = f" {lacking} of {trained * len(saes)} have an R² outside that of the plain SAEs of their seed."
     parts = "; ".join(f"{said(found, name, 3)} ({_name(sae)})" for sae, name in zip(saes, names, strict=True))
-    return Observation(question, f"{parts}: {counted(found, names)}.{where}", names)
+    return Observation(question, f"{parts}: {counted(found, names)}.{outside if lacking else ''}", names)
 
 
 def _optimism(found: Results) -> Observation:

@@ -156,7 +156,7 @@ CLAIMS = (
         ),
         (
             ("diff_mean", "insertion: latent minus random directions", "latent minus as many random directions"),
-            ("diff_mean", "insertion: latent minus difference of means, error kept", KEPT),
+            ("diff_mean", "insertion: latent, error kept, minus difference of means", KEPT),
         ),
         remark="The paper's judge is a language model; ours knows the truth of each picture.",
     ),
@@ -172,7 +172,7 @@ CLAIMS = (
         ),
         (
             ("diff_mean", "suppression: latent minus random directions", "latent minus as many random directions"),
-            ("diff_mean", "suppression: latent minus difference of means, error kept", KEPT),
+            ("diff_mean", "suppression: latent, error kept, minus difference of means", KEPT),
         ),
     ),
     Claim(
