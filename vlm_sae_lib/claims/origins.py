@@ -46,16 +46,20 @@ def _k_means(found: Results, encoders: list[str]) -> Observation:
 
 
 def _rarity(found: Results, encoders: list[str]) -> Observation:
-    rarest, busiest = list(BINS)[0], list(BINS)[-1]
-    names = [f"MS by firing/{encoder}/{RANDOM}/{pictures}" for encoder in encoders for pictures in (rarest, busiest)]
+    rarest, *_, busiest = BINS
+    names = [
+        f"MS by firing/{encoder}/{RANDOM}/{what}"
+        for encoder in encoders
+        for what in (rarest, busiest, f"{rarest} minus {busiest}")
+    ]
     parts = [
-        f"{said(found, names[2 * i], 3)} and {said(found, names[2 * i + 1], 3)} ({encoder})"
+        f"{' and '.join(said(found, name, 3) for name in names[3 * i : 3 * i + 2])}, a difference of "
+        f"{said(found, names[3 * i + 2], 3)} ({encoder})"
         for i, encoder in enumerate(encoders)
     ]
     return Observation(
         "What is rarity alone worth?",
-        f"Random directions that fire on {rarest} pictures, and on {busiest}, have a mean MS of "
-        f"{'; '.join(parts)}.",
+        f"The mean MS of random directions that fire on {rarest} pictures, and on {busiest}, is {'; '.join(parts)}.",
         tuple(names),
     )
 

@@ -18,7 +18,7 @@ from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.experiments.rivals import AT_ONE_CUT, RIVALS, SAE, Fitted
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.records.effects import ENOUGH
-from vlm_sae_lib.scores.comparison import Scored, by_training, over_seeds, score
+from vlm_sae_lib.scores.comparison import Scored, by_training, over_seeds, over_trainings, score
 from vlm_sae_lib.scores.detectors import Detected, choose_detectors, score_detectors
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.reconstruction import reconstruction
@@ -194,9 +194,16 @@ def _monosemanticity(
 
 def _by_firing(bench: Workbench, found: Findings, equal: Mapping[str, Sequence[Mapping[str, Scored]]]) -> None:
     """Mean MS by how often a neuron fires, at equal rates: what rarity alone is worth, and what beyond it."""
-    rows = []
+    rows, (rarest, *_, busiest) = [], BINS
     for encoder in bench.scoring_names:
         for who, several in equal.items():
+            ends = [
+                [_inside(run[encoder], *BINS[pictures]).moved(2) for run in several] for pictures in (rarest, busiest)
+            ]
+            found.estimate(
+                f"MS by firing/{encoder}/{who}/{rarest} minus {busiest}", over_trainings(ends[0], minus=ends[1]),
+                interval_kind=OVER_TRAININGS, n=len(several), seeds=list(SEEDS), split="test", unit="mean MS",
+            )  # fmt: skip
             for pictures, (low, high) in BINS.items():
                 runs = [_inside(run[encoder], low, high) for run in several]
                 number = sum(int(run.kept().sum()) for run in runs)
