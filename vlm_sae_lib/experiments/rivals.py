@@ -72,8 +72,9 @@ def on_untrained_tower(bench: Workbench, seed: int) -> Fitted:
     Raises:
         UserError: a tower whose untrained twin we cannot build.
     """
-    if bench.profile.tower != "pocket":
+    tower = bench.profile.tower
+    if tower != bench.profile.island:
         raise UserError("An untrained twin is known of the pocket tower only; run this with the profile pocket.")
-    twin = Workbench(replace(bench.profile, tower=f"pocket:random:{seed}"))
+    twin = Workbench(replace(bench.profile, tower=f"{tower}:random:{seed}"))
     sae = twin.sae(twin.config(KIND, EXPANSION, seed=seed), twin.profile.main_hook_point)
     return Fitted(sae, load_splits(twin))
