@@ -294,4 +294,5 @@ EXPERIMENT = Experiment(
     question="Which way puts a concept into the answers, or takes it out, and leaves the rest of them right?",
     paper="Tab. 2, Fig. 6, 7, A2",
     run=run,
+    speaks=True,
 )
