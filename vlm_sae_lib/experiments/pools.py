@@ -59,7 +59,7 @@ def latent_pools(benches: dict[str, Workbench], seed: int) -> tuple[list[pd.Data
 
     For each latent there is a random direction that is active on as many pictures; no two pools have the same ones.
     """
-    learned, random = [], []
+    learned, random = list[pd.DataFrame](), list[pd.DataFrame]()
     for suffix, bench in benches.items():
         train, test = (bench.activations(split, PROJECTION) for split in ("train", "test"))
         kinds = KINDS[:1] if suffix else KINDS

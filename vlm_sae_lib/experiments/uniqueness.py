@@ -131,7 +131,7 @@ def _record_compared(
     left_out = {"statistic": "neurons_dropped"}
     for ending, reports in {"": learned, "/random directions": random}.items():
         dropped = [neurons - report.neurons_kept for report in reports]
-        of_paper = {} if ending else {
+        of_paper: dict[str, Any] = {} if ending else {
             "paper_value": published("uniqueness", **left_out), "source": published_source("uniqueness", **left_out),
         }  # fmt: skip
         basis: dict[str, Any] = {
