@@ -9,8 +9,8 @@ import pytest
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments import registry, running
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.statistics.intervals import Estimate, Interval
 
 

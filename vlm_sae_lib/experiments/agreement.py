@@ -24,10 +24,10 @@ from vlm_sae_lib.experiments.agreement_bins import (
     record_bins,
     same_side,
 )
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, SEEDS, known_factors
 from vlm_sae_lib.experiments.pools import OBSERVERS, TOP, Neurons, Study
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.scores.alignment import WIDTH, balanced_pairs, bin_of, uniform_share

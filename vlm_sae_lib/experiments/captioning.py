@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.pocket.degradations import DEGRADATIONS, degrade
 from vlm_sae_lib.pocket.language import DESCRIBE
 from vlm_sae_lib.records.results import published, published_source

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.pocket.language import QUESTIONS
 from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.statistics.intervals import bootstrap_mean, student

@@ -16,9 +16,9 @@ from vlm_sae_lib.controls import directions
 from vlm_sae_lib.controls.probes import LinearProbes
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import RESAMPLES, SEEDS, interval_kind
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.experiments.scattering import EXPANSIONS, KINDS, SCATTERED, rounded, scattering
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores.absorption import value_names

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.hierarchy_latents import (
     HOOK_POINT,
@@ -24,7 +25,6 @@ from vlm_sae_lib.experiments.hierarchy_latents import (
 )
 from vlm_sae_lib.experiments.hierarchy_ms import monosemanticity
 from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_TRAININGS, SEEDS
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.scores import levels

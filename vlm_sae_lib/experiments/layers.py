@@ -14,6 +14,7 @@ from vlm_sae_lib.controls.codes import random_directions, shuffled_code
 from vlm_sae_lib.controls.reconstruction import RESAMPLES as R2_RESAMPLES
 from vlm_sae_lib.controls.reconstruction import sae_r2
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.layer_activity import record_activity
 from vlm_sae_lib.experiments.layer_effects import (
@@ -28,7 +29,6 @@ from vlm_sae_lib.experiments.layer_effects import (
     share_above_raw,
 )
 from vlm_sae_lib.experiments.measure import AT_LEAST, POPULATIONS, SEEDS, interval_kind, scored_runs
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.records.effects import ENOUGH

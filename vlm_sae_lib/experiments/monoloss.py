@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, OVER_PICTURES, RESAMPLES
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.experiments.score_training import (
     OWN,
     PURITIES,

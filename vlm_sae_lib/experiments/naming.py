@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import softmax
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import OVER_TRAININGS, SEEDS, known_factors
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.pocket import tree
 from vlm_sae_lib.pocket.islands import HOME, Island, of_kind

@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from vlm_sae_lib.controls import directions
 from vlm_sae_lib.controls.codes import at_rates, before_the_cut
 from vlm_sae_lib.experiments import rivals
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.factors import FACTORS, GROUPS, Splits, load_splits, over
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, RESAMPLES, SEEDS, interval_kind
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.experiments.rivals import AT_ONE_CUT, RIVALS, SAE, Fitted
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.records.effects import ENOUGH

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.pocket.language import ONE_WORD, QUESTIONS
 from vlm_sae_lib.pocket.world import blank
 from vlm_sae_lib.records.results import published, published_source

@@ -13,6 +13,7 @@ import pandas as pd
 
 from vlm_sae_lib.controls.codes import random_directions
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import (
     AT_LEAST,
@@ -24,7 +25,6 @@ from vlm_sae_lib.experiments.measure import (
     scored_runs,
     slopes,
 )
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.scores.comparison import Scored, over_seeds

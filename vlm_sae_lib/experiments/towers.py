@@ -16,9 +16,9 @@ import pandas as pd
 from vlm_sae_lib.controls.codes import random_directions
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import AT_LEAST, SEEDS, interval_kind, known_factors, scored
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import published, published_source

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from scipy.stats import hypergeom
 
 from vlm_sae_lib.controls.codes import random_directions
+from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import SEEDS
-from vlm_sae_lib.experiments.registry import Experiment
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.records.results import published, published_source
 from vlm_sae_lib.scores.uniqueness import UniquenessReport, uniqueness
