@@ -70,6 +70,7 @@ def test_the_real_closure_holds_what_an_experiment_computes_with_and_not_what_dr
     needed = ("scores.uniqueness", "sae.training.losses", "pocket.drawing")
     assert {f"vlm_sae_lib.{name}" for name in needed} <= set(reached)
     assert not [name for name in reached if ".show" in name or ".claims" in name]
+    assert "vlm_sae_lib.experiments.registry" not in reached, "a new experiment would make every other stale"
 
 
 def test_another_setting_has_another_hash():
