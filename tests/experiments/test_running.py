@@ -121,3 +121,24 @@ def test_no_comparison_stands_without_its_n_and_its_kind_of_interval(name):
         assert row["ci_low"] is None or row["interval"], f"{key}: an interval of what?"
         if row["controls"]:
             assert row["n"] is not None, f"{key} is compared, and has no n"
+
+
+def test_of_another_island_what_decides_claims_is_published_and_nothing_else(toy, monkeypatch):
+    def decides(bench, found):
+        found.effect("gain", [0.1, 0.2], unit="training", of="MS", n=3, split="test", controls={"zero": "nothing"})
+        found.add("nothing", 0.0)
+        found.table("long", pd.DataFrame({"a": range(9)}))
+
+    monkeypatch.setattr(running, "experiment", lambda name: Experiment(name, name, "?", "", decides))
+    running.run_experiments("island-atoll", ["apple"], say=lambda line: None)
+    found = Findings.read(running.published("apple", "island-atoll"))
+    assert list(found.results) == ["effect/gain"] and not found.tables and found.inputs
+    assert found.effects["gain"].by_unit().tolist() == [0.1, 0.2]
+
+
+def test_an_island_without_a_model_that_speaks_is_told_so(toy, monkeypatch):
+    speaking = Experiment("pear", "pear", "?", "", lambda bench, found: pytest.fail("it was run"), speaks=True)
+    monkeypatch.setattr(running, "experiment", lambda name: speaking)
+    said = []
+    running.run_experiments("island-skerry", ["pear"], say=said.append)
+    assert "needs a vision-language model" in said[0] and not running.published("pear", "island-skerry").exists()

@@ -21,7 +21,8 @@ from vlm_sae_lib.pretraining import train as home
 from vlm_sae_lib.pretraining.pictures import paint_training_pictures
 from vlm_sae_lib.towers.pocket_models import load_clip
 
-APART = 1000
+RECORDS = paths.data() / "islands"
+APART = 10_000
 """Between the seeds of one island's trainings and those of the next."""
 
 
@@ -68,7 +69,7 @@ def record(island: Island) -> Path:
     for model in island.trains:
         table = exams[model]().drop(columns="confusions", errors="ignore").astype(object)
         found[model] = {"exam": table.where(table.notna(), None).to_dict("records"), "weights": _hashes(island, model)}
-    path = paths.data() / "islands" / f"{island.name}.json"
+    path = RECORDS / f"{island.name}.json"
     write_json(path, {"island": island.as_dict(), "seeds": seeds(island), "models": found})
     return path
 
