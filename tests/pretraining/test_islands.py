@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlm_sae_lib import load_tower, paths
+from vlm_sae_lib import load_tower
 from vlm_sae_lib.files import read_json
 from vlm_sae_lib.pocket import tree
 from vlm_sae_lib.pocket.islands import ISLANDS
