@@ -53,10 +53,12 @@ def observed(observations: Sequence[Observation]) -> list[str]:
 
 def _effect(one: Judged, part: Deciding) -> str:
     widened = "" if one.corrected == one.estimate else f", for several comparisons at once {_text(one.corrected)}"
-    units = _count(one.units, part.effect.unit) + (f" ({one.undefined} undefined)" if one.undefined else "")
+    effect = part.effect
+    units = _count(one.units, effect.unit) + (f" ({one.undefined} undefined)" if one.undefined else "")
+    behind = f", n = {number(effect.n, 0)}" if effect.n != len(effect.values) else ""
     return (
-        f"{_text(one.estimate)}{widened} {part.effect.of}; {units}, {number(part.effect.n, 0)} in all, "
-        f"{part.effect.split}; {part.delta:g} matters: **{one.word.value}**"
+        f"{_text(one.estimate)}{widened} {effect.of}; {units}{behind}, {effect.split}; "
+        f"{part.delta:g} matters: **{one.word.value}**"
     )
 
 
