@@ -40,9 +40,10 @@ def reasons(judgement: Judgement, evidence: Evidence) -> list[str]:
     if judgement.other is not None:
         mine, theirs = (SECOND, FIRST) if claim.enough else (FIRST, SECOND)
         word = judgement.other.word
-        same = "the same word" if word is decision.word else f"another word, **{word.value}**"
+        if word is not decision.word:  # the plan: where the two populations differ, the page says so first
+            lines.insert(0, f"- **It depends on the neurons**: of {theirs} it would say “{word.value}”.")
         values = "; ".join(_text(one.corrected) for one in judgement.other.effects)
-        lines += [f"- These are means over {mine}. Of {theirs}: {values}: {same}."]
+        lines += [f"- These are means over {mine}. Of {theirs}, in the same order: {values}."]
     return lines + _stability(decision)
 
 
@@ -52,12 +53,12 @@ def observed(observations: Sequence[Observation]) -> list[str]:
 
 
 def _effect(one: Judged, part: Deciding) -> str:
-    widened = "" if one.corrected == one.estimate else f", for several comparisons at once {_text(one.corrected)}"
-    effect = part.effect
+    text, corrected, effect = _text(one.estimate), _text(one.corrected), part.effect
+    widened = "" if corrected == text else f", for several comparisons at once {corrected}"
     units = _count(one.units, effect.unit) + (f" ({one.undefined} undefined)" if one.undefined else "")
     behind = f", n = {number(effect.n, 0)}" if effect.n != len(effect.values) else ""
     return (
-        f"{_text(one.estimate)}{widened} {effect.of}; {units}{behind}, {effect.split}; "
+        f"{text}{widened} {effect.of}; {units}{behind}, {effect.split}; "
         f"{part.delta:g} matters: **{one.word.value}**"
     )
 
