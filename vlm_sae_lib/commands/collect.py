@@ -14,12 +14,12 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", required=True, metavar="SOURCE",
-                        help="pocket[:n[:seed]], a folder, folder:<path>, imagenet:<path>, inat2021:<path>, "
+                        help="pocket[@<island>][:n[:seed]], a folder, folder:<path>, imagenet:<path>, inat2021:<path>, "
                              "inat2021-sample:<species>:<split>[:<of>] or "
                              "hf-datasets:<repo or folder>:[<configuration>/]<split>:<n>")
     parser.add_argument("--tower", required=True, metavar="SPEC",
-                        help="pocket, pocket:second_clip, pocket:self_supervised, open_clip:<model>/<tag or file>, "
-                             "hf:<repo id or folder>")
+                        help="pocket[@<island>], pocket:second_clip, pocket:self_supervised, "
+                             "open_clip:<model>/<tag or file>, hf:<repo id or folder>")
     parser.add_argument("--hook-point", required=True, help="block_0 … block_{L-1}, or projection")
     parser.add_argument("--tokens", default="cls", help="cls, mean, all or random:<k> (default: cls)")
     parser.add_argument("--out", required=True, metavar="STORE", help="folder to write; an unfinished one is resumed")

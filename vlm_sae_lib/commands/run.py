@@ -12,7 +12,7 @@ EXAMPLE = "python -m vlm_sae_lib run --only 03"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default="pocket", help="pocket (default), colab or paper")
+    parser.add_argument("--profile", default="pocket", help="pocket (default), light, colab, paper, island-<name>")
     parser.add_argument(
         "--only",
         action="append",
