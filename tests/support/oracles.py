@@ -172,3 +172,40 @@ def at_rates(values, fires):
         best = sorted(range(pictures), key=lambda i: (-values[i][j], i))[: wanted[rank]]
         kept[j] = {i for i in best if values[i][j] > 0}
     return [kept[j] for j in range(width)]
+
+
+def matching_pursuit(latents, truth, k):
+    """k latents for one value, each time the one that correlates best with what the best sum of those before leaves."""
+    columns, left, chosen = (latents - latents.mean(axis=0)).T, truth - truth.mean(), []
+    for _ in range(k):
+        best, place = 1e-9, -1
+        for i, column in enumerate(columns):
+            if i not in chosen and column.std() > 1e-9:
+                goes_with = abs(float(np.mean(column * left))) / column.std()
+                if goes_with > best:
+                    best, place = goes_with, i
+        if place < 0:
+            break
+        chosen.append(place)
+        weights = np.linalg.lstsq(columns[chosen].T, truth - truth.mean(), rcond=None)[0]
+        left = truth - truth.mean() - weights @ columns[chosen]
+    return chosen
+
+
+def cause_and_isolation(before, after, facts, known, factor, value):
+    """RAVEL's two numbers, picture by picture; answers are words.
+
+    Args:
+        before, after: one dictionary of answers for each picture, before and after its own value was taken out.
+        facts: the truth of each picture. known: that of others, which tells what entails what.
+    """
+    gone, same = [], []
+    for said, now, fact in zip(before, after, facts, strict=True):
+        if fact[factor] == value == said[factor]:
+            gone.append(now[factor] != value)
+            for other in said:
+                shown = [known_fact for known_fact in known if known_fact[other] == fact[other]]
+                entails = bool(shown) and all(known_fact[factor] == value for known_fact in shown)
+                if other != factor and not entails:
+                    same.append(now[other] == said[other])
+    return (float(np.mean(part)) if part else math.nan for part in (gone, same))
