@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from vlm_sae_lib.controls.disentangling import BOTH, CAUSE, ISOLATION, answers, cause_and_isolation, entailed
 from vlm_sae_lib.controls.erasure import contribution, of_length, others_that_fire, project_out
 from vlm_sae_lib.controls.probes import LinearProbes
 from vlm_sae_lib.controls.sparse_probes import SparseProbes, choose_latents
@@ -16,7 +17,6 @@ from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import RESAMPLES, SEEDS, interval_kind
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.scores.detectors import Detected, truth_table
-from vlm_sae_lib.scores.disentangling import BOTH, CAUSE, ISOLATION, answers, cause_and_isolation, entailed
 
 EDITED = (1, 5)
 """Latents that are chosen for each value, of which those that speak for it are switched off."""

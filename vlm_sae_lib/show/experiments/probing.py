@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from vlm_sae_lib.controls.disentangling import CAUSE, ISOLATION
 from vlm_sae_lib.experiments.editing import DIRECTION, EDITED, INSTEAD
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.probing import (
@@ -21,7 +22,6 @@ from vlm_sae_lib.experiments.probing import (
     RAW,
 )
 from vlm_sae_lib.experiments.shortcuts import APART, TOGETHER
-from vlm_sae_lib.scores.disentangling import CAUSE, ISOLATION
 from vlm_sae_lib.show.style import COLOURS
 
 SHADES = {

@@ -5,9 +5,9 @@ import oracles
 import pandas as pd
 import pytest
 
+from vlm_sae_lib.controls.disentangling import BOTH, CAUSE, ISOLATION, answers, cause_and_isolation, entailed
 from vlm_sae_lib.scores.absorption import value_names
 from vlm_sae_lib.scores.detectors import truth_table
-from vlm_sae_lib.scores.disentangling import BOTH, CAUSE, ISOLATION, answers, cause_and_isolation, entailed
 
 FACTORS = ("kingdom", "class", "colour")
 
