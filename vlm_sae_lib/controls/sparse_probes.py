@@ -112,7 +112,7 @@ class _Moments(NamedTuple):
 
     @classmethod
     def of(cls, code: Any, truth: np.ndarray) -> "_Moments":
-        rows = activation_matrix(code).astype(np.float64)
+        rows: Any = activation_matrix(code).astype(np.float64)
         if rows.shape[0] != len(truth):
             raise UserError(f"There are {rows.shape[0]} rows of latents but the truth of {len(truth)}.")
         shown, n = truth.astype(np.float64), max(len(truth), 1)
