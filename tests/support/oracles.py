@@ -209,3 +209,40 @@ def cause_and_isolation(before, after, facts, known, factor, value):
                 if other != factor and not entails:
                     same.append(now[other] == said[other])
     return (float(np.mean(part)) if part else math.nan for part in (gone, same))
+
+
+def best_matching(similarity):
+    """Of all ways to pair rows with columns one to one that of the largest sum, as pairs in the order of the rows."""
+    n, m = len(similarity), len(similarity[0])
+    if n <= m:
+        ways = ([(i, j) for i, j in enumerate(columns)] for columns in itertools.permutations(range(m), n))
+    else:
+        ways = (sorted((i, j) for j, i in enumerate(rows)) for rows in itertools.permutations(range(n), m))
+    return max(ways, key=lambda pairs: math.fsum(similarity[i][j] for i, j in pairs))
+
+
+def pearson(a, b):
+    """Correlation of two lists; NaN where one is constant."""
+    n = len(a)
+    a, b = ([float(x) - math.fsum(map(float, side)) / n for x in side] for side in (a, b))
+    length = math.sqrt(math.fsum(x * x for x in a) * math.fsum(y * y for y in b))
+    return math.fsum(x * y for x, y in zip(a, b, strict=True)) / length if length else math.nan
+
+
+def detection(fires, truth):
+    """Precision, recall and F1 of "it fires" for "it is true"; NaN where there is nothing to divide by."""
+    hits = sum(1 for f, t in zip(fires, truth, strict=True) if f and t)
+    said, shown = sum(map(bool, fires)), sum(map(bool, truth))
+    ratios = ((hits, said), (hits, shown), (2 * hits, said + shown))
+    return [a / b if b else math.nan for a, b in ratios]
+
+
+def over_pairs(table):
+    """Mean over the pairs of some trainings, and Tukey's pseudo-value of each training, by leaving it out."""
+    def mean(members):
+        pairs = list(itertools.combinations(members, 2))
+        return math.fsum((table[i][j] + table[j][i]) / 2 for i, j in pairs) / len(pairs)
+
+    n = len(table)
+    whole = mean(range(n))
+    return whole, [n * whole - (n - 1) * mean([k for k in range(n) if k != i]) for i in range(n)]
