@@ -20,6 +20,7 @@ from vlm_sae_lib.experiments.factors import FACTORS, Splits, load_splits
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.recovery_stability import Coded
 from vlm_sae_lib.experiments.rivals import UNTRAINED
+from vlm_sae_lib.experiments.synthetic import World
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.sae.training import train_sae
@@ -211,10 +212,13 @@ def test_controls_and_differences_stand_for_every_kind_and_way(small):
 
 
 def test_two_runs_give_the_same_world(small):
-    bench, _ = small
+    bench, found = small
     like = load_splits(bench).train
-    first, second = (recovery.on_synthetic(bench, like, 1)["TopK"] for _ in range(2))
+    first, second = (recovery.on_synthetic(bench, like, 1) for _ in range(2))
     assert first == second
+    assert first[1] == World.draw(like, 1).sample(80, 3).fires.sum() / 80
+    each = [recovery.on_synthetic(bench, like, 0)[1], first[1]]
+    assert found.value("synthetic/features that fire at once") == pytest.approx(np.mean(each))
 
 
 def test_observations_have_no_verdict_and_the_numbers_move_the_words(small):

@@ -77,9 +77,16 @@ def run(bench: Workbench, found: Findings) -> None:
         for kind, several in progress(saes.items(), "Pictures", unit="kind")
     }
     synthetic: dict[str, list[Measured]] = {kind: [] for kind in saes}
+    at_once = []
     for seed in progress(WORLDS, "Synthetic activations", unit="world"):
-        for kind, measured in on_synthetic(bench, splits.train, seed).items():
+        of_world, number = on_synthetic(bench, splits.train, seed)
+        at_once.append(number)
+        for kind, measured in of_world.items():
             synthetic[kind].append(measured)
+    found.estimate(
+        "synthetic/features that fire at once", student(at_once), interval_kind="Student's t over the worlds",
+        n=len(splits.test), seeds=list(WORLDS), split="test", unit="features",
+    )  # fmt: skip
     coded = {kind: [code(bench, sae) for sae in several] for kind, several in saes.items()}
     rows = _record(found, synthetic, (DIRECTIONS, FIRING), "synthetic")
     found.table("recovery", pd.DataFrame(rows + _record(found, pictures, (PICTURES,), "pictures")))
@@ -95,8 +102,9 @@ def on_pictures(bench: Workbench, train: np.ndarray) -> dict[str, list[SparseAut
     return _finished({kind: [next(trained) for _ in SEEDS] for kind in KINDS}, train, bench.profile.k, SEEDS)
 
 
-def on_synthetic(bench: Workbench, like: np.ndarray, seed: int) -> dict[str, Measured]:
-    """Every kind, trained and measured on activations of one world, as many rows as there are pictures."""
+def on_synthetic(bench: Workbench, like: np.ndarray, seed: int) -> tuple[dict[str, Measured], float]:
+    """Every kind, trained and measured on activations of one world, as many rows as there are pictures; and how many
+    features fire in a test row."""
     world = World.draw(like, seed)
     sizes = (len(bench.activations(split, bench.profile.main_hook_point)) for split in ("train", "choosing", "test"))
     train, choosing, test = (world.sample(n, part) for part, n in enumerate(sizes, start=1))
@@ -111,7 +119,7 @@ def on_synthetic(bench: Workbench, like: np.ndarray, seed: int) -> dict[str, Mea
             FIRING: of_values(chosen, choosing.fires, scored, test.fires),
         }
         found[kind] = _measured(sae, test.activations, recovered)
-    return found
+    return found, float(test.fires.sum(axis=1).mean())
 
 
 def distinct_values(splits: Splits) -> pd.DataFrame:

@@ -110,11 +110,10 @@ def of_values(
 
 def correlations(code: Any, truth: Bool[np.ndarray, "n values"]) -> Float[np.ndarray, "n_latents values"]:
     """Pearson's correlation of every latent's activations with every value's truth; NaN where one is constant."""
-    matrix = activation_matrix(code).astype(np.float64)
+    matrix = sp.csr_matrix(activation_matrix(code), dtype=np.float64)
     n, facts = len(truth), truth.astype(np.float64)
-    squares = matrix.multiply(matrix) if sp.issparse(matrix) else matrix**2
-    mean, square = (np.asarray(part.sum(axis=0)).ravel() / n for part in (matrix, squares))
-    together = np.asarray(matrix.T @ facts) / n - np.outer(mean, facts.mean(axis=0))
+    mean, square = (np.asarray(part.sum(axis=0)).ravel() / n for part in (matrix, matrix.multiply(matrix)))
+    together = matrix.T @ facts / n - np.outer(mean, facts.mean(axis=0))
     spread = np.outer(np.sqrt(np.maximum(square - mean**2, 0)), facts.std(axis=0))
     return np.divide(together, spread, out=np.full(together.shape, np.nan), where=spread > 1e-12)
 
@@ -126,8 +125,8 @@ def _recovered(
     hits = (fires & truth).sum(axis=0)
     said, shown = fires.sum(axis=0), truth.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        scores = hits / said, hits / shown, 2 * hits / (said + shown)
-    return Recovered(_mean(pairs), float((pairs > NEAR).sum() / known), *map(_mean, scores), pairs=len(pairs))
+        precision, recall, f1 = map(_mean, (hits / said, hits / shown, 2 * hits / (said + shown)))
+    return Recovered(_mean(pairs), float((pairs > NEAR).sum() / known), precision, recall, f1, len(pairs))
 
 
 def _mean(values: np.ndarray) -> float:
