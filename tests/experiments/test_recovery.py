@@ -14,18 +14,17 @@ from scipy import stats
 from vlm_sae_lib import Workbench, load_profile
 from vlm_sae_lib.claims import recovery as claims
 from vlm_sae_lib.claims.verdict import said
-from vlm_sae_lib.experiments import recovery
+from vlm_sae_lib.experiments import recovery, recovery_kinds
 from vlm_sae_lib.experiments import recovery_stability as stable
 from vlm_sae_lib.experiments.factors import FACTORS, Splits, load_splits
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.experiments.recovery_kinds import BOUND, DIRECTIONS, FIRING, KINDS, PICTURES, RELU, WHOLE
 from vlm_sae_lib.experiments.recovery_stability import Coded
-from vlm_sae_lib.experiments.rivals import UNTRAINED
-from vlm_sae_lib.experiments.synthetic import World
+from vlm_sae_lib.experiments.rivals import FROZEN, UNTRAINED
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.sae.training import train_sae
-from vlm_sae_lib.scores.detectors import truth_table
-from vlm_sae_lib.scores.matching import matched
+from vlm_sae_lib.scores.matching import Recovered, matched
 from vlm_sae_lib.show.experiments.recovery import FIGURES, SHADES, WAYS
 
 SEEDS, K = (0, 1, 2), 6
@@ -36,8 +35,10 @@ def small(tmp_path_factory):
     """The whole experiment with three seeds, two worlds and dictionaries of 64 latents."""
     patch = pytest.MonkeyPatch()
     patch.setenv("VLM_SAE_RUNS", str(tmp_path_factory.mktemp("runs")))
-    for name, value in {"SEEDS": SEEDS, "WORLDS": SEEDS[:2], "EXPANSION": 0.5}.items():
-        patch.setattr(recovery, name, value)
+    patch.setattr(recovery, "SEEDS", SEEDS)
+    patch.setattr(recovery, "WORLDS", SEEDS[:2])
+    patch.setattr(recovery_kinds, "SEEDS", SEEDS)
+    patch.setattr(recovery_kinds, "EXPANSION", 0.5)
     sizes = {"train_pictures": "pocket:200:11", "test_pictures": "pocket:80:13", "choosing_pictures": "pocket:60:12"}
     bench = Workbench(load_profile("pocket", steps=15, batch_size=100, k=K, **sizes))
     found = Findings("recovery", "pocket")
@@ -49,14 +50,13 @@ def small(tmp_path_factory):
 
 def test_the_plan_asks_for_ten_trainings_and_synthetic_worlds_are_five():
     assert len(recovery.SEEDS) == 10 and len(recovery.WORLDS) == 5
-    assert len(recovery.KINDS) == 8 and len(recovery.WHOLE) == 5
+    assert len(KINDS) == 8 and len(WHOLE) == 5
 
 
 def test_recovery_of_the_pictures_values_is_what_plain_loops_give(small):
     bench, found = small
     splits = load_splits(bench)
-    names = recovery.distinct_values(splits)
-    tables = truth_table(splits.choosing_factors, names), truth_table(splits.test_factors, names)
+    tables = [recovery_kinds.known_values(splits).truth[split] for split in ("choosing", "test")]
     each = []
     for sae in bench.saes([bench.config("batch_top_k", 0.5, seed=seed) for seed in SEEDS], "block_5"):
         codes = [sae.encode(torch.tensor(rows, dtype=torch.float32)).numpy() for rows in (splits.choosing, splits.test)]
@@ -75,23 +75,25 @@ def test_values_that_are_true_of_the_same_pictures_count_as_one():
     facts = pd.DataFrame({factor: ["one", "other", "one", "third"] for factor in FACTORS})
     facts["habitat"] = ["sea", "cave", "cave", "cave"]
     rows = np.zeros((4, 2))
-    names = recovery.distinct_values(Splits(rows, rows, rows, facts, facts, facts))
-    assert len(names) == 5  # one, other and third; sea and cave
-    assert names["factor"].tolist() == [FACTORS[0]] * 3 + ["habitat"] * 2
+    truth = recovery_kinds.known_values(Splits(rows, rows, rows, facts, facts[:2], facts)).truth
+    assert truth["test"].T.astype(int).tolist() == [  # one, other, third; cave, sea
+        [1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 1, 1, 1], [1, 0, 0, 0],
+    ]  # fmt: skip
+    assert (truth["choosing"] == truth["test"][:2]).all()
 
 
 def test_every_kind_is_as_sparse_and_a_relu_only_after_its_cut(small):
     bench, found = small
     rows = load_splits(bench).train.astype(np.float32)
     relu = train_sae(rows, SaeConfig(kind="relu", expansion=0.5, steps=15, batch_size=100))
-    cut = recovery.cut(relu, rows, K)
+    cut = recovery_kinds.cut(relu, rows, K)
     positive = relu.encode(torch.tensor(rows)).numpy()
     assert (positive > 0).sum(axis=1).mean() > K + 2
     code = cut.encode_sparse(rows)
     assert code.nnz / len(rows) == pytest.approx(K, abs=0.01)
     kept = code.toarray() > 0
     assert code.toarray()[kept] == pytest.approx(positive[kept]) and positive[kept].min() > positive[~kept].max()
-    for kind in (recovery.RELU, "TopK", UNTRAINED):
+    for kind in (RELU, "TopK", UNTRAINED):
         assert found.value(f"synthetic/L0/{kind}") == pytest.approx(K, rel=0.25)
 
 
@@ -99,35 +101,35 @@ def test_a_relu_that_fires_less_than_that_stays_as_it_is():
     rows = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     relu = train_sae(rows, SaeConfig(kind="relu", expansion=2, steps=3, batch_size=60))
     fires = relu.encode_sparse(rows).nnz / 60
-    assert recovery.cut(relu, rows, 15.5).encode_sparse(rows).nnz / 60 == pytest.approx(fires)
+    assert recovery_kinds.cut(relu, rows, 15.5).encode_sparse(rows).nnz / 60 == pytest.approx(fires)
 
 
 def test_ranks_are_of_the_kinds_training_by_training(small):
     _, found = small
 
     def measured(way, values):
-        part = recovery.Recovered(values, 0, 0, 0, values**2, 8)
-        return recovery.Measured({one: part for one in way}, None)
+        part = Recovered(values, 0, 0, 0, values**2, 8)
+        return recovery_kinds.Measured({one: part for one in way}, None)
 
-    rng, kinds = np.random.default_rng(0), (*recovery.KINDS, UNTRAINED)
+    rng, kinds = np.random.default_rng(0), (*KINDS, UNTRAINED)
     made, seen, coded = {}, {}, {}
     for kind in kinds:
-        made[kind] = [measured((recovery.DIRECTIONS, recovery.FIRING), rng.random()) for _ in range(2)]
-        seen[kind] = [measured((recovery.PICTURES,), rng.random()) for _ in SEEDS]
+        made[kind] = [measured((DIRECTIONS, FIRING), rng.random()) for _ in range(2)]
+        seen[kind] = [measured((PICTURES,), rng.random()) for _ in SEEDS]
         coded[kind] = [Coded(np.eye(4), {"e": rng.random(30)}, np.arange(30)) for _ in SEEDS]
     toy = Findings("recovery", "pocket")
     recovery.rank(toy, made, seen, coded)
-    for which, among in (("all kinds", recovery.KINDS), ("whole kinds", recovery.WHOLE)):
-        each = [stats.spearmanr([made[k][s].recovered[recovery.FIRING].f1 for k in among],
-                                [seen[k][s].recovered[recovery.PICTURES].f1 for k in among]).statistic
+    for which, among in (("all kinds", KINDS), ("whole kinds", WHOLE)):
+        each = [stats.spearmanr([made[k][s].recovered[FIRING].f1 for k in among],
+                                [seen[k][s].recovered[PICTURES].f1 for k in among]).statistic
                 for s in range(2)]  # fmt: skip
-        row = toy.results[f"ranks/{which}/{recovery.FIRING}, F1 with {recovery.PICTURES}, F1"]
+        row = toy.results[f"ranks/{which}/{FIRING}, F1 with {PICTURES}, F1"]
         assert row["value"] == pytest.approx(np.mean(each)) and row["n"] == len(among) and row["seeds"] == [0, 1]
     for population, least in (("", 2), (ENOUGH, 10)):
-        each = [stats.spearmanr([coded[k][s].ms["e"][least:].mean() for k in recovery.KINDS],
-                                [seen[k][s].recovered[recovery.PICTURES].correlation for k in recovery.KINDS]).statistic
+        each = [stats.spearmanr([coded[k][s].ms["e"][least:].mean() for k in KINDS],
+                                [seen[k][s].recovered[PICTURES].correlation for k in KINDS]).statistic
                 for s in SEEDS]  # fmt: skip
-        name = f"ranks/all kinds/MS, e{population} with {recovery.PICTURES}, correlation"
+        name = f"ranks/all kinds/MS, e{population} with {PICTURES}, correlation"
         assert toy.value(name) == pytest.approx(np.mean(each))
     assert {name.split("/")[1] for name in found.results if name.startswith("ranks/")} == {"all kinds", "whole kinds"}
 
@@ -199,26 +201,57 @@ def test_controls_and_differences_stand_for_every_kind_and_way(small):
     _, found = small
     for way in WAYS:
         for what in recovery.COMPARED:
-            for kind in recovery.KINDS:
+            for kind in KINDS:
                 values = [found.value(f"{way}/{what}/{one}") for one in (kind, UNTRAINED)]
                 gain = found.value(f"{way}/{what}/{kind} minus {UNTRAINED}")
                 assert gain == pytest.approx(values[0] - values[1])
-            for frozen in recovery.FROZEN:
+            for frozen in FROZEN:
                 values = [found.value(f"{way}/{what}/{one}") for one in ("Matryoshka", frozen)]
                 assert found.value(f"{way}/{what}/Matryoshka minus {frozen}") == pytest.approx(values[0] - values[1])
-    assert set(SHADES) == {*recovery.KINDS, UNTRAINED} and list(WAYS) == [
-        recovery.DIRECTIONS, recovery.FIRING, recovery.PICTURES,
+    assert set(SHADES) == {*KINDS, UNTRAINED} and list(WAYS) == [
+        DIRECTIONS, FIRING, PICTURES,
     ]  # fmt: skip
 
 
-def test_two_runs_give_the_same_world(small):
+def test_two_runs_give_the_same_and_say_how_many_features_fire(small):
     bench, found = small
-    like = load_splits(bench).train
-    first, second = (recovery.on_synthetic(bench, like, 1) for _ in range(2))
-    assert first == second
-    assert first[1] == World.draw(like, 1).sample(80, 3).fires.sum() / 80
-    each = [recovery.on_synthetic(bench, like, 0)[1], first[1]]
+    values = recovery_kinds.known_values(load_splits(bench))
+    worlds = [recovery_kinds.known_directions(values.rows, seed) for seed in (0, 1, 1)]
+    first, second = (
+        {kind: recovery_kinds.measure(sae, world) for kind, sae in recovery_kinds.on_synthetic(bench, world, 1).items()}
+        for world in worlds[1:]
+    )
+    assert first == second and [len(worlds[0].rows[split]) for split in recovery_kinds.SPLITS] == [200, 60, 80]
+    each = [world.truth["test"].sum() / 80 for world in worlds[:2]]
     assert found.value("synthetic/features that fire at once") == pytest.approx(np.mean(each))
+
+
+def toy_truth(seed, n=400):
+    """Rows in which five values lie along directions, with noise."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random((n, 5)) < [0.1, 0.2, 0.3, 0.4, 0.7]
+    return truth, truth @ np.random.default_rng(9).normal(size=(5, 8)) + 0.1 * rng.normal(size=(n, 8))
+
+
+def test_the_bound_finds_what_lies_along_a_direction_and_fires_as_often_as_it_is_true():
+    parts = dict(zip(recovery_kinds.SPLITS, map(toy_truth, range(3)), strict=True))
+    rows, truth = ({split: part[i] for split, part in parts.items()} for i in (1, 0))
+    found = recovery_kinds.bound(recovery_kinds.Known(PICTURES, rows, truth))
+    assert min(found.correlation, found.precision, found.recall, found.f1) > 0.9 and found.pairs == 5
+    blind = {split: np.random.default_rng(4).permutation(part) for split, part in rows.items()}
+    lost = recovery_kinds.bound(recovery_kinds.Known(PICTURES, blind, truth))
+    assert abs(lost.correlation) < 0.1 and lost.f1 == pytest.approx(np.mean([0.1, 0.2, 0.3, 0.4, 0.7]), abs=0.1)
+
+
+def test_the_bound_has_no_training_on_pictures_and_one_for_each_world(small):
+    bench, found = small
+    values = recovery_kinds.known_values(load_splits(bench))
+    row = found.results[f"{PICTURES}/F1/{BOUND}"]
+    assert row["value"] == pytest.approx(recovery_kinds.bound(values).f1) and row["ci_low"] is row["seeds"] is None
+    assert found.results[f"{FIRING}/F1/{BOUND}"]["seeds"] == [0, 1]
+    for way in (FIRING, PICTURES):
+        gap = found.value(f"{way}/F1/Matryoshka") - found.value(f"{way}/F1/{BOUND}")
+        assert found.value(f"{way}/F1/Matryoshka minus {BOUND}") == pytest.approx(gap)
 
 
 def test_observations_have_no_verdict_and_the_numbers_move_the_words(small):

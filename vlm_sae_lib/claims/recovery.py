@@ -3,16 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from vlm_sae_lib.claims.verdict import Observation, counted, said
-from vlm_sae_lib.experiments.recovery import (
-    COMPARED,
-    DIRECTIONS,
-    FIRING,
-    KINDS,
-    LEARNS_ALL,
-    PICTURES,
-    RANKED,
-    WHOLE,
-)
+from vlm_sae_lib.experiments.recovery import COMPARED, RANKED
+from vlm_sae_lib.experiments.recovery_kinds import BOUND, DIRECTIONS, FIRING, KINDS, LEARNS_ALL, PICTURES, WHOLE
 from vlm_sae_lib.experiments.recovery_stability import COSINE, SHARE
 from vlm_sae_lib.experiments.rivals import FROZEN, UNTRAINED
 from vlm_sae_lib.records.effects import ENOUGH
@@ -49,14 +41,15 @@ def _directions(found: Results) -> Observation:
 def _values(found: Results) -> Observation:
     names = [f"{PICTURES}/{what}" for what in ("correlation", "share found", "F1")]
     parts = [
-        f"{word} {_from_to(found, name, WHOLE)}, untrained {said(found, f'{name}/{UNTRAINED}')}"
+        f"{word} {_from_to(found, name, WHOLE)}, untrained {said(found, f'{name}/{UNTRAINED}')}, directions that were "
+        f"told the truth {said(found, f'{name}/{BOUND}')}"
         for word, name in zip(("correlation with the match", "found", "F1"), names, strict=True)
     ]
     return Observation(
         "And how many of the values that the pictures were drawn from?",
         f"Of {found.results[f'{PICTURES}/correlation/{LEARNS_ALL}']['n']} values, each with a latent of its own: "
         f"{'; '.join(parts)}.",
-        tuple(f"{name}/{kind}" for name in names for kind in (*WHOLE, UNTRAINED)),
+        tuple(f"{name}/{kind}" for name in names for kind in (*WHOLE, UNTRAINED, BOUND)),
     )
 
 
@@ -89,7 +82,8 @@ def _ranks(found: Results) -> Observation:
 def _ms(found: Results) -> Observation:
     start, end = "ranks/all kinds/MS, ", f" with {PICTURES}, F1"
     names = [name for name in found.results if name.startswith(start) and name.endswith(end)]
-    told = [f"{said(found, name)} ({name.removeprefix(start).removesuffix(end)})" for name in names]
+    words = [name.removeprefix(start).removesuffix(end).replace(ENOUGH, f", latents{ENOUGH}") for name in names]
+    told = [f"{said(found, name)} ({word})" for name, word in zip(names, words, strict=True)]
     return Observation(
         "Does MS rank kinds as the truth about the pictures does?",
         f"Rank correlation of the mean MS of a kind's latents with its F1 on the pictures: {'; '.join(told)}. "
@@ -132,7 +126,7 @@ def _goes_with_ms(found: Results) -> Observation:
         for what in ("MS", "MS beyond frequency")
     )  # fmt: skip
     ours = [[name for name in names if name.endswith(f"/{LEARNS_ALL}")] for names in (plain, beyond)]
-    words = [f"{encoder}{population}" for encoder in encoders for population in ("", ENOUGH)]
+    words = [f"{encoder}{end}" for encoder in encoders for end in ("", f", latents{ENOUGH}")]
     told = [
         f"{word} {said(found, one)}, beyond frequency {said(found, other)}"
         for word, one, other in zip(words, *ours, strict=True)

@@ -1,57 +1,55 @@
 """How much of a known truth dictionaries recover, and how much of one training another training finds again.
 
 Two truths: the directions that synthetic activations are sums of (`synthetic.py`), a world for each training, and the
-factor values that the pictures were drawn from. Eight kinds of autoencoder, and one that never learned.
+factor values that the pictures were drawn from. Eight kinds of autoencoder; as a control one that never learned; as an
+upper bound linear directions that were told the truth.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import stats
 
-from vlm_sae_lib.controls.reconstruction import cut_at_l0, untrained_sae
 from vlm_sae_lib.experiments.experiment import Experiment
-from vlm_sae_lib.experiments.factors import FACTORS, Splits, load_splits
+from vlm_sae_lib.experiments.factors import load_splits
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.measure import POPULATIONS, SEEDS
+from vlm_sae_lib.experiments.recovery_kinds import (
+    BOUND,
+    DIRECTIONS,
+    FIRING,
+    KINDS,
+    LEARNS_ALL,
+    PICTURES,
+    WHOLE,
+    Measured,
+    bound,
+    known_directions,
+    known_values,
+    measure,
+    on_pictures,
+    on_synthetic,
+)
 from vlm_sae_lib.experiments.recovery_stability import Coded, record_stability
-from vlm_sae_lib.experiments.rivals import EXPANSION, FROZEN, KIND, UNTRAINED
+from vlm_sae_lib.experiments.rivals import FROZEN, UNTRAINED
 from vlm_sae_lib.experiments.scattering import rounded
-from vlm_sae_lib.experiments.synthetic import World
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.sae import SparseAutoencoder
-from vlm_sae_lib.sae.training import train_saes
-from vlm_sae_lib.scores.absorption import value_names
 from vlm_sae_lib.scores.comparison import pictures_above_minimum
-from vlm_sae_lib.scores.detectors import truth_table
-from vlm_sae_lib.scores.matching import Recovered, of_directions, of_values
+from vlm_sae_lib.scores.matching import Recovered
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
-from vlm_sae_lib.scores.reconstruction import Reconstruction, reconstruction
 from vlm_sae_lib.statistics.intervals import OVER_TRAININGS, student
 from vlm_sae_lib.workbench import Workbench
 
 WORLDS = SEEDS[:5]
 """Trainings on synthetic activations, each on a world of its own."""
-RELU = "ReLU, cut"
-LEARNS_ALL = "Matryoshka"
-"""What the autoencoders with a frozen part are otherwise."""
-WHOLE: dict[str, dict[str, Any]] = {
-    LEARNS_ALL: {"kind": KIND},
-    "BatchTopK": {"kind": "batch_top_k"},
-    "TopK": {"kind": "top_k"},
-    "JumpReLU": {"kind": "jump_relu"},
-    RELU: {"kind": "relu"},
-}
-KINDS = WHOLE | {who: {"kind": KIND, "frozen": part} for who, part in FROZEN.items()}
-DIRECTIONS, FIRING, PICTURES = "synthetic, by direction", "synthetic, by firing", "pictures, by firing"
-"""Two ways to match latents with the features of synthetic activations, and the one there is for pictures."""
-MEASURES = {"correlation": "correlation", "share found": "found", "precision": "precision", "recall": "recall",
-            "F1": "f1"}  # fmt: skip
+MEASURES = {
+    "correlation": "correlation", "share found": "found", "precision": "precision", "recall": "recall", "F1": "f1",
+}  # fmt: skip
+"""Fields of what is recovered, by what they are called."""
 COMPARED = ("correlation", "F1")
 """By which kinds are ranked."""
 RANKED = {"all kinds": tuple(KINDS), "whole kinds": tuple(WHOLE)}
@@ -59,93 +57,32 @@ RANKED = {"all kinds": tuple(KINDS), "whole kinds": tuple(WHOLE)}
 REBUILT = {"R²": "r2", "L0": "l0", "dead": "never_fired"}
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One dictionary against one truth: what it recovers by each way of matching, and how it rebuilds test rows."""
-
-    recovered: Mapping[str, Recovered]
-    rebuilt: Reconstruction
-
-
 def run(bench: Workbench, found: Findings) -> None:
     """Recovery on synthetic activations and on pictures, whether the two rank kinds alike, stability over trainings."""
-    splits = load_splits(bench)
-    saes = on_pictures(bench, splits.train)
-    truth = distinct_values(splits)
+    values = known_values(load_splits(bench))
+    saes = on_pictures(bench, values)
     pictures = {
-        kind: [measure_pictures(sae, splits, truth) for sae in several]
+        kind: [measure(sae, values) for sae in several]
         for kind, several in progress(saes.items(), "Pictures", unit="kind")
     }
     synthetic: dict[str, list[Measured]] = {kind: [] for kind in saes}
-    at_once = []
-    for seed in progress(WORLDS, "Synthetic activations", unit="world"):
-        of_world, number = on_synthetic(bench, splits.train, seed)
-        at_once.append(number)
-        for kind, measured in of_world.items():
-            synthetic[kind].append(measured)
+    worlds = [known_directions(values.rows, seed) for seed in WORLDS]
+    for seed, world in zip(WORLDS, progress(worlds, "Synthetic activations", unit="world"), strict=True):
+        for kind, sae in on_synthetic(bench, world, seed).items():
+            synthetic[kind].append(measure(sae, world))
     found.estimate(
-        "synthetic/features that fire at once", student(at_once), interval_kind="Student's t over the worlds",
-        n=len(splits.test), seeds=list(WORLDS), split="test", unit="features",
+        "synthetic/features that fire at once", student([world.truth["test"].sum(axis=1).mean() for world in worlds]),
+        interval_kind="Student's t over the worlds", n=len(values.rows["test"]), seeds=list(WORLDS), split="test",
+        unit="features",
     )  # fmt: skip
+    rows = [*_record(found, synthetic, (DIRECTIONS, FIRING), "synthetic"),
+            *_record(found, pictures, (PICTURES,), "pictures"),
+            *_record_bound(found, synthetic, [bound(world) for world in worlds], FIRING),
+            *_record_bound(found, pictures, [bound(values)], PICTURES)]  # fmt: skip
+    found.table("recovery", pd.DataFrame(rows))
     coded = {kind: [code(bench, sae) for sae in several] for kind, several in saes.items()}
-    rows = _record(found, synthetic, (DIRECTIONS, FIRING), "synthetic")
-    found.table("recovery", pd.DataFrame(rows + _record(found, pictures, (PICTURES,), "pictures")))
     rank(found, synthetic, pictures, coded)
     record_stability(found, coded, UNTRAINED)
-
-
-def on_pictures(bench: Workbench, train: np.ndarray) -> dict[str, list[SparseAutoencoder]]:
-    """Every kind at the main hook point, one for each seed."""
-    wanted = [(settings, seed) for settings in KINDS.values() for seed in SEEDS]
-    configs = [bench.config(**settings, expansion=EXPANSION, seed=seed) for settings, seed in wanted]
-    trained = iter(bench.saes(configs, bench.profile.main_hook_point))
-    return _finished({kind: [next(trained) for _ in SEEDS] for kind in KINDS}, train, bench.profile.k, SEEDS)
-
-
-def on_synthetic(bench: Workbench, like: np.ndarray, seed: int) -> tuple[dict[str, Measured], float]:
-    """Every kind, trained and measured on activations of one world, as many rows as there are pictures; and how many
-    features fire in a test row."""
-    world = World.draw(like, seed)
-    sizes = (len(bench.activations(split, bench.profile.main_hook_point)) for split in ("train", "choosing", "test"))
-    train, choosing, test = (world.sample(n, part) for part, n in enumerate(sizes, start=1))
-    rows = train.activations.astype(np.float32)
-    configs = [bench.config(**settings, expansion=EXPANSION, seed=seed) for settings in KINDS.values()]
-    several = {kind: [sae] for kind, sae in zip(KINDS, train_saes(rows, configs), strict=True)}
-    found = {}
-    for kind, (sae,) in _finished(several, rows, bench.profile.k, (seed,)).items():
-        chosen, scored = (sae.encode_sparse(part.activations.astype(np.float32)) for part in (choosing, test))
-        recovered = {
-            DIRECTIONS: of_directions(sae.w_dec.numpy(), world.directions, scored, test.fires),
-            FIRING: of_values(chosen, choosing.fires, scored, test.fires),
-        }
-        found[kind] = _measured(sae, test.activations, recovered)
-    return found, float(test.fires.sum(axis=1).mean())
-
-
-def distinct_values(splits: Splits) -> pd.DataFrame:
-    """The factor values to be recovered; of several that are true of the same training pictures the first."""
-    names = value_names(splits.train_factors, FACTORS)
-    _, first = np.unique(truth_table(splits.train_factors, names), axis=1, return_index=True)
-    return names.iloc[np.sort(first)].reset_index(drop=True)
-
-
-def measure_pictures(sae: SparseAutoencoder, splits: Splits, names: pd.DataFrame) -> Measured:
-    """Latents matched with values on the choosing pictures, scored on test."""
-    choosing, test = (sae.encode_sparse(rows.astype(np.float32)) for rows in (splits.choosing, splits.test))
-    tables = truth_table(splits.choosing_factors, names), truth_table(splits.test_factors, names)
-    return _measured(sae, splits.test, {PICTURES: of_values(choosing, tables[0], test, tables[1])})
-
-
-def cut(sae: SparseAutoencoder, train: np.ndarray, l0: float) -> SparseAutoencoder:
-    """An autoencoder without a threshold, given one: where ``l0`` latents fire per training row, on average.
-
-    What a penalty on the L1 norm leaves active depends on the activations, so that a ReLU comes to the L0 of the others
-    only so. It stays below where fewer fire without a threshold.
-    """
-    with torch.inference_mode():
-        positive = torch.relu(sae.pre_activations(torch.as_tensor(train, dtype=torch.float32))).numpy()
-    threshold = torch.tensor(cut_at_l0(positive, l0), dtype=torch.float32)
-    return replace(sae, kind="batch_top_k", k=max(1, round(l0)), threshold=threshold)
 
 
 def code(bench: Workbench, sae: SparseAutoencoder) -> Coded:
@@ -166,11 +103,9 @@ def rank(
     The one that never learned has no part in it: to come last by every measure would make any two agree.
     """
     scores: dict[str, dict[str, list[float]]] = {}
-    for where, several in ((DIRECTIONS, synthetic), (FIRING, synthetic), (PICTURES, pictures)):
-        for measure in COMPARED:
-            scores[f"{where}, {measure}"] = {
-                kind: by_training(several[kind], where, MEASURES[measure]).tolist() for kind in KINDS
-            }
+    for way, what in product((DIRECTIONS, FIRING, PICTURES), COMPARED):
+        several = pictures if way == PICTURES else synthetic
+        scores[f"{way}, {what}"] = {kind: by_training(several[kind], way, MEASURES[what]).tolist() for kind in KINDS}
     encoders = list(coded[UNTRAINED][0].ms)
     by_ms = [f"MS, {encoder}{population}" for encoder, (_, population) in product(encoders, POPULATIONS)]
     for name, (encoder, (least, _)) in zip(by_ms, product(encoders, POPULATIONS), strict=True):
@@ -200,20 +135,6 @@ def _spearman(a: Sequence[float], b: Sequence[float]) -> float:
     return float(stats.spearmanr(a, b).statistic) if len(set(a)) > 1 < len(set(b)) else float("nan")
 
 
-def _finished(
-    several: Mapping[str, Sequence[SparseAutoencoder]], train: np.ndarray, l0: float, seeds: Sequence[int]
-) -> dict[str, list[SparseAutoencoder]]:
-    """ReLU cut to the L0 of the others, and an untrained autoencoder of that L0 for each seed."""
-    finished = {kind: [cut(sae, train, l0) for sae in saes] if kind == RELU else list(saes)
-                for kind, saes in several.items()}  # fmt: skip
-    width = finished[RELU][0].n_latents
-    return finished | {UNTRAINED: [untrained_sae(train, width, l0, seed=seed) for seed in seeds]}
-
-
-def _measured(sae: SparseAutoencoder, test: np.ndarray, recovered: Mapping[str, Recovered]) -> Measured:
-    return Measured(recovered, reconstruction(sae, test.astype(np.float32)))
-
-
 def _record(
     found: Findings, measured: Mapping[str, Sequence[Measured]], ways: Sequence[str], world: str
 ) -> list[dict[str, Any]]:
@@ -239,6 +160,27 @@ def _record(
             f"{way}/{what}/{LEARNS_ALL} minus {frozen}", student(ours - theirs), interval_kind=OVER_TRAININGS,
             n=measured[frozen][0].recovered[way].pairs, seeds=list(SEEDS[: len(ours)]), split=_split(way),
         )  # fmt: skip
+    return rows
+
+
+def _record_bound(
+    found: Findings, measured: Mapping[str, Sequence[Measured]], bounds: Sequence[Recovered], way: str
+) -> list[dict[str, Any]]:
+    """The upper bound, and how far the autoencoder that the others are variants of stays below it."""
+    rows = []
+    for what, name in MEASURES.items():
+        values = np.array([getattr(one, name) for one in bounds])
+        basis: dict[str, Any] = {"n": bounds[0].pairs, "split": _split(way)}
+        if len(values) > 1:
+            found.estimate(f"{way}/{what}/{BOUND}", student(values), interval_kind=OVER_TRAININGS,
+                           seeds=list(WORLDS), **basis)  # fmt: skip
+        else:  # there is no chance in it, once the pictures are given
+            found.add(f"{way}/{what}/{BOUND}", float(values[0]), **basis)
+        rows.append({"way": way, "what": what, "kind": BOUND, **rounded(student(values))})
+        if what in COMPARED:
+            gap = by_training(measured[LEARNS_ALL], way, name) - values
+            found.estimate(f"{way}/{what}/{LEARNS_ALL} minus {BOUND}", student(gap), interval_kind=OVER_TRAININGS,
+                           seeds=list(SEEDS[: len(gap)]), **basis)  # fmt: skip
     return rows
 
 

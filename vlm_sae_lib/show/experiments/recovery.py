@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.show.style import COLOURS
 
-UNTRAINED = "an untrained autoencoder"
+UNTRAINED, BOUND = "an untrained autoencoder", "best linear direction, told the truth"
 SHADES = {
     "Matryoshka": (COLOURS["matryoshka_batch_top_k"], "o"),
     "BatchTopK": (COLOURS["batch_top_k"], "s"),
@@ -21,8 +21,8 @@ SHADES = {
     UNTRAINED: (COLOURS["raw"], "."),
 }
 WAYS = {
-    "synthetic, by direction": "synthetic activations,\nby direction",
-    "synthetic, by firing": "synthetic activations,\nby firing",
+    "synthetic, by direction": "synthetic,\nby direction",
+    "synthetic, by firing": "synthetic,\nby firing",
     "pictures, by firing": "pictures,\nby firing",
 }
 POPULATIONS = {0: ("all latents", "o", -0.15), 10: ("on at least 10 pictures", "D", 0.15)}
@@ -31,15 +31,16 @@ POPULATIONS = {0: ("all latents", "o", -0.15), 10: ("on at least 10 pictures", "
 def recovered(found: Findings) -> Figure:
     """Correlation with the match and F1 of each kind (row of dots), against each truth (column)."""
     table = found.frame("recovery")
-    kinds = [kind for kind in SHADES if kind in set(table["kind"])]
+    kinds = [*SHADES, BOUND]
+    colours = [COLOURS["truth"] if kind == BOUND else SHADES[kind][0] for kind in kinds]
+    labels = ["told the truth" if kind == BOUND else kind for kind in kinds]
     figure, axes = plt.subplots(2, len(WAYS), figsize=(6.4, 6.4), sharey=True, sharex="row")
     for row, what in zip(axes, ("correlation", "F1"), strict=True):
         for axis, (way, title) in zip(row, WAYS.items(), strict=True):
-            part = table[(table["way"] == way) & (table["what"] == what)].set_index("kind").loc[kinds]
-            _dots(axis, part, np.arange(len(kinds)), [SHADES[kind][0] for kind in kinds])
+            part = table[(table["way"] == way) & (table["what"] == what)].set_index("kind").reindex(kinds)
+            _dots(axis, part, np.arange(len(kinds)), colours)
             axis.set(xlabel=what, title=title if what == "correlation" else "")
-            axis.title.set_fontsize(10)
-    axes[0, 0].set_yticks(range(len(kinds)), kinds, fontsize=9)
+        row[0].set_yticks(range(len(kinds)), labels, fontsize=9)
     axes[0, 0].invert_yaxis()
     return figure
 
@@ -63,7 +64,7 @@ def ranks(found: Findings) -> Figure:
 def stability(found: Findings) -> Figure:
     """Share of latents that another training finds again, and the mean cosine with the match, by kind."""
     table = found.frame("stability")
-    kinds = [kind for kind in SHADES if kind in set(table["kind"])]
+    kinds = list(SHADES)
     figure, axes = plt.subplots(1, 2, figsize=(6.4, 4.4), sharey=True)
     for axis, what in zip(axes, dict.fromkeys(table["what"]), strict=True):
         for least, (label, marker, shift) in POPULATIONS.items():
