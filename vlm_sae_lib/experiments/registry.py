@@ -18,6 +18,8 @@ NAMES = (
     "origins",
     "factors",
     "naming",
+    "probing",
+    "recovery",
 )
 
 
