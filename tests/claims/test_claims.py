@@ -81,7 +81,7 @@ def test_observations_rest_on_results_that_exist_and_carry_no_verdict(name):
 def test_every_experiment_decides_something_on_the_page_or_goes_beyond_the_paper():
     decided = {by.experiment for claim in CLAIMS for by in claim.decided_by}
     told = {experiment for claim in CLAIMS for experiment, _, _ in claim.beside}
-    assert set(NAMES) - decided - told == {"factors", "naming"}
+    assert set(NAMES) - decided - told == {"factors", "naming", "probing", "recovery"}
 
 
 def toy(folder, values, **more):
@@ -105,6 +105,15 @@ def test_a_card_tells_effect_interval_n_bar_population_and_stability(tmp_path):
     differ = "**It depends on the neurons**: of neurons active on at least ten pictures it would say “does not hold”."
     assert text.index(differ) < text.index("over nothing"), "where they differ, the page says so first"
     assert "With one thing left out, 5 of 5 analyses say “holds”." in text and text.endswith(":::\n")
+
+
+def test_an_effect_of_one_population_counts_in_both(tmp_path):
+    one = [[0.1, 0.1], [0.12, 0.1], [0.1, 0.12]]
+    evidence = toy(tmp_path, one, **{f"gain{ENOUGH}": one, "kept": [[0.0, 0.0]] * 3})
+    both = Claim("It works.", "nowhere", "none", (*CLAIM.decided_by, By("toy", "kept", 0.05, "what is kept")))
+    judgement = judge(both, evidence)
+    assert judgement.verdict is FAILS and judgement.other.word is FAILS, "what has no second population is left out"
+    assert judge(Claim("It works.", "nowhere", "none", both.decided_by[1:]), evidence).other is None
 
 
 def test_a_claim_that_nobody_made_has_no_other_word_whatever_is_measured(tmp_path):

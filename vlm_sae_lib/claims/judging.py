@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlm_sae_lib.claims.claim import Claim
+from vlm_sae_lib.claims.claim import By, Claim
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.rule import Deciding, Decision, decide
@@ -33,11 +33,15 @@ class Judgement:
 def judge(claim: Claim, evidence: Evidence) -> Judgement:
     """The word of a claim by the plan."""
     first, second = (ENOUGH, "") if claim.enough else ("", ENOUGH)
-    ours, theirs = (_parts(claim, evidence, ending) for ending in (first, second))
+    ours = [part for by in claim.decided_by for part in _parts(by, evidence, first)]
+    on_other = [_parts(by, evidence, second) for by in claim.decided_by]
+    # what has one population only, such as R², counts in both
+    theirs = [part for by, parts in zip(claim.decided_by, on_other, strict=True)
+              for part in parts or _parts(by, evidence, first)]  # fmt: skip
     decision = decide([part for _, part, _ in ours])
     verdict = decision.word if claim.made else Verdict.NO_SUCH_CLAIM
     named, parts, experiments = map(tuple, zip(*ours, strict=True)) if ours else ((), (), ())
-    other = decide([part for _, part, _ in theirs]) if theirs else None
+    other = decide([part for _, part, _ in theirs]) if any(on_other) else None
     return Judgement(claim, verdict, decision, named, parts, experiments, other)
 
 
@@ -58,12 +62,11 @@ def word_of_claim(beginning: str) -> Verdict:
     return judge(found[0], Evidence()).verdict
 
 
-def _parts(claim: Claim, evidence: Evidence, ending: str) -> list[tuple[str, Deciding, str]]:
-    """Words, effect and experiment of each effect that decides a claim on one population."""
+def _parts(by: By, evidence: Evidence, ending: str) -> list[tuple[str, Deciding, str]]:
+    """Words, effect and experiment of each effect that one line of a claim names, on one population."""
     found = []
-    for by in claim.decided_by:
-        for name, effect in evidence.effects(by.experiment, by.effect, ending).items():
-            case = name.removesuffix(ending).removeprefix(by.effect.removesuffix("*")) if "*" in by.effect else ""
-            part = Deciding(effect, by.delta, tower=case.partition(" by ")[0])
-            found.append((f"{by.words}, {case}" if case else by.words, part, by.experiment))
+    for name, effect in evidence.effects(by.experiment, by.effect, ending).items():
+        case = name.removesuffix(ending).removeprefix(by.effect.removesuffix("*")) if "*" in by.effect else ""
+        part = Deciding(effect, by.delta, tower=case.partition(" by ")[0])
+        found.append((f"{by.words}, {case}" if case else by.words, part, by.experiment))
     return found
