@@ -151,9 +151,10 @@ class ExperimentVerdicts(FromResults):
         name, evidence = self.arguments[0], Evidence()
         found = self.findings(name)
         decided = [claim for claim in CLAIMS if name in {part.experiment for part in claim.decided_by}]
-        lines = ["The claims that it decides, by the {doc}`plan </analysis_plan>`:", ""] if decided else []
+        lines = ["The claims that it decides, by the {doc}`plan <../analysis_plan>`:", ""] if decided else []
         for judgement in judged(evidence, decided):
-            lines += [f"**{judgement.claim.text}** {judgement.verdict.value}.", "", *reasons(judgement, evidence), ""]
+            lines += [f"**{judgement.claim.text}** {judgement.verdict.value}.", ""]
+            lines += [*reasons(judgement, evidence, name), ""]
         lines += ["What else was looked at, without a plan and so without a verdict:", ""]
         lines += observed(evidence.observations(name))
         short = {what: hash[:10] for what, hash in sorted(found.inputs.items()) if what in running.INPUTS}

@@ -24,11 +24,19 @@ def card(judgement: Judgement, evidence: Evidence) -> list[str]:
     return [*lines, *reasons(judgement, evidence), "", *([claim.remark, ""] if claim.remark else []), ":::", ""]
 
 
-def reasons(judgement: Judgement, evidence: Evidence) -> list[str]:
-    """Each effect with its interval, n and bar; the other population; stability; what stands beside."""
+def reasons(judgement: Judgement, evidence: Evidence, page: str | None = None) -> list[str]:
+    """Each effect with its interval, n and bar; the other population; stability; what stands beside.
+
+    Args:
+        page: the experiment on whose own page they stand, so that they need not lead there; None on the claims page.
+    """
     claim, decision = judgement.claim, judgement.decision
+
+    def link(experiment: str) -> str:
+        return "" if experiment == page else f" ({{doc}}`{'' if page else 'experiments/'}{experiment}`)"
+
     lines = [
-        f"- {words}: {_effect(one, part)} ({{doc}}`experiments/{part_of}`)"
+        f"- {words}: {_effect(one, part)}{link(part_of)}"
         for words, one, part, part_of in zip(
             judgement.named, decision.effects, judgement.parts, judgement.experiments, strict=True
         )
@@ -36,7 +44,7 @@ def reasons(judgement: Judgement, evidence: Evidence) -> list[str]:
     for experiment, name, words in claim.beside:
         for effect in evidence.effects(experiment, name).values():
             told = f"{_text(student(effect.by_unit()))} {effect.of}, {_count(len(effect.values), effect.unit)}"
-            lines += [f"- told beside, deciding nothing: {words}: {told} ({{doc}}`experiments/{experiment}`)"]
+            lines += [f"- told beside, deciding nothing: {words}: {told}{link(experiment)}"]
     if judgement.other is not None:
         mine, theirs = (SECOND, FIRST) if claim.enough else (FIRST, SECOND)
         word = judgement.other.word
