@@ -178,8 +178,8 @@ class Claims(FromResults):
             self.env.note_dependency(str(running.published(name)))
         judgements = judged(evidence)
         counts = [(verdict, sum(one.verdict is verdict for one in judgements)) for verdict in Verdict]
-        sums = ", ".join(f"{count} {verdict.value}" for verdict, count in counts if count)
-        lines = [f"Of {len(judgements)} claims: **{sums}**.", ""]
+        sums = ", ".join(f"*{verdict.value}* {count}" for verdict, count in counts if count)
+        lines = [f"{len(judgements)} claims: {sums}.", ""]
         return self.markdown([*lines, *(line for one in judgements for line in card(one, evidence))])
 
 

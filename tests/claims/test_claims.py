@@ -100,7 +100,7 @@ def test_a_card_tells_effect_interval_n_bar_population_and_stability(tmp_path):
     evidence = toy(tmp_path, [[0.1, 0.3], [0.21, 0.2], [0.2, 0.22]], **{f"gain{ENOUGH}": [[0, 0.0]] * 3})
     text = "\n".join(card(judge(CLAIM, evidence), evidence))
     assert text.startswith(":::{admonition} It works. — holds\n:class: tip")
-    assert "over nothing: 0.20 [0.19, 0.22] MS; 3 trainings, n = 40, test; 0.05 matters: **holds**" in text
+    assert "over nothing: 0.20 [0.19, 0.22] MS; 3 trainings, n = 40, test; matters from 0.05 on: **holds**" in text
     assert "Of neurons active on at least ten pictures, in the same order: 0.00 [0.00, 0.00]." in text
     differ = "**It depends on the neurons**: of neurons active on at least ten pictures it would say “does not hold”."
     assert text.index(differ) < text.index("over nothing"), "where they differ, the page says so first"

@@ -67,7 +67,7 @@ def _effect(one: Judged, part: Deciding) -> str:
     behind = f", n = {number(effect.n, 0)}" if effect.n != len(effect.values) else ""
     return (
         f"{text}{widened} {effect.of}; {units}{behind}, {effect.split}; "
-        f"{part.delta:g} matters: **{one.word.value}**"
+        f"matters from {part.delta:g} on: **{one.word.value}**"
     )
 
 
