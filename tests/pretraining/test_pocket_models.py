@@ -6,6 +6,7 @@ import torch
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.pocket import world
+from vlm_sae_lib.pocket.islands import HOME, MODELS
 from vlm_sae_lib.pretraining import exam, train
 from vlm_sae_lib.pretraining.convert import to_vision_model
 from vlm_sae_lib.pretraining.llava import load as load_llava
@@ -45,7 +46,7 @@ def test_llava_answers_and_describes():
 @torch.no_grad()
 def test_the_llavas_tower_is_that_clip():
     clip, _, _ = pocket_models.load_clip()
-    llava, _ = load_llava(pocket_models.folder("llava"))
+    llava, _ = load_llava(HOME.folder("llava"))
     pixels = to_tensor(exam.pixels_of(world.pocket_pictures(4, SEED)))
     converted = to_vision_model(clip)
     for name, tensor in llava.model.vision_tower.state_dict().items():
@@ -76,7 +77,7 @@ def test_all_weights_together_are_small_and_have_cards():
     folder = paths.pocket()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert size <= 20 * 2**20
-    for name in pocket_models.MODELS:
+    for name in MODELS:
         card = (folder / name / "README.md").read_text()
         assert "What it cannot do" in card and "95 %" in card
     assert not list(folder.rglob("*.pt")) and not list(folder.rglob("*.bin"))

@@ -85,7 +85,9 @@ TABLE = (
     Twice("origins", r"F1/(all factors)/shipped SAE", "factors", "f1/{0}/Matryoshka ×4, shipped"),
 )  # fmt: skip
 STEERING = (
-    Twice(N5, r"((?:insertion|suppression)(?:_both|_rest)?)/all/(steered|random direction)", "diff_mean", "{0}/{1}",
+    Twice(N5, r"((?:insertion|suppression)(?:_both|_rest)?)/all/(steered)", "diff_mean", "{0}/{1}",
+          "experiments/diff_mean"),
+    Twice(N5, r"((?:insertion|suppression)(?:_both|_rest)?)/all/(random direction)", "diff_mean", "{0}/{1}s",
           "experiments/diff_mean"),
     Twice(N5, r"similarity on (a blank page|ordinary pictures)/all/(bare model|random direction)", "similarity",
           "{0}/similarity/{1}", "experiments/similarity"),

@@ -107,9 +107,8 @@ def _p_value(values: np.ndarray) -> float:
     values = values[~np.isnan(values)]
     if len(values) < 2 or not values.any():
         return 1.0
-    if values.std() == 0:
-        return 0.0
-    return float(stats.ttest_1samp(values, 0.0).pvalue)
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return float(2 * stats.t.sf(abs(values.mean()) / error, len(values) - 1)) if error else 0.0
 
 
 def _judge(parts: Sequence[Deciding]) -> tuple[Judged, ...]:
