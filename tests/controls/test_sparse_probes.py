@@ -58,6 +58,8 @@ def test_weights_are_those_of_a_whole_probe_on_these_latents_alone(k):
     chosen = choose_latents(code, truth, k)
     other, facts = world(4)
     read = SparseProbes.fit(other, facts, chosen).read(code)
+    of_several = SparseProbes.fit_first(other, facts, choose_latents(code, truth, 4), [2, k])[1]
+    assert of_several.read(code) == pytest.approx(read)
     for value in range(truth.shape[1]):
         own = chosen[value]
         whole = LinearProbes.fit(other[:, own], facts[:, [value]])

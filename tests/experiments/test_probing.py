@@ -197,8 +197,9 @@ def test_accuracy_in_both_worlds_by_hand_and_projecting_the_habitat_out_mends_it
     for world, answers in counts.items():
         assert right[world].mean() == pytest.approx(np.mean(answers))
     assert right["together"].mean() > 0.98 and right["apart"].mean() < 0.1  # it says the habitat
-    sea = np.eye(6)[[1]]
-    clean = [shortcuts.project_out(rows, sea, two_worlds.train.mean(axis=0)) for rows in (two_worlds.train, test)]
+    means = shortcuts.habitat_directions(two_worlds)[shortcuts.MEANS]
+    assert means.shape == (1, 6) and abs(means[0, 1]) == pytest.approx(10, abs=0.2)  # the sea's mean minus the cave's
+    clean = [shortcuts.project_out(rows, means, two_worlds.train.mean(axis=0)) for rows in (two_worlds.train, test)]
     assert worlds.right(worlds.probes(clean[0]), clean[1])["apart"].mean() > 0.9
 
 

@@ -6,7 +6,7 @@ from vlm_sae_lib.claims.verdict import Observation, counted, said
 from vlm_sae_lib.experiments.editing import DIRECTION, EDITED, INSTEAD, LENGTH, WHAT
 from vlm_sae_lib.experiments.probing import BOUND, FROZEN, LATENTS, LEARNED, MATRYOSHKA, METRICS, RIVALS
 from vlm_sae_lib.experiments.scrambled_tower import RATES, SHUFFLED, TRAINED, UNTRAINED
-from vlm_sae_lib.experiments.shortcuts import APART, DIRECTIONS, FAIR, LATE, NOTHING, OFF, OTHERS, TOGETHER
+from vlm_sae_lib.experiments.shortcuts import APART, DIRECTIONS, FAIR, LATE, MEANS, NOTHING, OFF, OTHERS, TOGETHER
 from vlm_sae_lib.records.results import Results
 
 EVERYTHING, MOST = "all factors", EDITED[-1]
@@ -136,17 +136,19 @@ def _shortcut(found: Results) -> Observation:
 
 
 def _switched_off(found: Results) -> Observation:
-    names = {who: [f"accuracy {APART}/{who}, {OFF} minus {rival}" for rival in (NOTHING, OTHERS, DIRECTIONS)]
+    names = {who: [f"accuracy {APART}/{who}, {OFF} minus {rival}" for rival in (NOTHING, OTHERS, MEANS)]
              for who in (*LEARNED, FROZEN)}  # fmt: skip
-    alone = [f"accuracy {APART}/{MATRYOSHKA}, {OFF}", f"accuracy {APART}/{DIRECTIONS}", f"habitat latents/{MATRYOSHKA}"]
+    alone = [f"accuracy {APART}/{MATRYOSHKA}, {OFF}", f"habitat latents/{MATRYOSHKA}", f"accuracy {APART}/{DIRECTIONS}",
+             f"accuracy {APART}/{MEANS}"]  # fmt: skip
     parts = "; ".join(
         "{} {}, {} and {}".format(who, *(said(found, name, 3) for name in some)) for who, some in names.items()
     )
     return Observation(
         "Does it help to switch the habitat's latents off before the probe learns?",
         f"Where class and habitat do not go together accuracy is then {said(found, alone[0])} (Matryoshka, "
-        f"{said(found, alone[2], 0)} latents), and {said(found, alone[1])} with the habitat's directions projected "
-        f"out. Minus nothing off, as many others off, and the directions projected out: {parts}.",
+        f"{said(found, alone[1], 0)} latents). With the best directions for the habitats projected out it is "
+        f"{said(found, alone[2])}, with the differences of their means {said(found, alone[3])}. Latents off minus "
+        f"nothing off, as many others off, and those differences projected out: {parts}.",
         (*alone, *(name for some in names.values() for name in some)),
     )
 

@@ -4,6 +4,7 @@ A dictionary whose latents are concepts should need one for a value, or few; one
 many. The probe is the same for every dictionary, and told the truth: what is compared is the dictionary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -43,12 +44,22 @@ class SparseProbes:
             code: (n, n_latents), dense or sparse.
             truth: which row shows which value.
         """
-        moments = _Moments.of(code, truth)
-        standard = _solve(moments, latents, PENALTY / len(truth))
-        places = np.where(latents < 0, 0, latents)
-        weights = standard / moments.spread[places]
-        return cls(latents, weights, truth.mean(axis=0) - (weights * moments.mean[places]).sum(axis=1),
-                   len(moments.mean))  # fmt: skip
+        return cls.fit_first(code, truth, latents, [latents.shape[1]])[0]
+
+    @classmethod
+    def fit_first(
+        cls, code: Any, truth: Bool[np.ndarray, "n n_values"], latents: Int[np.ndarray, "n_values k"],
+        numbers: Sequence[int],
+    ) -> list[Self]:  # fmt: skip
+        """`fit` of the first so many latents, for several numbers at the cost of one."""
+        moments, found = _Moments.of(code, truth), []
+        for number in numbers:
+            first = latents[:, :number]
+            places = np.where(first < 0, 0, first)
+            weights = _solve(moments, first, PENALTY / len(truth)) / moments.spread[places]
+            bias = truth.mean(axis=0) - (weights * moments.mean[places]).sum(axis=1)
+            found.append(cls(first, weights, bias, len(moments.mean)))
+        return found
 
     def read(self, code: Any) -> Float[np.ndarray, "n n_values"]:
         """The sums, of a code as it was fitted to."""

@@ -109,11 +109,8 @@ def few_latents(code: Code, splits: Splits, names: pd.DataFrame, draws: int) -> 
     train, choosing, test = (code(rows.astype(np.float32)) for rows in (splits.train, splits.choosing, splits.test))
     learned, told = (truth_table(facts, names) for facts in (splits.train_factors, splits.choosing_factors))
     chosen = choose_latents(choosing, told, max(LATENTS))
-    found = []
-    for k in LATENTS:
-        probes = SparseProbes.fit(train, learned, chosen[:, :k])
-        found.append(scores(probes.read(choosing), probes.read(test), splits, names, draws))
-    return found
+    several = SparseProbes.fit_first(train, learned, chosen, LATENTS)
+    return [scores(probes.read(choosing), probes.read(test), splits, names, draws) for probes in several]
 
 
 def scores(

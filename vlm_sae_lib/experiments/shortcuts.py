@@ -26,7 +26,10 @@ CORE, SPURIOUS = "class", "habitat"
 NAMED = 5
 """Latents for each habitat: those of the best F1 on choosing."""
 OFF, OTHERS, LATE = "habitat latents off", "as many others off", "habitat latents off when tested only"
-NOTHING, DIRECTIONS, FAIR = "nothing off", "habitat directions projected out", "nothing off, any habitat in training"
+NOTHING, FAIR = "nothing off", "nothing off, any habitat in training"
+DIRECTIONS, MEANS = "habitat directions projected out", "differences of habitat means projected out"
+"""The best direction to read a habitat by is not the one along which the pictures of habitats differ most; to take a
+habitat out, the second is the stronger rival."""
 TOGETHER, APART = "together", "apart"
 OVER_PICTURES = f"{RESAMPLES} bootstrap draws of the pictures"
 
@@ -88,14 +91,11 @@ def shortcuts(found: Findings, saes: Mapping[str, Sequence[Any]], splits: Splits
     worlds = Worlds(splits)
     train, test = splits.train[worlds.train], splits.test[worlds.test]
     shortcut = worlds.probes(train)
-    told = LinearProbes.fit(splits.choosing, _habitats(splits))
-    mean = splits.choosing.mean(axis=0)
-    without = [project_out(rows, told.weights.T, mean) for rows in (train, test)]
-    alone = {
-        NOTHING: worlds.right(shortcut, test),
-        DIRECTIONS: worlds.right(worlds.probes(without[0]), without[1]),
-        FAIR: worlds.right(worlds.probes(train, fair=True), test),
-    }
+    alone = {NOTHING: worlds.right(shortcut, test)}
+    for what, directions in habitat_directions(splits).items():
+        without = [project_out(rows, directions, splits.choosing.mean(axis=0)) for rows in (train, test)]
+        alone[what] = worlds.right(worlds.probes(without[0]), without[1])
+    alone[FAIR] = worlds.right(worlds.probes(train, fair=True), test)
     trained: dict[str, list[dict[str, np.ndarray]]] = {}
     number: dict[str, list[int]] = {}
     for who, several in progress(saes.items(), "Shortcuts", unit="kind"):
@@ -134,9 +134,13 @@ def _stand_ins(sae: Any, splits: Splits, named: np.ndarray, seed: int) -> Int[np
     return as_busy(rates, named, rates > 0, np.random.default_rng(seed))
 
 
-def _habitats(splits: Splits) -> Bool[np.ndarray, "n n_habitats"]:
+def habitat_directions(splits: Splits) -> dict[str, Float[np.ndarray, "n_habitats d"]]:
+    """Told the truth of the choosing pictures: the best linear directions, and the differences between the habitats'
+    means, which span one dimension less."""
     values = np.unique(splits.choosing_factors[SPURIOUS].astype(str))
-    return truth_table(splits.choosing_factors, pd.DataFrame({"factor": SPURIOUS, "value": values}))
+    shown = truth_table(splits.choosing_factors, pd.DataFrame({"factor": SPURIOUS, "value": values}))
+    means = np.stack([splits.choosing[rows].mean(axis=0) for rows in shown.T])
+    return {DIRECTIONS: LinearProbes.fit(splits.choosing, shown).weights.T, MEANS: means[1:] - means[:1]}
 
 
 def _record(
