@@ -139,5 +139,5 @@ def _record(found: Findings, edits: Mapping[str, list[tuple[Detected, float]]], 
             )  # fmt: skip
     undefined = {what: int(np.isnan(scored[DIRECTION][0].scores[what]).sum()) for what in WHAT[:2]}
     for what, many in undefined.items():
-        found.add(f"values without a {what}", many, n=int(number.sum()), unit="values", split="test")
+        found.add(f"values of undefined {what}", many, n=int(number.sum()), unit="values", split="test")
     found.table("edits", pd.DataFrame(rows))
