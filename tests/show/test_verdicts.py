@@ -14,7 +14,7 @@ def test_the_word_is_the_plans(monkeypatch, word):
     text = verdicts.by_plan("Matryoshka autoencoders pay", "pocket")
     assert f"**{word.value}**" in text and asked == ["Matryoshka autoencoders pay"]
     assert "over ten trainings of each autoencoder" in text and "pocket world" not in text
-    assert "](../book/analysis_plan.md)" in text and "](../book/claims.md)" in text
+    assert "](../book/analysis_plan.html)" in text and "](../book/claims.html)" in text
 
 
 def test_elsewhere_it_says_which_world_was_judged(monkeypatch):

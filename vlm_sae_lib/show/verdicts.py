@@ -43,5 +43,5 @@ def by_plan(beginning: str, profile: str, over: str = "ten trainings of each aut
     where = "" if profile == "pocket" else "in the pocket world, "
     word = word_of_claim(beginning).value
     return (
-        f"By the [plan](../book/analysis_plan.md), {where}over {over}: **{word}** ([claims](../book/claims.md))."
+        f"By the [plan](../book/analysis_plan.html), {where}over {over}: **{word}** ([claims](../book/claims.html))."
     )
