@@ -128,8 +128,7 @@ def test_a_star_stands_for_every_effect_that_begins_so_on_one_population(tmp_pat
     evidence = toy(tmp_path, [[0.1, 0.1]] * 3, **more)
     claim = Claim("It works.", "nowhere", "none", (By("toy", "over *", 0.05, "over"),))
     judgement = judge(claim, evidence)
-    assert judgement.named == ("over, x by e", "over, y by e")
-    assert [part.tower for part in judgement.parts] == ["x", "y"]
+    assert [(one.words, one.part.tower) for one in judgement.named] == [("over, x by e", "x"), ("over, y by e", "y")]
     assert judgement.verdict is HOLDS and judgement.other.word is FAILS
 
 

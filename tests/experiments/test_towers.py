@@ -138,15 +138,6 @@ def test_what_the_plan_decides_by_is_trained_ten_times_and_what_is_shown_three()
             assert (random.getnnz(axis=0) <= code.getnnz(axis=0)).all()
 
 
-def test_several_trainings_are_scored_without_draws_and_one_alone_with_them():
-    bench = ToyBench(60)
-    code = bench.activations("test", "projection").array().numpy()
-    alone, (one, two) = (towers._scored(bench, [code] * n, "second CLIP") for n in (1, 2))
-    assert len(alone[0].draws) > 0 == len(one.draws)
-    np.testing.assert_array_equal(alone[0].ms, two.ms)
-    np.testing.assert_array_equal(alone[0].pictures, one.pictures)
-
-
 def ranked(learned, random, neurons=200):
     """Recorded agreement of two encoders whose scores share as much as ``learned`` and ``random`` say by training."""
     rng = np.random.default_rng(0)

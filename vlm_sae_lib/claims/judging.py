@@ -12,37 +12,41 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.records.effects import ENOUGH
 
 
+@dataclass(frozen=True, eq=False)
+class Named:
+    """A deciding effect with its words, and the experiment that measured it."""
+
+    words: str
+    part: Deciding
+    experiment: str
+
+
 @dataclass(frozen=True)
 class Judgement:
     """A claim with its word, and what the other population would have given.
 
     Attributes:
-        named, parts, experiments: the words of each effect of ``decision``, the effect, and who measured it.
+        named: the effects, in the order of those of ``decision``.
         other: the decision on the other population; None where the claim has one population only.
     """
 
     claim: Claim
     verdict: Verdict
     decision: Decision
-    named: tuple[str, ...]
-    parts: tuple[Deciding, ...]
-    experiments: tuple[str, ...]
+    named: tuple[Named, ...]
     other: Decision | None
 
 
 def judge(claim: Claim, evidence: Evidence) -> Judgement:
     """The word of a claim by the plan."""
     first, second = (ENOUGH, "") if claim.enough else ("", ENOUGH)
-    ours = [part for by in claim.decided_by for part in _parts(by, evidence, first)]
-    on_other = [_parts(by, evidence, second) for by in claim.decided_by]
-    # what has one population only, such as R², counts in both
-    theirs = [part for by, parts in zip(claim.decided_by, on_other, strict=True)
-              for part in parts or _parts(by, evidence, first)]  # fmt: skip
-    decision = decide([part for _, part, _ in ours])
+    ours, theirs = ([_named(by, evidence, ending) for by in claim.decided_by] for ending in (first, second))
+    named = tuple(one for several in ours for one in several)
+    decision = decide([one.part for one in named])
     verdict = decision.word if claim.made else Verdict.NO_SUCH_CLAIM
-    named, parts, experiments = map(tuple, zip(*ours, strict=True)) if ours else ((), (), ())
-    other = decide([part for _, part, _ in theirs]) if any(on_other) else None
-    return Judgement(claim, verdict, decision, named, parts, experiments, other)
+    # what has one population only, such as R², counts in both
+    others = [one.part for mine, their in zip(ours, theirs, strict=True) for one in their or mine]
+    return Judgement(claim, verdict, decision, named, decide(others) if any(theirs) else None)
 
 
 def judged(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> list[Judgement]:
@@ -62,11 +66,11 @@ def word_of_claim(beginning: str) -> Verdict:
     return judge(found[0], Evidence()).verdict
 
 
-def _parts(by: By, evidence: Evidence, ending: str) -> list[tuple[str, Deciding, str]]:
-    """Words, effect and experiment of each effect that one line of a claim names, on one population."""
+def _named(by: By, evidence: Evidence, ending: str) -> list[Named]:
+    """The effects that one line of a claim names, on one population."""
     found = []
     for name, effect in evidence.effects(by.experiment, by.effect, ending).items():
         case = name.removesuffix(ending).removeprefix(by.effect.removesuffix("*")) if "*" in by.effect else ""
         part = Deciding(effect, by.delta, tower=case.partition(" by ")[0])
-        found.append((f"{by.words}, {case}" if case else by.words, part, by.experiment))
+        found.append(Named(f"{by.words}, {case}" if case else by.words, part, by.experiment))
     return found

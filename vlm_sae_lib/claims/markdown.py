@@ -36,10 +36,8 @@ def reasons(judgement: Judgement, evidence: Evidence, page: str | None = None) -
         return "" if experiment == page else f" ({{doc}}`{'' if page else 'experiments/'}{experiment}`)"
 
     lines = [
-        f"- {words}: {_effect(one, part)}{link(part_of)}"
-        for words, one, part, part_of in zip(
-            judgement.named, decision.effects, judgement.parts, judgement.experiments, strict=True
-        )
+        f"- {named.words}: {_effect(one, named.part)}{link(named.experiment)}"
+        for named, one in zip(judgement.named, decision.effects, strict=True)
     ]
     for experiment, name, words in claim.beside:
         for effect in evidence.effects(experiment, name).values():

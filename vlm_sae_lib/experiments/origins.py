@@ -14,10 +14,9 @@ from vlm_sae_lib.experiments import rivals
 from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.factors import FACTORS, GROUPS, Splits, load_splits, over
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, RESAMPLES, SEEDS, interval_kind
+from vlm_sae_lib.experiments.measure import POPULATIONS, RESAMPLES, SEEDS, interval_kind
 from vlm_sae_lib.experiments.rivals import AT_ONE_CUT, RIVALS, SAE, Fitted
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.scores.comparison import Scored, by_training, over_seeds, over_trainings, score
 from vlm_sae_lib.scores.detectors import Detected, choose_detectors, score_detectors
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
@@ -25,8 +24,6 @@ from vlm_sae_lib.scores.reconstruction import reconstruction
 from vlm_sae_lib.statistics.intervals import OVER_TRAININGS, Estimate, student
 from vlm_sae_lib.workbench import Workbench
 
-POPULATIONS = {2: "", AT_LEAST: ENOUGH}
-"""How the plan's two populations end the name of a result, by the pictures on which a neuron lies above its minimum."""
 ONE_CUT, RATES = "MS", "MS at equal rates"
 """Two ways to be as sparse: one threshold for all directions, or direction by direction the rates of the latents."""
 READ_OUT = 3
@@ -115,7 +112,7 @@ def equal_rates(bench: Workbench, fitted: Mapping[str, Sequence[Fitted]]) -> dic
 def gains(bench: Workbench, found: Findings, equal: Mapping[str, Sequence[Mapping[str, Scored]]]) -> None:
     """What decides the claim: for each rival, training and encoder the mean MS of the latents minus the rival's."""
     encoders = bench.scoring_names
-    for at_least, population in POPULATIONS.items():
+    for at_least, population in POPULATIONS:
         number = sum(int(run[encoders[0]].kept(at_least).sum()) for run in equal[SAE])
         for rival in RIVALS:
             values = [_differences(equal, rival, encoder, at_least) for encoder in encoders]
@@ -171,7 +168,7 @@ def _monosemanticity(
     """Mean MS of everybody who is as sparse in one of the two ways, and the SAE's minus each rival's."""
     rows = []
     for encoder in bench.scoring_names:
-        for at_least, population in POPULATIONS.items():
+        for at_least, population in POPULATIONS:
             name = f"{how}{population}/{encoder}"
             for who, several in ms.items():
                 runs = [run[encoder] for run in several]

@@ -18,17 +18,10 @@ from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.experiment import Experiment
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.measure import AT_LEAST, SEEDS, interval_kind, known_factors, scored
+from vlm_sae_lib.experiments.measure import AT_LEAST, POPULATIONS, SEEDS, interval_kind, known_factors, scored_runs
 from vlm_sae_lib.hooks import PROJECTION
-from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import published, published_source
-from vlm_sae_lib.scores.comparison import (
-    Scored,
-    by_training,
-    over_seeds,
-    over_trainings,
-    pictures_above_minimum,
-)
+from vlm_sae_lib.scores.comparison import Scored, by_training, over_seeds, over_trainings
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.truth import factor_embeddings
 from vlm_sae_lib.statistics.intervals import OVER_TRAININGS, spearman_draws, student
@@ -43,8 +36,6 @@ RANDOM = f"random for {MAIN}"
 CONTROLS = ("raw", "rectified, cut", RANDOM)
 RIVALS = {"rectified neurons": "rectified, cut", "random directions": RANDOM}
 """Of the plan's effects, by the words in their names; raw neurons as they are decide nothing."""
-POPULATIONS = {"": 2, ENOUGH: AT_LEAST}
-"""The plan's two: how the names of their results end, and on how many pictures their neurons lie above the minimum."""
 OVER_NEURONS = "500 bootstrap draws of the neurons, middle 95 %"
 
 SAMPLE, SAMPLED = 60, [0, 40, 80]
@@ -68,7 +59,7 @@ def run(bench: Workbench, found: Findings) -> None:
             where = f"{tower}/{hook_point}"
             kinds = codes(tower_bench, hook_point)
             for encoder, of_points in parts.items():
-                of_points[hook_point] = {what: _scored(tower_bench, runs, encoder) for what, runs in kinds.items()}
+                of_points[hook_point] = {what: scored_runs(tower_bench, runs, encoder) for what, runs in kinds.items()}
                 rows += _record_means(found, f"{where}/{encoder}", of_points[hook_point])
             _record_agreement(found, where, kinds, {e: of_points[hook_point] for e, of_points in parts.items()}, truth)
         for encoder, of_points in parts.items():
@@ -114,21 +105,10 @@ def codes(bench: Workbench, hook_point: str) -> dict[str, list[Any]]:
     return kinds
 
 
-def _scored(bench: Workbench, runs: Sequence[Any], encoder: str) -> list[Scored]:
-    """MS of each run; of one alone with draws of the pictures, which no mean over several trainings needs."""
-    if len(runs) == 1:
-        return [scored(bench, runs[0], encoder)]
-    embeddings = bench.embeddings("test", encoder).array()
-    return [
-        Scored(monosemanticity_score(code, embeddings), np.empty((0, code.shape[1])), pictures_above_minimum(code))
-        for code in runs
-    ]
-
-
 def record_effects(found: Findings, where: str, by_point: Mapping[str, Parts]) -> None:
     """Mean MS of the main SAE minus each rival's, for each training and hook point of a tower under one encoder."""
     for rival, kind in RIVALS.items():
-        for ending, least in POPULATIONS.items():
+        for least, ending in POPULATIONS:
             gains = [
                 by_training([run.moved(least) for run in parts[MAIN]], minus=[run.moved(least) for run in parts[kind]])
                 for parts in by_point.values()
@@ -152,7 +132,7 @@ def _record_means(found: Findings, where: str, parts: Parts) -> list[dict]:
     rows = []
     for what, runs in parts.items():
         controls = _controls_of(what)
-        for ending, least in POPULATIONS.items():
+        for least, ending in POPULATIONS:
             if ending and "×1" in what:
                 continue
             mean, name = over_seeds(runs, least), f"{where}/mean{ending}"
@@ -167,7 +147,7 @@ def _record_means(found: Findings, where: str, parts: Parts) -> list[dict]:
         if what == "raw" or controls:
             _record_best(found, where, what, runs)
     for control in CONTROLS:
-        for ending, least in POPULATIONS.items():
+        for least, ending in POPULATIONS:
             found.estimate(
                 f"{where}/{MAIN} minus {control}{ending}", over_seeds(parts[MAIN], least, minus=parts[control]),
                 interval_kind=interval_kind(parts[MAIN]), n=_number(parts[MAIN], least), unit="MS",
