@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vlm_sae_lib import paths
 from vlm_sae_lib.files import file_hash, write_json
 from vlm_sae_lib.machine.devices import choose_device
@@ -56,7 +58,10 @@ def train(island: Island, model: str) -> None:
 
 
 def record(island: Island) -> Path:
-    """Examine an island's own models on held-out pictures, and write its record."""
+    """Examine an island's own models on held-out pictures, and write its record.
+
+    The last digits of a training, and so the hashes, depend on the processor and on the number of threads: both are told.
+    """
     held_out = pocket_pictures(3000, exam.HELD_OUT_SEED, island)
     known = pocket_pictures(8000, home.SEED + 6, island)
     exams: dict[str, Callable[[], Any]] = {
@@ -70,7 +75,8 @@ def record(island: Island) -> Path:
         table = exams[model]().drop(columns="confusions", errors="ignore").astype(object)
         found[model] = {"exam": table.where(table.notna(), None).to_dict("records"), "weights": _hashes(island, model)}
     path = RECORDS / f"{island.name}.json"
-    write_json(path, {"island": island.as_dict(), "seeds": seeds(island), "models": found})
+    made_on = {"processor": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
+    write_json(path, {"island": island.as_dict(), "seeds": seeds(island), "made on": made_on, "models": found})
     return path
 
 
