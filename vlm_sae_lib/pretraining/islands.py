@@ -60,7 +60,7 @@ def train(island: Island, model: str) -> None:
 def record(island: Island) -> Path:
     """Examine an island's own models on held-out pictures, and write its record.
 
-    The last digits of a training, and so the hashes, depend on the processor and on the number of threads: both are told.
+    The last digits of a training, and so the hashes, depend on the processor and the number of threads: both are told.
     """
     held_out = pocket_pictures(3000, exam.HELD_OUT_SEED, island)
     known = pocket_pictures(8000, home.SEED + 6, island)
