@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlm_sae_lib.claims.rule import Deciding, decide, holm_levels, together, word_of
+from vlm_sae_lib.claims.rule import Deciding, decide, holm_levels, p_value, together, word_of
 from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.records.effects import Effect
 from vlm_sae_lib.statistics.intervals import Estimate, Interval, student
@@ -54,11 +54,11 @@ def test_holds_is_tried_first():
 
 def test_holm_widens_the_smallest_p_most():
     means = (0.02, 0.30, 0.08)
-    effects = [part(mean + 0.1 * TEN).effect for mean in means]
+    found = [p_value(mean + 0.1 * TEN) for mean in means]
     error = 0.1 * TEN.std(ddof=1) / math.sqrt(10)
     p = [2 * stats.t.sf(mean / error, 9) for mean in means]
-    assert p[1] < p[2] < p[0]  # largest mean, smallest p
-    assert holm_levels(effects) == pytest.approx([1 - 0.05 / 1, 1 - 0.05 / 3, 1 - 0.05 / 2])
+    assert p[1] < p[2] < p[0] and found == pytest.approx(p)  # largest mean, smallest p
+    assert holm_levels(p) == pytest.approx([1 - 0.05 / 1, 1 - 0.05 / 3, 1 - 0.05 / 2])
     found = decide([part(mean + 0.1 * TEN) for mean in means]).effects
     for one, mean, alpha in zip(found, means, (0.05, 0.05 / 3, 0.05 / 2), strict=True):
         half = stats.t.ppf(1 - alpha / 2, 9) * error
@@ -132,7 +132,7 @@ def test_effects_of_different_numbers_of_units_lose_those_that_they_have():
 def test_constant_values_have_an_interval_of_no_width():
     assert word(part([0.2] * 5)) is HOLDS and word(part([-0.2] * 5)) is REVERSED
     assert word(part([0.0] * 5)) is FAILS and word(part([0.04] * 5)) is FAILS
-    assert holm_levels([part([0.0] * 5).effect, part([0.2] * 5).effect]) == pytest.approx([0.95, 0.975])
+    assert holm_levels([p_value(np.full(5, mean)) for mean in (0.0, 0.2)]) == pytest.approx([0.95, 0.975])
 
 
 def test_units_without_a_value_are_counted_and_left_out():

@@ -16,6 +16,10 @@ class Evidence:
         self.folder = folder or paths.published_results() / "pocket"
         self._read: dict[str, Findings] = {}
 
+    def has(self, experiment: str) -> bool:
+        """Whether there are results of an experiment."""
+        return (self.folder / f"{experiment}.json").is_file()
+
     def findings(self, experiment: str) -> Findings:
         if experiment not in self._read:
             self._read[experiment] = Findings.read(self.folder / f"{experiment}.json")

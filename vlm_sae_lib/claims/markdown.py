@@ -16,11 +16,18 @@ CARDS = {
 FIRST, SECOND = "every neuron whose score is defined", "neurons active on at least ten pictures"
 
 
-def card(judgement: Judgement, evidence: Evidence) -> list[str]:
-    """One claim with its word in the head, who makes it, and what decides it."""
-    claim = judgement.claim
-    lines = [f":::{{admonition}} {claim.text} — {judgement.verdict.value}", f":class: {CARDS[judgement.verdict]}", ""]
-    lines += [f"*Claimed in* {claim.where}. *The paper's evidence*: {claim.evidence}", ""]
+def card(
+    judgement: Judgement, evidence: Evidence, *, islands: Sequence[str] = (), tally: str = ""
+) -> list[str]:
+    """One claim with its word in the head, who makes it, and what decides it.
+
+    Args:
+        islands: what became of it on several islands (``island_markdown``), before the details.
+        tally: on how many it holds, for the head.
+    """
+    claim, word = judgement.claim, "; ".join(filter(None, (judgement.verdict.value, tally)))
+    lines = [f":::{{admonition}} {claim.text} — {word}", f":class: {CARDS[judgement.verdict]}", ""]
+    lines += [f"*Claimed in* {claim.where}. *The paper's evidence*: {claim.evidence}", "", *islands]
     return [*lines, *reasons(judgement, evidence), "", *([claim.remark, ""] if claim.remark else []), ":::", ""]
 
 
@@ -41,14 +48,14 @@ def reasons(judgement: Judgement, evidence: Evidence, page: str | None = None) -
     ]
     for experiment, name, words in claim.beside:
         for effect in evidence.effects(experiment, name).values():
-            told = f"{_text(student(effect.by_unit()))} {effect.of}, {_count(len(effect.values), effect.unit)}"
+            told = f"{in_words(student(effect.by_unit()))} {effect.of}, {_count(len(effect.values), effect.unit)}"
             lines += [f"- told beside, deciding nothing: {words}: {told}{link(experiment)}"]
     if judgement.other is not None:
         mine, theirs = (SECOND, FIRST) if claim.enough else (FIRST, SECOND)
         word = judgement.other.word
         if word is not decision.word:  # the plan: where the two populations differ, the page says so first
             lines.insert(0, f"- **It depends on the neurons**: of {theirs} it would say “{word.value}”.")
-        values = "; ".join(_text(one.corrected) for one in judgement.other.effects)
+        values = "; ".join(in_words(one.corrected) for one in judgement.other.effects)
         lines += [f"- These are means over {mine}. Of {theirs}, in the same order: {values}."]
     return lines + _stability(decision)
 
@@ -59,7 +66,7 @@ def observed(observations: Sequence[Observation]) -> list[str]:
 
 
 def _effect(one: Judged, part: Deciding) -> str:
-    text, corrected, effect = _text(one.estimate), _text(one.corrected), part.effect
+    text, corrected, effect = in_words(one.estimate), in_words(one.corrected), part.effect
     widened = "" if corrected == text else f", for several comparisons at once {corrected}"
     units = _count(one.units, effect.unit) + (f" ({one.undefined} undefined)" if one.undefined else "")
     behind = f", n = {number(effect.n, 0)}" if effect.n != len(effect.values) else ""
@@ -69,7 +76,7 @@ def _effect(one: Judged, part: Deciding) -> str:
     )
 
 
-def _text(estimate: Estimate) -> str:
+def in_words(estimate: Estimate) -> str:
     """A value with its interval, with as many places as show two figures of a small one, and at least two."""
     value, (low, high) = estimate
     if math.isnan(value):

@@ -67,11 +67,20 @@ def decide(parts: Sequence[Deciding]) -> Decision:
     before = together([one.word for one in effects])
     if before is Verdict.UNTESTED:
         return Decision(before, before, effects, float("nan"), 0)
-    words = Counter(together([one.word for one in _judge(less)]) for less in _left_out(parts))
-    number = words.total()
-    stability = words[before] / number if number else float("nan")
-    word = before if not number or stability >= STABLE else Verdict.UNDECIDED
-    return Decision(word, before, effects, stability, number)
+    words = [together([one.word for one in _judge(less)]) for less in _left_out(parts)]
+    word, stability = stable(before, words)
+    return Decision(word, before, effects, stability, len(words))
+
+
+def stable(before: Verdict, words: Sequence[Verdict]) -> tuple[Verdict, float]:
+    """A word after the rule of stability, and which share of the analyses with something left out agree with it.
+
+    Without such analyses the word stands, and the share is NaN.
+    """
+    if not words:
+        return before, float("nan")
+    share = Counter(words)[before] / len(words)
+    return before if share >= STABLE else Verdict.UNDECIDED, share
 
 
 def together(words: Sequence[Verdict]) -> Verdict:
@@ -93,16 +102,15 @@ def word_of(estimate: Estimate, delta: float) -> Verdict:
     return Verdict.FAILS if high < delta else Verdict.UNDECIDED
 
 
-def holm_levels(effects: Sequence[Effect]) -> list[float]:
+def holm_levels(p: Sequence[float]) -> list[float]:
     """The level of each effect's interval: 1 − α / m for the smallest p-value, 1 − α / (m − 1) for the next, …"""
-    p = [_p_value(effect.by_unit()) for effect in effects]
     order = np.argsort(p, kind="stable")
     levels = np.empty(len(p))
     levels[order] = 1 - ALPHA / (len(p) - np.arange(len(p)))
     return levels.tolist()
 
 
-def _p_value(values: np.ndarray) -> float:
+def p_value(values: np.ndarray) -> float:
     """Two-sided, against a mean of zero; 1 where there is nothing to compute it from."""
     values = values[~np.isnan(values)]
     if len(values) < 2 or not values.any():
@@ -112,7 +120,7 @@ def _p_value(values: np.ndarray) -> float:
 
 
 def _judge(parts: Sequence[Deciding]) -> tuple[Judged, ...]:
-    levels, judged = holm_levels([part.effect for part in parts]), []
+    levels, judged = holm_levels([p_value(part.effect.by_unit()) for part in parts]), []
     for part, level in zip(parts, levels, strict=True):
         values = part.effect.by_unit()
         corrected, undefined = student(values, level=level), int(np.isnan(values).sum())

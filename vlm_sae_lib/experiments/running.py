@@ -44,7 +44,7 @@ def run_experiments(
     settings = load_profile(profile)
     started = time.perf_counter()
     for name in names:
-        if experiment(name).speaks and not _speaks(settings):
+        if not possible(name, settings):
             say(f"{name:<30} needs a vision-language model, which this island has not")
             continue
         path = paths.results(profile) / f"{name}.json"
@@ -103,9 +103,10 @@ def changed(found: Findings, name: str, profile: Profile) -> list[str]:
     return [what for what, hash in _inputs(name, profile).items() if found.inputs.get(what) != hash]
 
 
-def _speaks(profile: Profile) -> bool:
+def possible(name: str, profile: Profile) -> bool:
+    """Whether a profile has the models that an experiment takes: not every island has one that speaks."""
     island = of_kind(profile.vlm)
-    return island is None or "llava" in island.trains or not island.name
+    return not experiment(name).speaks or island is None or "llava" in island.trains or not island.name
 
 
 def _inputs(name: str, profile: Profile) -> dict[str, str]:
