@@ -4,26 +4,32 @@
 ``{experiment-table} uniqueness`` lists results, one shell pattern a line to choose among their names;
 ``{experiment-frame} layers/spread`` shows a table of its rows (``:where:``, ``:columns:``, both parted by ``;``);
 ``{experiment-verdicts} uniqueness`` gives the verdicts of the claims that it decides, what else was seen, what the
-results were made from, and whether that is still today's code; ``{claims}`` judges every claim of the paper.
+results were made from, and whether that is still today's code; ``{claims}`` judges every claim of the paper, on every
+island that has results.
 A name that no results file holds is an error, and so a failed build.
 """
 
+from collections.abc import Callable
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from vlm_sae_lib.claims import island_markdown, islands
 from vlm_sae_lib.claims.evidence import Evidence
+from vlm_sae_lib.claims.islands import Answers
 from vlm_sae_lib.claims.judging import judged
 from vlm_sae_lib.claims.markdown import card, observed, reasons
 from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.verdict import Verdict, number, said
 from vlm_sae_lib.experiments import registry, running
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.show.islands import strip
 from vlm_sae_lib.show.style import use_style
 from vlm_sae_lib.show.tiles import covered
 
@@ -167,23 +173,37 @@ class ExperimentVerdicts(FromResults):
 
 
 class Claims(FromResults):
-    """Every claim with its word, what the paper shows, and the effects that decide it here."""
+    """Every claim with its word, what the paper shows, what came of it on each island, and the effects that decide it.
+
+    Above them stands what their words come to; with a row for each claim where it has been asked on other islands.
+    """
 
     required_arguments = 0
     has_content = False
 
     def show(self) -> list[nodes.Node]:
-        evidence = Evidence()
-        for name in registry.NAMES:
-            self.env.note_dependency(str(running.published(name)))
-        judgements = judged(evidence)
+        where = islands.evidences()
+        for evidence in where.values():
+            for name in filter(evidence.has, registry.NAMES):
+                self.env.note_dependency(str(evidence.folder / f"{name}.json"))
+        home, judgements = where[islands.HOME.name], judged(where[islands.HOME.name])
+        answers = [islands.ask(one.claim, where) for one in judgements]
         counts = [(verdict, sum(one.verdict is verdict for one in judgements)) for verdict in Verdict]
         sums = ", ".join(f"*{verdict.value}* {count}" for verdict, count in counts if count)
-        lines = [f"{len(judgements)} claims: {sums}.", ""]
-        return self.markdown([*lines, *(line for one in judgements for line in card(one, evidence))])
+        lines = [f"{len(judgements)} claims: {sums}.", "", *island_markdown.summary(answers)]
+        for i, (judgement, several) in enumerate(zip(judgements, answers, strict=True)):
+            there = island_markdown.lines(several, self.strip(several, i) if several.elsewhere else ())
+            lines += card(judgement, home, islands=there, tally=island_markdown.tally(several))
+        return self.markdown(lines)
+
+    def strip(self, answers: Answers, place: int) -> list[str]:
+        """A claim's effects on every island, drawn into a file; the lines that show it."""
+        path = f"{FIGURES}/claim-{place}.png"
+        draw(strip, answers, Path(self.env.srcdir) / path)
+        return [f"```{{image}} /{path}", f":alt: {island_markdown.alt(answers)}", "```"]
 
 
-def draw(figure_of, found: Findings, path: Path) -> None:
+def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path) -> None:
     """Draw a figure into a file; the same results give the same bytes."""
     import matplotlib
 

@@ -14,7 +14,15 @@ from vlm_sae_lib.statistics.intervals import UNDEFINED, Estimate, Interval
 from vlm_sae_lib.statistics.meta_analysis import Combined
 
 NO_INTERVAL = Interval(*UNDEFINED)
+NOT_YET = "The claims have not been asked on other islands yet"
 ONLY_HERE = "It has not been asked on other islands."
+READ = (
+    "In each strip a mark is an island with its interval, and the diamond all of them together, with the interval of "
+    "the overall effect and, thin, where a further island would lie. The line is zero, the dotted ones the smallest "
+    "effect that matters. A hollow mark is the published island seen by a CLIP of another training, which counts for "
+    "no other island. At the right stands the claim's word on each. How the islands differ stands on {doc}`a page of its "
+    "own <islands>`."
+)
 SHARES = ((0.25, "hardly any"), (0.5, "some"), (0.75, "most"), (math.inf, "nearly all"))
 """Upper ends of I², and how much of the spread between islands that is."""
 
@@ -43,6 +51,20 @@ def lines(answers: Answers, strip: Sequence[str] = ()) -> list[str]:
     return [*told, *_overall(answers.overall), "", *_numbers(answers), "On the published island:", ""]
 
 
+def summary(claims: Sequence[Answers]) -> list[str]:
+    """How the strips are read, and a row for each claim; nothing where no claim has been asked on another island."""
+    if not any(answers.elsewhere for answers in claims):
+        return []
+    rows = [["claim", "published island", "holds on", "over islands"], ["---"] * 4]
+    for answers in (answers for answers in claims if answers.claim.decided_by):
+        home = next((one for one in answers.each if not one.island.name), None)
+        alone = not answers.elsewhere
+        on = "not asked on others" if alone else f"{answers.words[Verdict.HOLDS]} of {len(answers.counted)} islands"
+        over = "–" if alone else answers.overall.word.value
+        rows += [[answers.claim.text, _word(home) if home else "–", on, over]]
+    return [READ, "", *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
 def alt(answers: Answers) -> str:
     """What the strip shows, for who does not see it; the numbers stand in the table below it."""
     words = "; ".join(
@@ -64,7 +86,7 @@ def asked(where: Mapping[str, Evidence]) -> str:
         for test in (lambda t, m: t and not m, lambda t, m: t and m, lambda t, m: not t)
     )
     if not whole and not part:
-        return "The claims have not been asked there yet: every number of this edition is of the published island."
+        return f"{NOT_YET}: every number of this edition is of the published one."
     told = [f"The claims have been asked on {_and(whole + part)} too"]
     told += [f"on {_and(part)} not all of them, as not every experiment has results there"] if part else []
     told += [f"not yet on {_and(none)}"] if none else []

@@ -16,16 +16,16 @@ CARDS = {
 FIRST, SECOND = "every neuron whose score is defined", "neurons active on at least ten pictures"
 
 
-def card(
-    judgement: Judgement, evidence: Evidence, *, islands: Sequence[str] = (), tally: str = ""
-) -> list[str]:
+def card(judgement: Judgement, evidence: Evidence, *, islands: Sequence[str] = (), tally: str = "") -> list[str]:
     """One claim with its word in the head, who makes it, and what decides it.
 
     Args:
         islands: what became of it on several islands (``island_markdown``), before the details.
-        tally: on how many it holds, for the head.
+        tally: on how many it holds, for the head; empty where it was asked on this one alone.
     """
-    claim, word = judgement.claim, "; ".join(filter(None, (judgement.verdict.value, tally)))
+    claim, word = judgement.claim, judgement.verdict.value
+    if tally:
+        word = f"{word} here, {tally}"
     lines = [f":::{{admonition}} {claim.text} — {word}", f":class: {CARDS[judgement.verdict]}", ""]
     lines += [f"*Claimed in* {claim.where}. *The paper's evidence*: {claim.evidence}", "", *islands]
     return [*lines, *reasons(judgement, evidence), "", *([claim.remark, ""] if claim.remark else []), ":::", ""]

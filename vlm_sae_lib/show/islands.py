@@ -15,8 +15,8 @@ from vlm_sae_lib.statistics.intervals import Estimate
 
 ACROSS = 3
 ISLAND, APART, OVER = COLOURS["matryoshka_batch_top_k"], COLOURS["raw"], COLOURS["truth"]
-INCHES, ROW, LETTERS = 7.2, 0.2, 34
-"""Width of a figure, height of a row, and how many letters of a title stand side by side in a third of the width."""
+INCHES, ROW, POINTS, LETTERS = 6.4, 0.21, 8.5, {1: 74, 2: 32, 3: 21}
+"""Width of a figure, height of a row, size of letters, and how many of them fit above one of so many panels in a row."""
 
 
 def strip(answers: Answers) -> Figure:
@@ -27,23 +27,23 @@ def strip(answers: Answers) -> Figure:
     """
     there = [one for one in answers.each if one.judgement is not None]
     effects = answers.overall.effects
-    across = min(ACROSS, len(effects))
+    across = 2 if len(effects) == 4 else min(ACROSS, len(effects))
     down = -(-len(effects) // across)
-    titles = [textwrap.wrap(one.words, LETTERS * ACROSS // across) for one in effects]
-    height = 0.6 + ROW * (len(there) + 1) + 0.15 * max(map(len, titles))
+    titles = [textwrap.wrap(one.words, LETTERS[across]) for one in effects]
+    height = 0.6 + ROW * (len(there) + 1) + 0.16 * max(map(len, titles))
     figure, grid = plt.subplots(down, across, figsize=(INCHES, down * height), sharey=True, squeeze=False)
     rows = [called(one.island) for one in there] + ["over islands"]
     for axis, one, title in zip(grid.flat, effects, titles, strict=False):
         _panel(axis, there, one)
-        axis.set_title("\n".join(title), fontsize=8, fontweight="normal", loc="left")
-        axis.set_xlabel(one.of, fontsize=8)
-        axis.set_yticks(range(len(rows)), rows, fontsize=8)
+        axis.set_title("\n".join(title), fontsize=POINTS, fontweight="normal", loc="left")
+        axis.set_xlabel(one.of, fontsize=POINTS)
+        axis.set_yticks(range(len(rows)), rows, fontsize=POINTS)
     for axis in list(grid.flat)[len(effects) :]:
         axis.set_visible(False)
     words = [one.judgement.verdict.value for one in there if one.judgement] + [answers.overall.word.value]
     for row in grid:
         _words(next(axis for axis in row[::-1] if axis.get_visible()), words)
-    grid[0, 0].invert_yaxis()
+    grid[0, 0].set_ylim(len(rows) - 0.4, -0.6)  # the first island above, and room for whole marks
     return figure
 
 
@@ -69,7 +69,7 @@ def _panel(axis: Axes, there: Sequence[Answer], one: OverallEffect) -> None:
             if not low <= end <= high:  # few islands can leave it far wider than they lie apart
                 axis.plot(at, last, arrow, markersize=5, color=OVER, clip_on=False)
     axis.set_xlim(low, high)
-    axis.tick_params(axis="x", labelsize=8)
+    axis.tick_params(axis="x", labelsize=POINTS)
     axis.grid(axis="y", visible=False)
 
 
@@ -90,6 +90,6 @@ def _within(interval: tuple[float, float], low: float, high: float) -> tuple[flo
 def _words(axis: Axes, words: Sequence[str]) -> None:
     """The claim's word on each row, at the right of its last panel."""
     beside = axis.secondary_yaxis("right")
-    beside.set_yticks(range(len(words)), words, fontsize=8)
+    beside.set_yticks(range(len(words)), words, fontsize=POINTS)
     beside.tick_params(length=0)
     beside.spines["right"].set_visible(False)
