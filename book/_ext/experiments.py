@@ -59,6 +59,14 @@ class FromResults(SphinxDirective):
         except ValueError as error:
             raise self.error(str(error)) from error
 
+    def islands(self) -> dict[str, Evidence]:
+        """The results of every island, on which the page depends from now on."""
+        where = islands.evidences()
+        for evidence in where.values():
+            for name in filter(evidence.has, registry.NAMES):
+                self.env.note_dependency(str(evidence.folder / f"{name}.json"))
+        return where
+
     def markdown(self, lines: list[str]) -> list[nodes.Node]:
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=False)
 
@@ -158,8 +166,11 @@ class ExperimentVerdicts(FromResults):
         found = self.findings(name)
         decided = [claim for claim in CLAIMS if name in {part.experiment for part in claim.decided_by}]
         lines = ["The claims that it decides, by the {doc}`plan <../analysis_plan>`:", ""] if decided else []
+        where = self.islands()
         for judgement in judged(evidence, decided):
-            lines += [f"**{judgement.claim.text}** {judgement.verdict.value}.", ""]
+            tally = island_markdown.tally(islands.ask(judgement.claim, where))
+            word = f"{judgement.verdict.value} here, {tally}" if tally else judgement.verdict.value
+            lines += [f"**{judgement.claim.text}** {word}.", ""]
             lines += [*reasons(judgement, evidence, name), ""]
         lines += ["What else was looked at, without a plan and so without a verdict:", ""]
         lines += observed(evidence.observations(name))
@@ -182,10 +193,7 @@ class Claims(FromResults):
     has_content = False
 
     def show(self) -> list[nodes.Node]:
-        where = islands.evidences()
-        for evidence in where.values():
-            for name in filter(evidence.has, registry.NAMES):
-                self.env.note_dependency(str(evidence.folder / f"{name}.json"))
+        where = self.islands()
         home, judgements = where[islands.HOME.name], judged(where[islands.HOME.name])
         answers = [islands.ask(one.claim, where) for one in judgements]
         counts = [(verdict, sum(one.verdict is verdict for one in judgements)) for verdict in Verdict]

@@ -40,9 +40,9 @@ def toy(tmp_path, monkeypatch):
     return world
 
 
-def run(*names):
+def run(*names, profile="pocket"):
     said = []
-    running.run_experiments("pocket", names or running.NAMES, say=said.append)
+    running.run_experiments(profile, names or running.NAMES, say=said.append)
     return said
 
 
@@ -61,14 +61,16 @@ def test_only_what_moved_runs_again(toy):
     assert toy.ran == {"apple": 1, "apricot": 1, "pear": 2} and running.stale("pear") == []
 
 
-def test_a_killed_run_keeps_what_was_finished_and_goes_on_from_there(toy):
+@pytest.mark.parametrize("profile", ["pocket", "island-atoll"])
+def test_a_killed_run_keeps_what_was_finished_and_goes_on_from_there(toy, profile):
     toy.broken.add("apricot")
     with pytest.raises(KeyboardInterrupt):
-        run()
-    assert running.published("apple").exists() and not running.published("apricot").exists()
+        run(profile=profile)
+    assert running.published("apple", profile).exists() and not running.published("apricot", profile).exists()
     toy.broken.clear()
-    run()
+    run(profile=profile)
     assert toy.ran == {"apple": 1, "apricot": 2, "pear": 1}
+    assert {path.stem for path in running.published("apple", profile).parent.iterdir()} == set(toy.ran)
 
 
 def test_results_name_what_they_were_made_from(toy):

@@ -103,14 +103,3 @@ def test_an_island_has_a_profile_that_differs_in_where_it_looks():
     assert there.test_pictures == "pocket@fjord:4000:13" and not there.shipped
     assert (there.k, there.steps, there.hook_points) == (home.k, home.steps, home.hook_points)
     assert load_profile("light").island is None
-
-
-def test_the_page_tells_every_island_as_it_is():
-    page = (paths.root() / "book" / "pocket_world.md").read_text(encoding="utf-8")
-    rows = [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in page.splitlines() if row.startswith("| `")]
-    told = {row[0]: row for row in rows if row[0] in ISLANDS}
-    assert set(told) == set(ISLANDS) - {""}
-    for name, (_, grown, species, _, shares, width, _) in told.items():
-        island = ISLANDS[name]
-        assert (grown == "grown") is (island.tree_seed is not None) and int(species) == island.species
-        assert shares == f"the {island.genus_trait}" and int(width) == island.width

@@ -20,8 +20,8 @@ READ = (
     "In each strip a mark is an island with its interval, and the diamond all of them together, with the interval of "
     "the overall effect and, thin, where a further island would lie. The line is zero, the dotted ones the smallest "
     "effect that matters. A hollow mark is the published island seen by a CLIP of another training, which counts for "
-    "no other island. At the right stands the claim's word on each. How the islands differ stands on {doc}`a page of its "
-    "own <islands>`."
+    "no other island. At the right stands the claim's word on each. How the islands differ stands on {doc}`a page "
+    "of its own <islands>`."
 )
 SHARES = ((0.25, "hardly any"), (0.5, "some"), (0.75, "most"), (math.inf, "nearly all"))
 """Upper ends of I², and how much of the spread between islands that is."""

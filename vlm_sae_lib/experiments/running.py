@@ -8,7 +8,7 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import NAMES, experiment, module
-from vlm_sae_lib.files import write_bytes, write_json
+from vlm_sae_lib.files import canonical_json, write_bytes
 from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.profiles import Profile, load_profile
@@ -58,7 +58,8 @@ def run_experiments(
         if profile == PUBLISHED_PROFILE:
             write_bytes(published(name), path.read_bytes())
         elif settings.island is not None:
-            write_json(published(name, profile), Findings.read(path).decisive())
+            small = canonical_json(Findings.read(path).decisive())  # a line for each number would be thrice as much
+            write_bytes(published(name, profile), f"{small}\n".encode())
     say(f"{len(names)} experiments in {time.perf_counter() - started:.1f} s: {paths.results(profile)}")
     return paths.results(profile)
 

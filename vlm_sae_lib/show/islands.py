@@ -16,7 +16,7 @@ from vlm_sae_lib.statistics.intervals import Estimate
 ACROSS = 3
 ISLAND, APART, OVER = COLOURS["matryoshka_batch_top_k"], COLOURS["raw"], COLOURS["truth"]
 INCHES, ROW, POINTS, LETTERS = 6.4, 0.21, 8.5, {1: 74, 2: 32, 3: 21}
-"""Width of a figure, height of a row, size of letters, and how many of them fit above one of so many panels in a row."""
+"""Width of a figure, height of a row, size of letters, and how many fit above a panel where so many stand in a row."""
 
 
 def strip(answers: Answers) -> Figure:
@@ -91,5 +91,5 @@ def _words(axis: Axes, words: Sequence[str]) -> None:
     """The claim's word on each row, at the right of its last panel."""
     beside = axis.secondary_yaxis("right")
     beside.set_yticks(range(len(words)), words, fontsize=POINTS)
-    beside.tick_params(length=0)
+    beside.tick_params(length=0, pad=7)
     beside.spines["right"].set_visible(False)

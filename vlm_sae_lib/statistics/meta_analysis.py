@@ -82,7 +82,8 @@ def random_effects(means: Float[np.ndarray, " places"], variances: Float[np.ndar
         spread, places = float(means.std(ddof=1)), len(means)
         return Combined(float(means.mean()), spread / places**0.5, spread, float(spread > 0), places)
     variances = np.where(variances > 0, variances, variances[variances > 0].min())
-    found = combine_effects(means, variances, method_re="iterated", use_t=True, maxiter=ITERATIONS)
+    with np.errstate(divide="ignore"):  # in its own I², where all places are equal
+        found = combine_effects(means, variances, method_re="iterated", use_t=True, maxiter=ITERATIONS)
     error = max(float(found.sd_eff_w_re), float(found.sd_eff_w_re_hksj))
     excess = 1 - (len(means) - 1) / found.q if found.q > 0 else 0.0
     return Combined(
