@@ -27,7 +27,7 @@ from vlm_sae_lib.claims.judging import judged
 from vlm_sae_lib.claims.markdown import card, observed, reasons
 from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.verdict import Verdict, number, said
-from vlm_sae_lib.experiments import registry, running
+from vlm_sae_lib.experiments import running
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.show.islands import strip
 from vlm_sae_lib.show.style import use_style
@@ -62,9 +62,8 @@ class FromResults(SphinxDirective):
     def islands(self) -> dict[str, Evidence]:
         """The results of every island, on which the page depends from now on."""
         where = islands.evidences()
-        for evidence in where.values():
-            for name in filter(evidence.has, registry.NAMES):
-                self.env.note_dependency(str(evidence.folder / f"{name}.json"))
+        for path in islands.files(where):
+            self.env.note_dependency(str(path))
         return where
 
     def markdown(self, lines: list[str]) -> list[nodes.Node]:

@@ -11,16 +11,16 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from vlm_sae_lib.claims import island_markdown, islands
-from vlm_sae_lib.experiments import registry
 from vlm_sae_lib.pretraining.islands import RECORDS
 from vlm_sae_lib.show.island_tables import dials, models, provenance
 
 
 class Told(SphinxDirective):
+    """Lines that follow from the results of all islands."""
+
     def markdown(self, lines: list[str]) -> list[nodes.Node]:
-        for evidence in islands.evidences().values():
-            for name in filter(evidence.has, registry.NAMES):
-                self.env.note_dependency(str(evidence.folder / f"{name}.json"))
+        for path in islands.files(islands.evidences()):
+            self.env.note_dependency(str(path))
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=False)
 
 

@@ -2,12 +2,15 @@
 
 import re
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from book_extensions import extension
+from island_results import CLAIM, where
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.claims.islands import ask
 from vlm_sae_lib.files import write_json
 from vlm_sae_lib.profiles import PROFILES, Profile
 
@@ -116,6 +119,16 @@ def test_only_published_numbers_stand_in_the_introduction():
     """Figures in prose come from the role; what looks like a measured number was typed."""
     prose = (paths.root() / "book" / "intro.md").read_text()
     assert re.findall(r"(?<![\w.`])\d*\.\d+|\d+(\.\d+)? ?%", prose) == []
+
+
+def test_the_strip_of_a_claim_is_drawn_once_more_with_the_same_bytes(tmp_path):
+    answers = ask(CLAIM, where(tmp_path, home=0.2, atoll=0.1))
+    page = SimpleNamespace(env=SimpleNamespace(srcdir=tmp_path))
+    lines = extension("experiments").Claims.strip(page, answers, 3)
+    drawn = tmp_path / lines[0].removeprefix("```{image} /")
+    before = drawn.read_bytes()
+    assert lines == extension("experiments").Claims.strip(page, answers, 3) and drawn.read_bytes() == before
+    assert drawn.name == "claim-3.png" and lines[1].startswith(":alt: Holds on 2 of 2 islands. published island: ")
 
 
 def test_a_line_of_the_benchmarks_is_what_was_measured():

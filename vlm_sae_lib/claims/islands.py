@@ -81,6 +81,11 @@ def evidences(results: Path | None = None) -> dict[str, Evidence]:
     return {name: Evidence(folder / profile_of(island)) for name, island in ISLANDS.items()}
 
 
+def files(where: Mapping[str, Evidence]) -> list[Path]:
+    """Every results file of the islands that there is."""
+    return [path for evidence in where.values() for path in sorted(evidence.folder.glob("*.json"))]
+
+
 def ask(claim: Claim, where: Mapping[str, Evidence]) -> Answers:
     """Judge a claim on every island; one that no effect decides is asked nowhere.
 
