@@ -97,3 +97,12 @@ def test_trainings_without_a_value_are_left_out(tmp_path):
     means, variances = [0.2, 0.2 + TEN[:5].mean()], [TEN.var(ddof=1) / 10, TEN[:5].var(ddof=1) / 5]
     assert found.combined.value == pytest.approx(random_effects(means, variances).value)
     assert found.islands == ("", "atoll")
+
+
+def test_an_effect_of_a_single_training_is_left_out_of_that_effect_alone(tmp_path):
+    both = Claim("It works.", "nowhere", "none", (*CLAIM.decided_by, By("layers", "kept", 0.05, "what is kept")))
+    for island in COUNTED:
+        put(tmp_path, island, gain=0.2 + TEN, kept=[0.3] if island == "atoll" else 0.2 + TEN)
+    gain, kept = ask(both, evidences(tmp_path)).overall.effects
+    assert gain.islands == COUNTED and kept.islands == ("", "fjord", "skerry", "mainland")
+    assert kept.combined.places == 4 and kept.combined.value == pytest.approx(0.2)

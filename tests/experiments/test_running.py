@@ -134,6 +134,7 @@ def test_of_another_island_what_decides_claims_is_published_and_nothing_else(toy
     monkeypatch.setattr(running, "experiment", lambda name: Experiment(name, name, "?", "", decides))
     running.run_experiments("island-atoll", ["apple"], say=lambda line: None)
     found = Findings.read(running.published("apple", "island-atoll"))
+    assert len(running.published("apple", "island-atoll").read_text().splitlines()) == 1, "numbers have no line each"
     assert list(found.results) == ["effect/gain"] and not found.tables and found.inputs
     assert found.effects["gain"].by_unit().tolist() == [0.1, 0.2]
 

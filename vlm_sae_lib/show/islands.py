@@ -62,8 +62,8 @@ def _panel(axis: Axes, there: Sequence[Answer], one: OverallEffect) -> None:
         axis.plot(estimate.value, row, "o", markersize=5, color=colour, markerfacecolor="white" if apart else colour)
     if one.combined:
         last = len(there)
-        axis.hlines(last, *_within(one.combined.prediction(), low, high), color=OVER, linewidth=0.8)
-        axis.hlines(last, *_within(one.corrected.interval, low, high), color=OVER, linewidth=2.6)
+        axis.hlines(last, *one.combined.prediction(), color=OVER, linewidth=0.8)
+        axis.hlines(last, *one.corrected.interval, color=OVER, linewidth=2.6)
         axis.plot(one.combined.value, last, "D", markersize=6.5, color=OVER)
         for end, at, arrow in zip(one.corrected.interval, (low, high), "<>", strict=True):
             if not low <= end <= high:  # few islands can leave it far wider than they lie apart
@@ -81,10 +81,6 @@ def _mark(answer: Answer, one: OverallEffect) -> tuple[Estimate, bool] | None:
         if named.words == one.words:
             return judged.corrected, answer.apart
     return None
-
-
-def _within(interval: tuple[float, float], low: float, high: float) -> tuple[float, float]:
-    return max(interval[0], low), min(interval[1], high)
 
 
 def _words(axis: Axes, words: Sequence[str]) -> None:
