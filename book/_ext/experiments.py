@@ -197,7 +197,8 @@ class Claims(FromResults):
         answers = [islands.ask(one.claim, where) for one in judgements]
         counts = [(verdict, sum(one.verdict is verdict for one in judgements)) for verdict in Verdict]
         sums = ", ".join(f"*{verdict.value}* {count}" for verdict, count in counts if count)
-        lines = [f"{len(judgements)} claims: {sums}.", "", *island_markdown.summary(answers)]
+        here = ", on the published island" if any(several.elsewhere for several in answers) else ""
+        lines = [f"{len(judgements)} claims{here}: {sums}.", "", *island_markdown.summary(answers)]
         for i, (judgement, several) in enumerate(zip(judgements, answers, strict=True)):
             there = island_markdown.lines(several, self.strip(several, i) if several.elsewhere else ())
             lines += card(judgement, home, islands=there, tally=island_markdown.tally(several))
@@ -207,7 +208,7 @@ class Claims(FromResults):
         """A claim's effects on every island, drawn into a file; the lines that show it."""
         path = f"{FIGURES}/claim-{place}.png"
         draw(strip, answers, Path(self.env.srcdir) / path)
-        return [f"```{{image}} /{path}", f":alt: {island_markdown.alt(answers)}", "```"]
+        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", "```"]
 
 
 def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path) -> None:

@@ -69,6 +69,7 @@ def _panel(axis: Axes, there: Sequence[Answer], one: OverallEffect) -> None:
             if not low <= end <= high:  # few islands can leave it far wider than they lie apart
                 axis.plot(at, last, arrow, markersize=5, color=OVER, clip_on=False)
     axis.set_xlim(low, high)
+    axis.locator_params(axis="x", nbins=4)
     axis.tick_params(axis="x", labelsize=POINTS)
     axis.grid(axis="y", visible=False)
 
