@@ -43,7 +43,7 @@ def test_an_island_whose_sign_is_turned_counts_and_is_named(tmp_path):
     assert island_markdown.tally(answers) == "holds on 4 of 5 islands"
     assert "**Holds on 4 of 5 islands**; reversed on `fjord`." in text(answers)
     assert answers.overall.word is UNDECIDED and answers.overall.effects[0].combined.i2 > 0.99
-    assert "nearly all of the spread between them is more than chance (I² 100 %, τ 0.19)" in text(answers)
+    assert "nearly all of the spread between them is more than chance (I² over 99 %, τ 0.19)" in text(answers)
 
 
 def test_an_island_without_results_is_no_island_that_was_asked(tmp_path):

@@ -115,9 +115,14 @@ def _effect(one: OverallEffect, combined: Combined) -> str:
     beyond = "" if math.isnan(further.low) else f"; a further island within {_between(one.corrected, further)}"
     return (
         f"{text}{widened} {one.of}, {combined.places} islands; {share} of the spread between them is more than chance "
-        f"(I² {100 * combined.i2:.0f} %, τ {in_words(Estimate(combined.tau, NO_INTERVAL))}){beyond}: "
+        f"(I² {_percent(combined.i2)}, τ {in_words(Estimate(combined.tau, NO_INTERVAL))}){beyond}: "
         f"**{one.word.value}**"
     )
+
+
+def _percent(share: float) -> str:
+    """Whole per cents; nothing that is less than all reads as all."""
+    return "over 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
 def _between(estimate: Estimate, interval: Interval) -> str:
