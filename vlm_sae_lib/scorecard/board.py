@@ -1,0 +1,100 @@
+"""The leaderboard: the cards that are kept in ``data/leaderboard``, one small JSON for each, and their order."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vlm_sae_lib import paths
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import read_json, write_json
+from vlm_sae_lib.scorecard.card import Rank, Scorecard, Scores, rank
+from vlm_sae_lib.scorecard.measures import MEASURES
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+def folder() -> Path:
+    return paths.data() / "leaderboard"
+
+
+def entries() -> dict[str, Scorecard]:
+    """Every entry by name.
+
+    Raises:
+        UserError: a file that is no scorecard of this schema.
+    """
+    found = {}
+    for path in sorted(folder().glob("*.json")):
+        try:
+            found[path.stem] = Scorecard.from_dict(read_json(path))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is no scorecard: take it away or make it anew ({error}).") from error
+    return found
+
+
+def enter(name: str, card: Scorecard) -> Path:
+    """Keep a card as an entry: the SAE's own values; its rivals have entries of their own.
+
+    Raises:
+        UserError: a name that is no file's.
+    """
+    check_name(name)
+    path = folder() / f"{name}.json"
+    alone = replace(card, subject=replace(card.subject, name=name), rivals=(), against=(), board=())
+    write_json(path, alone.as_dict())
+    return path
+
+
+def check_name(name: str) -> None:
+    """Raises ``UserError`` for a name that an entry cannot have."""
+    if not NAME.fullmatch(name):
+        raise UserError(f"An entry cannot be called {name!r}: use small letters, digits, and _ . - between them.")
+
+
+def comparable(card: Scorecard, found: Mapping[str, Scorecard]) -> list[Scores]:
+    """The entries that were measured at the same place on the same pictures, the card's own SAE left out."""
+    return [
+        other.subject for other in found.values()
+        if (other.place, other.pictures) == (card.place, card.pictures) and other.facts["hash"] != card.facts["hash"]
+    ]  # fmt: skip
+
+
+def named(names: Sequence[str], card: Scorecard, found: Mapping[str, Scorecard]) -> list[Scores]:
+    """The entries of these names, to stand on a card.
+
+    Raises:
+        UserError: there is none of that name, or it was measured elsewhere.
+    """
+    for name in names:
+        if name not in found:
+            raise UserError(f"The leaderboard has no entry {name!r}; it has {', '.join(found) or 'none yet'}.")
+        if (found[name].place, found[name].pictures) != (card.place, card.pictures):
+            theirs = f"{found[name].place['hook_point']}, tokens {found[name].place['tokens']}"
+            ours = f"{card.place['hook_point']}, tokens {card.place['tokens']}"
+            raise UserError(f"The entry {name} reads {theirs}, and this card is of {ours}: they cannot be compared.")
+    return [found[name].subject for name in names]
+
+
+def ranks(several: Sequence[Scores]) -> dict[str, dict[str, Rank]]:
+    """By entry and measure its place among all of them; a value that is missing has none."""
+    found: dict[str, dict[str, Rank]] = {}
+    for own in several:
+        others = [other for other in several if other is not own]
+        placed = {measure.name: rank(measure, own, others) for measure in MEASURES}
+        found[own.name] = {name: one for name, one in placed.items() if one}
+    return found
+
+
+def in_order(several: Sequence[Scores]) -> list[tuple[Scores, float]]:
+    """Entries by their mean rank, the best first, over the measures of which every entry has a value.
+
+    Entries of equal mean rank stand in the order of their names; NaN where there is no such measure.
+    """
+    placed = ranks(several)
+    common = set.intersection(*(set(of_one) for of_one in placed.values())) if placed else set()
+    means = [float(np.mean([placed[one.name][name].place for name in sorted(common)])) if common else float("nan")
+             for one in several]  # fmt: skip
+    return sorted(zip(several, means, strict=True), key=lambda pair: (pair[1], pair[0].name))
