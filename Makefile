@@ -7,6 +7,7 @@
 # make bench        ratios against peers, each from one run (about a quarter of an hour): benchmarks/README.md
 # make bench-quality  whether training learns as well as dictionary_learning's (about twenty minutes)
 # make lint         ruff, and mypy on the library
+# make leaderboard  measures our own entries of the leaderboard anew (some minutes)
 # make pocket       trains the pocket models anew
 # make clean        removes the site and the tools' caches; what runs have made (runs/) stays, as it may be dear
 
@@ -22,7 +23,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book light test test-long test-parity test-versions bench bench-quality lint pocket islands clean
+.PHONY: help setup book light test test-long test-parity test-versions bench bench-quality lint pocket islands leaderboard clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -98,6 +99,9 @@ pocket: $(STAMP)
 # the models of the other islands, some 25 minutes each on two cores: make islands, or make islands ISLANDS=atoll
 islands: $(STAMP)
 	@$(PY) -m vlm_sae_lib.pretraining.islands $(ISLANDS)
+
+leaderboard: $(STAMP)
+	@$(PY) -m vlm_sae_lib.scorecard.ours
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .mypy_cache .hypothesis

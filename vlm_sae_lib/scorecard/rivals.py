@@ -1,8 +1,13 @@
 """Whom an SAE is held against on its card: as many latents, as many active, trained or drawn at the same place."""
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from vlm_sae_lib.controls import directions
+from vlm_sae_lib.controls.directions import Directions
 from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.rivals import FROZEN, K_MEANS, KIND, RANDOM, RAW
@@ -24,26 +29,31 @@ def rivals(
     """The rivals by name, and a sentence on each that cannot be had.
 
     Args:
-        l0: active latents of a training activation. What is trained has the nearest whole number as its K.
+        l0: active latents of a training activation, above 0. What is trained has the nearest whole number as its K.
         seed: another one gives another training or draw of each; raw neurons have none.
     """
     train, width = on.splits.train, on.splits.train.shape[1]
     found: dict[str, Any] = {}
     missing: list[str] = []
-    if l0 > 0:
-        configs = [config(bench, n_latents, width, l0, frozen=part, seed=seed) for part in FROZEN.values()]
-        found |= dict(zip(FROZEN, bench.saes(configs, on.place.hook_point, on.place.tokens), strict=True))
-    made = {
-        RANDOM: lambda: directions.random(train, n_latents, seed=seed).cut(train, l0),
-        RAW: lambda: RectifiedNeurons.fit(train, l0),
-        K_MEANS: lambda: directions.clusters(train, n_latents, seed=seed).cut(train, l0),
-    }
-    for who, make in made.items():
+    configs = [config(bench, n_latents, width, l0, frozen=part, seed=seed) for part in FROZEN.values()]
+    found |= dict(zip(FROZEN, bench.saes(configs, on.place.hook_point, on.place.tokens), strict=True))
+    for who, make in drawn(train, n_latents, l0, seed).items():
         try:
             found[who] = make()
         except (UserError, ValueError) as reason:  # scikit-learn's k-means of more centres than rows
             missing.append(f"There is no rival {who!r}: {reason}")
     return found, missing
+
+
+def drawn(
+    train: Float[np.ndarray, "rows d"], n_latents: int, l0: float, seed: int
+) -> dict[str, Callable[[], Directions | RectifiedNeurons]]:
+    """The rivals that no SAE training has made, each when it is called."""
+    return {
+        RANDOM: lambda: directions.random(train, n_latents, seed=seed).cut(train, l0),
+        RAW: lambda: RectifiedNeurons.fit(train, l0),
+        K_MEANS: lambda: directions.clusters(train, n_latents, seed=seed).cut(train, l0),
+    }
 
 
 def config(bench: Workbench, n_latents: int, width: int, l0: float, **settings: Any) -> SaeConfig:
