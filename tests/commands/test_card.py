@@ -27,9 +27,9 @@ def small(tmp_path, monkeypatch):
 
 
 def foreign(folder):
-    """A ReLU SAE as dictionary_learning leaves it."""
-    sae = make_sae("relu", dim=128, width=40, b_dec=torch.zeros(128))
-    return write(folder / "ae.pt", linear_state(sae) | {"bias": sae.b_dec})
+    """A BatchTopK SAE as dictionary_learning leaves it, which tells nothing of where it reads."""
+    sae = make_sae("batch_top_k", dim=128, width=40)
+    return write(folder, linear_state(sae, k=torch.tensor(3), threshold=sae.threshold))
 
 
 def test_a_foreign_sae_gets_its_card_and_its_place_on_the_board(small, capsys):

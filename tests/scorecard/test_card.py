@@ -7,31 +7,17 @@ from html import escape
 
 import jsonschema
 import pytest
+from toy_card import PLACE, card, scores
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scorecard import board
-from vlm_sae_lib.scorecard.card import Rank, Scorecard, Scores, Value, rank, schema
-from vlm_sae_lib.scorecard.measures import MEASURES, NAMES, Measure
+from vlm_sae_lib.scorecard.card import Rank, Scorecard, Value, rank, schema
+from vlm_sae_lib.scorecard.measures import MEASURES, Measure
 from vlm_sae_lib.scorecard.page import html, written
 from vlm_sae_lib.scorecard.strip import strip
 from vlm_sae_lib.statistics.intervals import Estimate, Interval
 
 HIGHER, LOWER, NEITHER = (Measure(n, "g", n, "m", n) for n in ("higher", "lower", "neither"))
-PLACE = {"tower": "pocket", "weights_hash": "a" * 64, "hook_point": "block_5", "tokens": "cls"}
-PICTURES = {"train": "pocket:9:1", "choosing": "pocket:9:2", "test": "pocket:9:3", "n": 9}
-
-
-def scores(name, value, **values):
-    every = dict.fromkeys(NAMES, Value(value, value - 0.1, value + 0.1, 9) if value is not None else Value(why="None."))
-    return Scores(name, "a toy", 4, every | values)
-
-
-def card(value=0.5, name="own", hash="b" * 64, **changed):
-    facts = {"hash": hash, "kind": "relu", "dim": 2, "k": None, "trained_with": "hand"}
-    parts = {"facts": facts, "place": PLACE, "pictures": PICTURES, "subject": scores(name, value), "code": "c" * 64}
-    return Scorecard(**(parts | changed))
-
-
 @pytest.fixture
 def leaderboard(tmp_path, monkeypatch):
     monkeypatch.setattr(board, "folder", lambda: tmp_path / "leaderboard")

@@ -1,0 +1,95 @@
+"""The leaderboard's page, drawn from ``data/leaderboard`` while the book is built.
+
+``{leaderboard}`` prints every place at which there are entries: their order, then a table for each group of measures.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.records.provenance import code_hash
+from vlm_sae_lib.scorecard import board
+from vlm_sae_lib.scorecard.card import Scorecard
+from vlm_sae_lib.scorecard.measures import MEASURES
+from vlm_sae_lib.scorecard.page import written
+
+ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+
+
+class Leaderboard(SphinxDirective):
+    def run(self) -> list[nodes.Node]:
+        for path in sorted(board.folder().glob("*.json")):
+            self.env.note_dependency(str(path))
+        try:
+            found = board.entries()
+        except UserError as error:
+            raise self.error(str(error)) from error
+        lines = page(found.values(), code_hash("vlm_sae_lib.scorecard.measuring"))
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=False)
+
+
+def page(cards: Sequence[Scorecard], code: str) -> list[str]:
+    """The whole page in Markdown; ``code`` is the hash of today's measuring code."""
+    lines = []
+    for _, group in groupby(sorted(cards, key=where), key=where):
+        own = list(group)
+        place, pictures = own[0].place, own[0].pictures
+        many = f"{len(own)} entries" if len(own) > 1 else "One entry"
+        lines += [f"**{many} at {place['hook_point']} of the tower {place['tower']}, tokens "
+                  f"{place['tokens']}; {pictures['n']:,} final pictures (`{pictures['test']}`).**", ""]  # fmt: skip
+        lines += [*order(own), "", *measured(own), ""]
+        if any(card.code != code for card in own):
+            old = ", ".join(card.subject.name for card in own if card.code != code)
+            lines += [":::{warning}", f"The measuring code has changed since these were measured: {old}.", ":::", ""]
+    return lines
+
+
+def where(card: Scorecard) -> tuple[str, ...]:
+    """Only what was measured at one place, on the same pictures, can be ranked."""
+    return (*map(str, card.place.values()), *map(str, card.pictures.values()))
+
+
+def order(cards: Sequence[Scorecard]) -> list[str]:
+    """Place, mean rank, name, what it is, who trained it. Equal mean ranks share a place."""
+    facts = {card.subject.name: card.facts for card in cards}
+    ordered = board.in_order([card.subject for card in cards])
+    rows = []
+    for scores, mean in ordered:
+        place = 1 + sum(other < mean for _, other in ordered)
+        rows.append((str(place), f"{mean:.1f}" if mean == mean else "–", f"`{scores.name}`", scores.what,
+                     facts[scores.name]["trained_with"]))  # fmt: skip
+    return table(("place", "mean rank", "entry", "what it is", "trained with"), rows)
+
+
+def measured(cards: Sequence[Scorecard]) -> Iterator[str]:
+    """For each group of measures a table: value, interval, rank. A measure that nobody has is left out."""
+    ordered = [scores for scores, _ in board.in_order([card.subject for card in cards])]
+    ranks = board.ranks(ordered)
+    for group, several in groupby(MEASURES, key=lambda one: one.group):
+        kept = [one for one in several if any(scores.values[one.name].value is not None for scores in ordered)]
+        if not kept:
+            continue
+        rows = []
+        for scores in ordered:
+            cells = []
+            for one in kept:
+                rank = ranks[scores.name].get(one.name)
+                cells.append(written(scores.values[one.name]) + (f" · {rank.place}" if rank else ""))
+            rows.append((f"`{scores.name}`", *cells))
+        head = ("", *(f"{one.title} {ARROWS[one.better]}".strip() for one in kept))
+        yield from (f"**{group}.** " + "; ".join(f"{one.title}: {one.meaning}" for one in kept) + ".", "")
+        yield from (*table(head, rows), "")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    whole = (head, ["---"] * len(head), *rows)
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in whole]
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_directive("leaderboard", Leaderboard)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
