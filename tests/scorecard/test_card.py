@@ -131,7 +131,7 @@ def test_the_page_names_every_measure_and_asks_for_nothing_outside():
     assert all(f"<h3>{escape(measure.title)}</h3>" in text and escape(measure.meaning) in text for measure in MEASURES)
     assert not re.search(r"(src|href|action|srcset)\s*=|url\(|@import|<script|<link|<iframe|https?:", text)
     assert "<b>own" not in text and "&lt;b&gt;own" in text and "<i>rival" not in text and "A &amp; B." in text
-    assert "prefers-color-scheme: dark" in text and "2 of 2 with its rivals" in text
+    assert "prefers-color-scheme: dark" in text and "rank 2 of 2 with its rivals" in text
     assert html(one) == text
 
 

@@ -56,6 +56,7 @@ def test_recovery_is_that_of_the_book_and_of_every_draw(values, sae, on, measuri
     alone = Draws(measuring.draws.counts[[3]])
     pairs = matched(correlations(choosing, told))
     correlation, found, f1 = alone.recovered(final[:, pairs[0]].toarray(), truth[:, pairs[1]], truth.shape[1])
+    assert values["recovery_f1"].n == 64 < values["recovery_found"].n == truth.shape[1]
     assert (correlation.value, found.value, f1.value) == pytest.approx((drawn.correlation, drawn.found, drawn.f1))
 
 

@@ -15,7 +15,7 @@ from vlm_sae_lib.scorecard import board
 from vlm_sae_lib.scorecard.card import Scorecard, Scores, Value
 from vlm_sae_lib.scorecard.measures import NAMES
 from vlm_sae_lib.scorecard.measuring import Measuring
-from vlm_sae_lib.scorecard.place import Material, Place, material
+from vlm_sae_lib.scorecard.place import SPLITS, Material, Place, material
 from vlm_sae_lib.scorecard.rivals import WHAT, rivals
 from vlm_sae_lib.scorecard.steered import not_measured, steered
 from vlm_sae_lib.workbench import Workbench
@@ -50,11 +50,11 @@ def make_card(
     """
     if second is not None and second.dim != sae.dim:
         raise UserError(f"The second SAE reads activations of width {second.dim}, and the first of width {sae.dim}.")
-    tell(f"collecting activations at {place}, and the embeddings of the scoring encoders")
-    on = material(bench, place)
-    card = empty(bench, on, facts_of(sae, trained_with), Scores(name, described(sae), sae.n_latents, {}))
+    card = empty(bench, place, facts_of(sae, trained_with), Scores(name, described(sae), sae.n_latents, {}))
     found = board.entries()
     card = replace(card, against=board.named(against, card, found), board=board.comparable(card, found))
+    tell(f"collecting activations at {place}, and the embeddings of the scoring encoders")
+    on = material(bench, place)
     measuring = Measuring.start(on)
     tell("measuring the SAE")
     values = measuring.all(sae, second)
@@ -80,17 +80,17 @@ def entry_of(
     """The card of any dictionary without rivals beside it, as the leaderboard keeps it; nothing is steered."""
     values = Measuring.start(on).all(coder, second)
     why = not_measured(ELSEWHERE.format(read=bench.profile.steering_hook_point, here=on.place))
-    return empty(bench, on, facts, replace(scores, values=in_order(values | why)))
+    return empty(bench, on.place, facts, replace(scores, values=in_order(values | why)))
 
 
-def empty(bench: Workbench, on: Material, facts: dict[str, Any], subject: Scores) -> Scorecard:
+def empty(bench: Workbench, place: Place, facts: dict[str, Any], subject: Scores) -> Scorecard:
     """A card on which nothing is measured yet."""
     tower = bench.tower()
     return Scorecard(
         facts=facts,
-        place={"tower": tower.name, "weights_hash": tower.weights_hash, "hook_point": on.place.hook_point,
-               "tokens": on.place.tokens},
-        pictures={**on.pictures, "n": on.n},
+        place={"tower": tower.name, "weights_hash": tower.weights_hash, "hook_point": place.hook_point,
+               "tokens": place.tokens},
+        pictures={**{split: bench.pictures(split).name for split in SPLITS}, "n": len(bench.pictures("test"))},
         subject=subject,
         code=code_hash("vlm_sae_lib.scorecard.measuring"),
     )  # fmt: skip

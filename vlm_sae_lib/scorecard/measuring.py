@@ -36,6 +36,8 @@ EDITED = 5
 NO_DECODER = "It has no decoder."
 NO_SECOND = "Not measured: give --second, another training of the same."
 NO_DRAWS = "No interval: of pictures that are drawn again and again, latents can only fire less."
+NOT_THERE = {"absorbed": "No coarse value has a latent that stands for it.",
+             "split": "No value has a latent of its own."}  # fmt: skip
 ONE_ROW = "Not measured: edits are of one activation for each picture, and this SAE reads several tokens."
 
 
@@ -97,18 +99,17 @@ class Measuring:
         latents, values = matched(correlations(choosing, told))
         theirs = np.asarray(final[:, latents].toarray(), dtype=np.float64)
         parts = self.draws.recovered(theirs, truth[:, values], truth.shape[1])
-        names = ("recovery_correlation", "recovery_found", "recovery_f1")
-        return {name: Value.of(part, truth.shape[1]) for name, part in zip(names, parts, strict=True)}
+        counted = {"recovery_correlation": len(values), "recovery_found": truth.shape[1], "recovery_f1": len(values)}
+        return {name: Value.of(part, n) for (name, n), part in zip(counted.items(), parts, strict=True)}
 
     def _scattering(
         self, fires: Bool[np.ndarray, "m n_latents"], final: Bool[np.ndarray, "n n_latents"]
     ) -> Mapping[str, Value]:
         parts = {"absorbed": absorbed(fires, final, self.on), "split": split(fires, final, self.on)}
         return {
-            name: Value.of(self.draws.shares(*one), int(one.defined.sum()),
-                           "" if one.defined.any() else "No value has a latent of its own.")
+            name: Value.of(self.draws.shares(*one), n := int(one.defined.sum()), "" if n else NOT_THERE[name])
             for name, one in parts.items()
-        }  # fmt: skip
+        }
 
     def _probes(self, code: Any) -> Mapping[str, Value]:
         scored = few_latents(code, self.on.splits, self.on.names, self.resamples)

@@ -95,7 +95,7 @@ def _row(
         return f'<div class="measure">{head}<div class="missing">{escape(own.why)}</div></div>'
     n = f"{own.n:,} {measure.counted}; {OVER[measure.over]}"
     placed = "".join(
-        f'<span class="rank{" first" * (one.place == 1)}">{one.place} of {one.of} {AMONG[who]}</span> '
+        f'<span class="rank{" first" * (one.place == 1)}">rank {one.place} of {one.of} {AMONG[who]}</span> '
         for who, one in ranks.items()
     )
     value = (f'<div class="value"><strong>{_number(own.value)}</strong><small>{_around(own)}</small>'

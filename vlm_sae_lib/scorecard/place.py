@@ -45,14 +45,12 @@ class Material:
             final pictures.
         per_picture: 1, or the number of tokens that are read.
         embeddings: of the final pictures, by scoring encoder.
-        pictures: what each split's source is called.
     """
 
     place: Place
     splits: Splits
     per_picture: int
     embeddings: dict[str, Float[np.ndarray, "n dim"]]
-    pictures: dict[str, str]
 
     @property
     def n(self) -> int:
@@ -94,7 +92,8 @@ def place_of(
     """Where an SAE reads: as told, else as its metadata says, else at the profile's main hook point the CLS token.
 
     Raises:
-        UserError: a hook point that the tower lacks, activations of another width, or the SAE of another tower.
+        UserError: a hook point that the tower lacks, activations of another width, the SAE of another tower, or every
+            token of a block.
     """
     tower = Workbench(profile).tower()
     known = sae.metadata.get("provenance") or {}
@@ -112,7 +111,11 @@ def place_of(
         )
     if tokens is None:
         tokens = known.get("tokens", "cls") if known.get("hook_point") == told else "cls"
-    return Place(told, tower.check(told, tokens))
+    rule = tower.check(told, tokens)
+    if rule == "all" and tower.tokens(told) > 1:
+        raise UserError(f"All {tower.tokens(told)} tokens of {told} are more than a card can read in minutes: give "
+                        "--tokens random:8, which draws eight of each picture.")  # fmt: skip
+    return Place(told, rule)
 
 
 def material(bench: Workbench, place: Place) -> Material:
@@ -136,7 +139,6 @@ def material(bench: Workbench, place: Place) -> Material:
         Splits(**rows, **factors),
         len(rows["test"]) // len(factors["test_factors"]),
         {name: as_rows(bench.embeddings("test", name)) for name in bench.scoring_names},
-        {split: bench.pictures(split).name for split in SPLITS},
     )
 
 
