@@ -1,6 +1,6 @@
 """From an SAE to its scorecard: the place, the measures, the rivals beside it, the leaderboard around it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,8 +51,8 @@ def make_card(
     if second is not None and second.dim != sae.dim:
         raise UserError(f"The second SAE reads activations of width {second.dim}, and the first of width {sae.dim}.")
     card = empty(bench, place, facts_of(sae, trained_with), Scores(name, described(sae), sae.n_latents, {}))
-    found = board.entries()
-    card = replace(card, against=board.named(against, card, found), board=board.comparable(card, found))
+    entries = board.entries()
+    card = replace(card, against=board.named(against, card, entries), board=board.comparable(card, entries))
     tell(f"collecting activations at {place}, and the embeddings of the scoring encoders")
     on = material(bench, place)
     measuring = Measuring.start(on)
@@ -61,17 +61,26 @@ def make_card(
     ours, theirs = steering(bench, place, sae, tell)
     subject = replace(card.subject, values=in_order(values | ours))
     l0 = active(sae, on)
-    tell("training and drawing its rivals")
-    beside, missing = rivals(bench, on, sae.n_latents, l0 or float(bench.profile.k))
-    again = rivals(bench, on, sae.n_latents, l0 or float(bench.profile.k), seed=1)[0] if second is not None else {}
-    measured = []
-    for who, coder in beside.items():
-        tell(f"measuring {who}")
-        pushed = theirs if who == RANDOM or not measurable(ours) else not_measured(NOT_FOR)
-        values = measuring.all(coder, again.get(who))
-        measured.append(Scores(who, WHAT[who], coder.n_latents, in_order(values | pushed)))
     silent = [] if l0 else [f"It fires on no training picture, so its rivals have an L0 of {bench.profile.k}."]
-    return replace(card, subject=subject, rivals=measured, notes=[*silent, *missing])
+    tell("training and drawing its rivals")
+    found, missing = rivals(bench, on, sae.n_latents, l0 or float(bench.profile.k))
+    again = {} if second is None else rivals(bench, on, sae.n_latents, l0 or float(bench.profile.k), seed=1)[0]
+    pushed = {who: theirs if who == RANDOM or theirs is ours else not_measured(NOT_FOR) for who in found}
+    beside = measured(measuring, found, again, pushed, tell)
+    return replace(card, subject=subject, rivals=beside, notes=[*silent, *missing])
+
+
+def measured(
+    measuring: Measuring, found: Mapping[str, Any], again: Mapping[str, Any],
+    pushed: Mapping[str, Mapping[str, Value]], tell: Tell,
+) -> list[Scores]:
+    """The values of each rival, with those of its second training and what pushing it did."""
+    several = []
+    for who, coder in found.items():
+        tell(f"measuring {who}")
+        values = measuring.all(coder, again.get(who))
+        several.append(Scores(who, WHAT[who], coder.n_latents, in_order(values | dict(pushed[who]))))
+    return several
 
 
 def entry_of(
@@ -97,18 +106,14 @@ def empty(bench: Workbench, place: Place, facts: dict[str, Any], subject: Scores
 
 
 def steering(bench: Workbench, place: Place, sae: SparseAutoencoder, tell: Tell) -> tuple[Any, Any]:
-    """Steering by its latents and by random directions, where the SAE stands at the block that LLaVA reads."""
+    """Steering by its latents and by random directions, where the SAE stands at the block that LLaVA reads; else one
+    reason for both."""
     read = bench.profile.steering_hook_point
     if place.hook_point != read:
         why = not_measured(ELSEWHERE.format(read=read, here=place))
         return why, why
     tell("pushing latents while LLaVA answers")
     return steered(bench, sae)
-
-
-def measurable(values: dict[str, Value]) -> bool:
-    """Whether anything was measured."""
-    return any(value.value is not None for value in values.values())
 
 
 def in_order(values: dict[str, Value]) -> dict[str, Value]:
