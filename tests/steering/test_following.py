@@ -75,6 +75,8 @@ def test_a_swap_of_nothing_leaves_the_states_as_they_are():
     none = torch.empty(0, dtype=torch.long)
     x = torch.randn(2, 5, DIM, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(Swap(TinySae(), none, torch.empty(0), none, 1.0).edit(x), x)
+    nowhere = Swap(TinySae(), torch.tensor([1]), torch.ones(1), none, 1.0, where_replaced=True)
+    assert torch.equal(nowhere.edit(x), x)
 
 
 def test_latents_are_switched_on_by_their_attribution_and_off_only_where_it_helps():

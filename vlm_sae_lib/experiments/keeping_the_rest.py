@@ -82,13 +82,13 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
 
     settings, scored = choose_and_score(vlm, sae, tries, concepts, choosing, test, study)
     record_arms(found, scored, (BARE, REPAINTED))
-    best = record_best(found, scored)
-    record_chosen(found, scored, settings, sae)
+    record_best(found, scored)
+    record_chosen(found, settings, sae)
     act = ask_under_each(
         vlm, sae, choosing.images[: size.acting], {a: QUESTIONS[a] for a in size.shared.kinds}, live, pooled.maximum,
         seed,
     )  # fmt: skip
-    record_acting(found, act, live, effects, f1, settings, best)
+    record_acting(found, act, live, effects, f1)
 
 
 def choose_and_score(

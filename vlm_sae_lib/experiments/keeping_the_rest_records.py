@@ -70,7 +70,7 @@ def record_best(found: Findings, scored: pd.DataFrame) -> str:
     return best
 
 
-def record_chosen(found: Findings, scored: pd.DataFrame, settings: Sequence[Setting], sae: Any) -> None:
+def record_chosen(found: Findings, settings: Sequence[Setting], sae: Any) -> None:
     """Which setting each arm chose for each concept; and how many latents the learned changes move."""
     rows = [
         {"arm": s.method, "about": s.about, "concept": s.concept, "multiple": round(s.multiple, 3),
@@ -102,8 +102,6 @@ def record_acting(
     live: np.ndarray,
     effects: Mapping[tuple[str, str], Attribution],
     f1: Mapping[tuple[str, str], np.ndarray],
-    settings: Sequence[Setting],
-    best: str,
 ) -> None:
     """The share of live latents that steer, and how attribution and F1 foretell which ones."""
     for name, answers in (("live latents", act.latents), ("random directions as long", act.directions)):

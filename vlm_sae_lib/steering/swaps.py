@@ -18,7 +18,7 @@ from vlm_sae_lib.steering.intervention import Sae, for_sae
 class Swap:
     """z'_on = max(z, strength · aims), z'_off = 0, all other latents as they are; x' = x + decode(z') − decode(z).
 
-    where_replaced: only on tokens where one of the latents that are switched off fires.
+    where_replaced: only on tokens where one of the latents that are switched off fires; if none is, nowhere.
     """
 
     sae: Sae
@@ -38,7 +38,7 @@ class Swap:
         new[..., self.off] = 0
         moved = self.sae.decode(new) - self.sae.decode(z)
         if self.where_replaced:
-            moved = moved * (z[..., self.off].amax(-1, keepdim=True) > 0)
+            moved = moved * (z[..., self.off] > 0).any(-1, keepdim=True)
         return (states + moved).to(x.device, x.dtype)
 
 
