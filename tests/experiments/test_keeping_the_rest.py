@@ -7,12 +7,15 @@ import torch
 from tiny_vlm import DIM, PROMPTS, TinySae, shared_vlm, tiny_pictures
 
 from vlm_sae_lib import Workbench, load_profile
-from vlm_sae_lib.experiments import diff_mean, keeping_the_rest_records
+from vlm_sae_lib.claims.keeping_the_rest import observe
+from vlm_sae_lib.experiments import diff_mean, keeping_the_rest_records, running
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.keeping_the_rest import BARE, REPAINTED, Size, painted_anew, run
 from vlm_sae_lib.experiments.keeping_the_rest_records import latents_moved, record_arms, record_best
 from vlm_sae_lib.pocket.language import QUESTIONS, vocabulary, words
+from vlm_sae_lib.pocket.repainting import repaint
 from vlm_sae_lib.pocket.world import pocket_pictures
+from vlm_sae_lib.show.experiments.keeping_the_rest import FIGURES
 from vlm_sae_lib.statistics.intervals import student
 from vlm_sae_lib.steering import arms
 from vlm_sae_lib.steering.arms import ARMS, Lesson, Means, make_tries, teach
@@ -122,3 +125,61 @@ def test_latents_that_a_change_moves_are_counted():
         change.raised[:3] = 1
         change.kept[5:7] = 0.1
     assert latents_moved(change) == (3, 2)
+
+
+@pytest.fixture(scope="module")
+def published():
+    return Findings.read(running.published("keeping_the_rest"))
+
+
+def test_observations_and_figures_rest_on_what_is_found(small):
+    lines = observe(small)
+    assert len({line.question for line in lines}) == len(lines)
+    assert all(set(line.rests_on) <= set(small.results) for line in lines)
+    for figure in FIGURES.values():
+        assert figure(small).axes
+
+
+def test_published_differences_are_those_of_the_published_concepts(published):
+    both = published.frame("by concept").pivot(index=["about", "concept"], columns="method", values="both")
+    best, rival = published.value("best edit of latents"), published.value("best rival")
+    expected = student(both[best] - both[rival])
+    row = published.results[f"effect/best edit of latents minus {rival}"]
+    told = row["value"], row["ci_low"], row["ci_high"]
+    assert told == pytest.approx((expected.value, *expected.interval), abs=1e-4)
+    for arm in ARMS:
+        assert published.value(f"both/{arm}") == pytest.approx(both[arm].mean(), abs=1e-4)
+
+
+def test_what_is_said_of_published_pictures_painted_anew_by_the_slow_path(published):
+    rates = published.frame("by concept")
+    row = rates[(rates["method"] == REPAINTED) & (rates["concept"] == "red")].iloc[0]
+    bench = Workbench(load_profile("pocket"))
+    facts = bench.pictures("test").subset(range(60)).factors
+    facts = facts[facts["colour"] != "red"].iloc[: int(row["n"])].to_dict("records")
+    said = bench.vlm().answers([repaint(f, "colour", "red") for f in facts], QUESTIONS["colour"], max_new_tokens=1)
+    assert sum(word == "red" for word in said) / len(facts) == pytest.approx(row["success"], abs=1e-4)
+
+
+def test_the_page_says_what_was_found(published):
+    """Its prose names arms and says of differences whether they can be told from zero: another outcome needs others."""
+
+    def interval(name):
+        return published.results[name]["ci_low"], published.results[name]["ci_high"]
+
+    best = f"effect/best edit of latents minus {arms.DIRECTION}"
+    assert (published.value("best edit of latents"), published.value("best rival")) == (arms.LEARNED, arms.DIRECTION)
+    assert interval(f"both/{arms.LEARNED}")[0] > 0.4
+    assert interval(f"effect/{arms.LEARNED} minus {arms.DIFF_MEAN}")[0] > 0
+    for name in (best, f"effect/best edit of latents minus {arms.DEALT}"):
+        assert interval(name)[0] < 0 < interval(name)[1]
+    ladder = [published.value(f"both/{a}") for a in (arms.DETECTS, arms.ACTS, arms.SWAP_WHERE, arms.DIFF_MEAN)]
+    assert ladder == sorted(ladder) and interval("latents lowered by a learned change")[1] < 1
+    assert published.value(f"success/{arms.PROMPT}") == 0
+    rates = published.frame("by concept")
+    anew = rates[rates["method"] == REPAINTED].groupby("about")["both"].mean()
+    assert (anew[["habitat", "species"]] == 1).all() and (anew.drop(["habitat", "species"]) < 0.7).all()
+    shares = [f"share that steers/{what}" for what in ("live latents", "random directions as long")]
+    assert published.value(shares[0]) < 0.1 and interval(shares[0])[0] > interval(shares[1])[1]
+    foretold = "rank correlation with how often the concept is named/attribution minus F1"
+    assert interval(foretold)[0] < 0 < interval(foretold)[1]

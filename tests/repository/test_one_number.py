@@ -56,6 +56,7 @@ class Twice:
 
 
 TRAVELS = "the one that travels with the book"
+MORE_TRIES = "there they have more, so that the rates of the arms that stand on both pages differ"
 OVER = "(self-supervised|second CLIP)"
 TABLE = (
     Twice(N2, r"(R²|L0), (BatchTopK|Matryoshka) SAE, ε = (\d)", "layers", "block_5/{0}/{1} ×{2}", "one trained pair"),
@@ -81,6 +82,12 @@ TABLE = (
           "slope/train/mean/{0}", "one training of each"),
     Twice("towers", rf"first CLIP/block_5/{OVER}/(mean|best)/((?:BatchTopK|Matryoshka) ×4|raw)", "layers",
           "block_5/{0}/{1}/{2}"),
+    Twice("keeping_the_rest", r"(success|rest|both)/(bare model)", "diff_mean", "insertion/{0}/{1}"),
+    Twice("keeping_the_rest", r"(success|rest|both)/(DiffMean)", "diff_mean", "insertion/{0}/{1}", MORE_TRIES),
+    Twice("keeping_the_rest", r"(success|rest|both)/latent that detects, error dropped", "diff_mean",
+          "insertion/{0}/SAE", MORE_TRIES),
+    Twice("keeping_the_rest", r"(success|rest|both)/latent that detects", "diff_mean",
+          "insertion/{0}/SAE, error kept", MORE_TRIES),
     Twice("origins", rf"MS/{OVER}/SAE", "layers", "block_5/{0}/mean/Matryoshka ×4"),
     Twice("origins", r"F1/(all factors)/shipped SAE", "factors", "f1/{0}/Matryoshka ×4, shipped"),
 )  # fmt: skip

@@ -13,6 +13,7 @@ NAMES = (
     "hierarchy",
     "similarity",
     "diff_mean",
+    "keeping_the_rest",
     "captioning",
     "monoloss",
     "origins",

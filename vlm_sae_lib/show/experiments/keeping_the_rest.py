@@ -58,7 +58,10 @@ def trade_off(found: Findings) -> Figure:
         axis.errorbar(x, y, xerr=across, yerr=along, fmt="o", color=colour, elinewidth=0.8, label=label)
         _name(axis, group, x, y, colour)
     across_all, along_all = (_points(found, outcome, arms.TAUGHT)[0].mean() for outcome in ("rest", "success"))
-    axis.annotate("all that is learned", (across_all, along_all), xytext=(-60, 0), textcoords="offset points", fontsize=8, ha="right")
+    axis.annotate(
+        "all that is learned", (across_all, along_all), xytext=(-60, 0), textcoords="offset points", fontsize=8,
+        ha="right",
+    )  # fmt: skip
     axis.set(xlabel="the other answers are right (%)", ylabel="the concept is named (%)", ylim=(-3, 103))
     figure.legend(*axis.get_legend_handles_labels(), ncols=4, fontsize=9, loc="outside upper center", frameon=False)
     return figure
