@@ -1,4 +1,4 @@
-"""Two libraries against ours; they live in an environment of their own (``make test-parity``)."""
+"""Other libraries against ours; they live in an environment of their own (``make test-parity``)."""
 
 from pathlib import Path
 

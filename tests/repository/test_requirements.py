@@ -15,7 +15,7 @@ from vlm_sae_lib import paths
 
 ONLY_ON_COLAB = {"bitsandbytes"}  # 4 bits need a GPU, which Colab lends
 WHERE_INSTALLED = {"pillow_heif"}  # a phone's HEIC is read if it is there, and named with it if not
-ONLY_FOR_PARITY = {"sae-lens", "dictionary-learning"}
+ONLY_FOR_PARITY = {"sae-lens", "dictionary-learning", "overcomplete", "saev"}
 
 
 def read(name: str) -> dict[str, Requirement]:
@@ -88,7 +88,7 @@ def test_what_is_imported_anywhere_is_among_the_requirements():
     ours = read("requirements.txt").keys()
     tests, benchmarks = paths.root() / "tests", paths.root() / "benchmarks"
     own = {path.stem for folder in (tests, benchmarks) for path in folder.rglob("*.py")} | {"benchmarks"}
-    apart = own | ONLY_ON_COLAB | WHERE_INSTALLED | {"dictionary_learning", "sae_lens"}
+    apart = own | ONLY_ON_COLAB | WHERE_INSTALLED | {name.replace("-", "_") for name in ONLY_FOR_PARITY}
     found = imported([*modules(paths.PACKAGE, tests, benchmarks), *cells()]) - apart
     assert {module for module in found if not homes(module) & with_what_they_bring(set(ours))} == set()
 
