@@ -60,9 +60,9 @@ def order(cards: Sequence[Scorecard]) -> list[str]:
     rows = []
     for scores, mean in ordered:
         place = 1 + sum(other < mean for _, other in ordered)
-        rows.append((str(place), f"{mean:.1f}" if mean == mean else "–", f"`{scores.name}`", scores.what,
-                     facts[scores.name]["trained_with"]))  # fmt: skip
-    return table(("place", "mean rank", "entry", "what it is", "trained with"), rows)
+        rows.append((str(place), f"{mean:.1f}" if mean == mean else "–", f"`{scores.name}`",
+                     f"{scores.what}; {facts[scores.name]['trained_with']}"))  # fmt: skip
+    return table(("place", "mean rank", "entry", "what it is, and with what it was trained"), rows)
 
 
 def measured(cards: Sequence[Scorecard]) -> Iterator[str]:

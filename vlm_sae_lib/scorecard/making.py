@@ -22,6 +22,11 @@ from vlm_sae_lib.workbench import Workbench
 
 Tell = Callable[[str], None]
 ELSEWHERE = "Not measured: LLaVA reads {read}, and this SAE stands at {here}."
+WORDS = {
+    "matryoshka_batch_top_k": "Matryoshka BatchTopK", "batch_top_k": "BatchTopK", "top_k": "TopK",
+    "jump_relu": "JumpReLU", "relu": "ReLU",
+}  # fmt: skip
+"""Kinds as people call them."""
 NOT_FOR = "Not measured: pushes are compared with random directions only."
 
 
@@ -141,5 +146,5 @@ def facts_of_directions(coder: Any, kind: str) -> dict[str, Any]:
 
 
 def described(sae: SparseAutoencoder) -> str:
-    """``batch_top_k, 128 → 512, k = 10``."""
-    return f"{sae.kind}, {sae.dim} → {sae.n_latents}" + (f", k = {sae.k}" if sae.k else "")
+    """``BatchTopK, 128 → 512, k = 10``."""
+    return f"{WORDS.get(sae.kind, sae.kind)}, {sae.dim} → {sae.n_latents}" + (f", k = {sae.k}" if sae.k else "")
