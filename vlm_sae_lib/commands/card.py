@@ -7,8 +7,8 @@ from pathlib import Path
 
 HELP = "measure an SAE of the pocket tower, trained with any library, beside its rivals: card.html and card.json"
 EXAMPLE = "python -m vlm_sae_lib card --sae data/pocket/sae/main_matryoshka --out runs/my-card"
-SHORT = ("r2", "l0", "dead", "ms_self_supervised", "ms_second_clip", "recovery_f1", "absorbed", "probe_1", "isolation",
-         "stability", "insertion_both", "suppression_both")  # fmt: skip
+SHORT = ("r2", "l0", "dead", "ms_self_supervised", "ms_second_clip", "recovery_f1", "absorbed", "probe_1", "cause",
+         "isolation", "stability", "insertion_both", "suppression_both")  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,14 +69,19 @@ def teller():
 
 
 def short_table(card) -> str:
-    """A few of the values in aligned lines, with the rank among the rivals."""
+    """A few of the values in aligned lines, with the rank among the rivals; what is missing; the card in short."""
     from vlm_sae_lib.scorecard.page import written
+    from vlm_sae_lib.scorecard.short import short
 
     ranks, titles = card.ranks(), {measure.name: measure.title for measure in card.measures}
     width = max(len(titles[name]) for name in SHORT)
-    lines = []
+    lines, missing = [], {}
     for name in SHORT:
         value, placed = card.subject.values[name], ranks.get(name, {}).get("rivals")
-        text = written(value) if value.value is not None else value.why
-        lines.append(f"{titles[name]:<{width}}  {text}" + (f"  ({placed.place} of {placed.of})" if placed else ""))
-    return "\n".join(lines)
+        if value.value is None:
+            missing.setdefault(value.why, []).append(titles[name])
+            continue
+        rank = f"  ({placed.place} of {placed.of} with its rivals)" if placed else ""
+        lines.append(f"{titles[name]:<{width}}  {written(value)}{rank}")
+    lines += [f"{', '.join(names)}: {why}" for why, names in missing.items()]
+    return "\n".join([*lines, *(short(card) if card.rivals else ()), *card.notes])

@@ -58,6 +58,8 @@ def make_card(
     card = empty(bench, place, facts_of(sae, trained_with), Scores(name, described(sae), sae.n_latents, {}))
     entries = board.entries()
     card = replace(card, against=board.named(against, card, entries), board=board.comparable(card, entries))
+    twins = [f"It is, weight for weight, the leaderboard's entry {other}." for other, entry in entries.items()
+             if entry.facts["hash"] == card.facts["hash"]]  # fmt: skip
     tell(f"collecting activations at {place}, and the embeddings of the scoring encoders")
     on = material(bench, place)
     measuring = Measuring.start(on)
@@ -72,7 +74,7 @@ def make_card(
     again = {} if second is None else rivals(bench, on, sae.n_latents, l0 or float(bench.profile.k), seed=1)[0]
     pushed = {who: theirs if who == RANDOM or theirs is ours else not_measured(NOT_FOR) for who in found}
     beside = measured(measuring, found, again, pushed, tell)
-    return replace(card, subject=subject, rivals=beside, notes=[*silent, *missing])
+    return replace(card, subject=subject, rivals=beside, notes=[*twins, *silent, *missing])
 
 
 def measured(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vlm_sae_lib.scorecard.card import Rank, Scorecard, Scores, Value
 from vlm_sae_lib.scorecard.measures import Measure
+from vlm_sae_lib.scorecard.short import COUNTED, short
 from vlm_sae_lib.scorecard.strip import strip
 
 STYLE = Path(__file__).with_name("page.css")
@@ -17,6 +18,11 @@ OVER = {
     "concepts": "Student's t over the concepts", "none": "no interval",
 }  # fmt: skip
 AMONG = {"rivals": "with its rivals", "leaderboard": "on the leaderboard"}
+RIVALS = (
+    "A latent is one entry of a dictionary, active on some pictures and silent on the others. Each rival has as many "
+    "latents, as many of them active, and was made for this card at the same place. Where one that never learned, or "
+    "of which a part never did, comes as far, the measure does not show that a dictionary was learned."
+)
 READING = (
     "The interval of 95 % says how far other pictures could have moved the value of this one training. It does not say "
     "how another training would come out: for that, compare several cards. Latents, matches, thresholds and strengths "
@@ -33,7 +39,7 @@ def html(card: Scorecard) -> str:
     ranks = card.ranks()
     parts = [
         f"<h1>{escape(title)}</h1>", f'<p class="lead">{escape(card.subject.what)}</p>',
-        _facts(card), _legend(card, others),
+        _facts(card), _legend(card, others), _short(card),
     ]  # fmt: skip
     for group, measures in groupby(card.measures, key=lambda one: one.group):
         rows = [_row(one, card.subject, others, card.board, ranks.get(one.name, {})) for one in measures]
@@ -83,6 +89,18 @@ def _legend(card: Scorecard, others: Sequence[Scores]) -> str:
     if card.board:
         items.append(f"<li><b>|</b> the leaderboard's {len(card.board)} entries at the same place</li>")
     return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _short(card: Scorecard) -> str:
+    """Who the rivals are, and in a few sentences how the SAE does beside them."""
+    if not card.rivals:
+        return ""
+    rivals = "".join(f"<div><dt>{escape(one.name)}</dt><dd>{escape(one.what)}</dd></div>" for one in card.rivals)
+    told = "".join(f"<p>{escape(sentence)}</p>" for sentence in (*short(card), COUNTED))
+    return (
+        f'<section><h2>In short</h2>{told}<details><summary>Who the rivals are</summary><p>{escape(RIVALS)}</p>'
+        f'<dl class="facts">{rivals}</dl></details></section>'
+    )
 
 
 def _row(

@@ -66,3 +66,11 @@ def test_what_is_no_sae_is_named(tmp_path):
     empty.write_bytes(b"")
     with pytest.raises(UserError, match="empty.pt"):
         SparseAutoencoder.load(empty)
+
+
+def test_the_folder_above_a_checkpoint_of_dictionary_learning_names_the_folder_within(tmp_path):
+    """Its trainings write to ``save_dir/trainer_0``, and ``save_dir`` is what one has typed."""
+    (tmp_path / "trainer_0").mkdir()
+    (tmp_path / "trainer_0" / "ae.pt").write_bytes(b"x")
+    with pytest.raises(UserError, match="name one of trainer_0"):
+        SparseAutoencoder.load(tmp_path)

@@ -70,7 +70,7 @@ def _one_checkpoint(path: Path) -> Path:
     found = _checkpoint([file.name for file in path.iterdir()], str(path))
     if found:
         return path / found
-    inner = sorted(config.parent.name for config in path.glob(f"*/{folder.CONFIG}"))
+    inner = sorted({file.parent.name for name in (folder.CONFIG, "ae.pt") for file in path.glob(f"*/{name}")})
     if inner:
         raise UserError(f"{path} holds SAE folders and is none: name one of {', '.join(inner[:6])}.")
     raise UserError(f"{path} holds neither cfg.json nor an ae.pt: give an SAE folder or name one checkpoint file.")
