@@ -75,7 +75,8 @@ def short_table(card) -> str:
 
     ranks, titles = card.ranks(), {measure.name: measure.title for measure in card.measures}
     width = max(len(titles[name]) for name in SHORT)
-    lines, missing = [], {}
+    lines: list[str] = []
+    missing: dict[str, list[str]] = {}
     for name in SHORT:
         value, placed = card.subject.values[name], ranks.get(name, {}).get("rivals")
         if value.value is None:
