@@ -96,7 +96,7 @@ lint: $(STAMP)
 pocket: $(STAMP)
 	@$(PY) -m vlm_sae_lib.pretraining.train
 
-# the models of the other islands, some 25 minutes each on two cores: make islands, or make islands ISLANDS=atoll
+# the models of the other islands; one with all four takes as long as make pocket, under an hour on two cores: make islands, or make islands ISLANDS=atoll
 islands: $(STAMP)
 	@$(PY) -m vlm_sae_lib.pretraining.islands $(ISLANDS)
 

@@ -55,3 +55,9 @@ def test_an_empty_board_is_an_empty_page():
 def test_a_measure_that_nobody_has_is_left_out():
     text = "\n".join(leaderboard.page([card(subject=scores("a", 0.5, stability=Value(why="No.")))], "c" * 64))
     assert "**Stability.**" not in text and "**Steering.**" in text
+
+
+def test_an_entry_that_is_entered_again_says_nothing_of_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(board, "folder", lambda: tmp_path)
+    board.enter("own", card(notes=["It is, weight for weight, the leaderboard's entry own."]))
+    assert board.entries()["own"].notes == ()

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.islands import Answer, Answers, experiments_run
 from vlm_sae_lib.claims.markdown import in_words
-from vlm_sae_lib.claims.overall import Overall, OverallEffect
+from vlm_sae_lib.claims.overall import OverallEffect
+from vlm_sae_lib.claims.rule import Decision
 from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.pocket.islands import ISLANDS, Island
 from vlm_sae_lib.statistics.intervals import UNDEFINED, Estimate, Interval
@@ -93,7 +94,7 @@ def asked(where: Mapping[str, Evidence]) -> str:
     return f"{'; '.join(told)}. What is said without the name of an island is of the published one."
 
 
-def _overall(found: Overall) -> list[str]:
+def _overall(found: Decision[OverallEffect]) -> list[str]:
     if not any(one.combined for one in found.effects):
         return ["On fewer than two islands there is no overall effect."]
     told = ["Over the islands together:", ""]

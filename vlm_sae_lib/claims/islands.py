@@ -10,8 +10,9 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.claims.claim import Claim
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.judging import Judgement, judge
-from vlm_sae_lib.claims.overall import Overall, overall
+from vlm_sae_lib.claims.overall import OverallEffect, overall
 from vlm_sae_lib.claims.paper import CLAIMS
+from vlm_sae_lib.claims.rule import Decision
 from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.experiments import running
 from vlm_sae_lib.pocket.islands import HOME, ISLANDS, Island
@@ -62,7 +63,7 @@ class Answers:
         return Counter(judgement.verdict for judgement in self.counted.values())
 
     @cached_property
-    def overall(self) -> Overall:
+    def overall(self) -> Decision[OverallEffect]:
         return overall(self.counted)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vlm_sae_lib.claims.claim import By, Claim
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.paper import CLAIMS
-from vlm_sae_lib.claims.rule import Deciding, Decision, decide
+from vlm_sae_lib.claims.rule import Deciding, Decision, Judged, decide
 from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.records.effects import ENOUGH
@@ -32,9 +32,9 @@ class Judgement:
 
     claim: Claim
     verdict: Verdict
-    decision: Decision
+    decision: Decision[Judged]
     named: tuple[Named, ...]
-    other: Decision | None
+    other: Decision[Judged] | None
 
 
 def judge(claim: Claim, evidence: Evidence) -> Judgement:

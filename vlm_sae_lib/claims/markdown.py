@@ -85,7 +85,7 @@ def in_words(estimate: Estimate) -> str:
     return number(value, digits) if math.isnan(low) else with_interval(value, low, high, digits)
 
 
-def _stability(decision: Decision) -> list[str]:
+def _stability(decision: Decision[Judged]) -> list[str]:
     if math.isnan(decision.stability):
         return []
     same = round(decision.stability * decision.left_out)

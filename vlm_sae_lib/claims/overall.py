@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vlm_sae_lib.claims.judging import Judgement
-from vlm_sae_lib.claims.rule import Deciding, holm_levels, stable, together, word_of
+from vlm_sae_lib.claims.rule import Deciding, Decision, concluded, holm_levels, word_of
 from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.statistics.intervals import UNDEFINED, Estimate, Interval
 from vlm_sae_lib.statistics.meta_analysis import Combined, random_effects
@@ -37,35 +37,10 @@ class OverallEffect:
     word: Verdict
 
 
-@dataclass(frozen=True)
-class Overall:
-    """The word for a claim over the islands.
-
-    Attributes:
-        word: after the rule of stability.
-        before: before it.
-        effects: one for each deciding effect, in their order on the first island.
-        stability: share of the analyses with one island left out that give ``before``; NaN below three islands.
-        left_out: how many such analyses there are.
-    """
-
-    word: Verdict
-    before: Verdict
-    effects: tuple[OverallEffect, ...]
-    stability: float
-    left_out: int
-
-
-def overall(judgements: Mapping[str, Judgement]) -> Overall:
+def overall(judgements: Mapping[str, Judgement]) -> Decision[OverallEffect]:
     """Combine a claim's effects over islands, by the island's name; it cannot be tested on fewer than two."""
-    effects = _judge(judgements)
-    before = together([one.word for one in effects])
-    if before is Verdict.UNTESTED:
-        return Overall(before, before, effects, float("nan"), 0)
-    less = [_without(judgements, name) for name in judgements] if len(judgements) > 2 else []
-    words = [together([one.word for one in _judge(some)]) for some in less]
-    word, stability = stable(before, words)
-    return Overall(word, before, effects, stability, len(words))
+    less = (_without(judgements, name) for name in judgements) if len(judgements) > 2 else ()
+    return concluded(_judge(judgements), map(_judge, less))
 
 
 def _without(judgements: Mapping[str, Judgement], name: str) -> dict[str, Judgement]:

@@ -1,8 +1,9 @@
 """From effects to a word: the rule of book/analysis_plan.md, and nothing else."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -42,8 +43,18 @@ class Judged:
     word: Verdict
 
 
+class Worded(Protocol):
+    """An effect with the word that it has alone."""
+
+    @property
+    def word(self) -> Verdict: ...
+
+
+E = TypeVar("E", bound=Worded)
+
+
 @dataclass(frozen=True)
-class Decision:
+class Decision(Generic[E]):
     """The word for a claim.
 
     Attributes:
@@ -56,31 +67,31 @@ class Decision:
 
     word: Verdict
     before: Verdict
-    effects: tuple[Judged, ...]
+    effects: tuple[E, ...]
     stability: float
     left_out: int
 
 
-def decide(parts: Sequence[Deciding]) -> Decision:
+def decide(parts: Sequence[Deciding]) -> Decision[Judged]:
     """Judge a claim by its effects; it cannot be tested without any, or where each has fewer than two units."""
-    effects = _judge(parts)
+    return concluded(_judge(parts), map(_judge, _left_out(parts)))
+
+
+def concluded(effects: tuple[E, ...], left_out: Iterable[tuple[E, ...]]) -> Decision[E]:
+    """The word that judged effects give together, after the rule of stability.
+
+    Args:
+        left_out: the same effects, judged anew with one thing left out, for each thing that can be. Without any the
+            word stands.
+    """
     before = together([one.word for one in effects])
     if before is Verdict.UNTESTED:
         return Decision(before, before, effects, float("nan"), 0)
-    words = [together([one.word for one in _judge(less)]) for less in _left_out(parts)]
-    word, stability = stable(before, words)
-    return Decision(word, before, effects, stability, len(words))
-
-
-def stable(before: Verdict, words: Sequence[Verdict]) -> tuple[Verdict, float]:
-    """A word after the rule of stability, and which share of the analyses with something left out agree with it.
-
-    Without such analyses the word stands, and the share is NaN.
-    """
+    words = [together([one.word for one in less]) for less in left_out]
     if not words:
-        return before, float("nan")
+        return Decision(before, before, effects, float("nan"), 0)
     share = Counter(words)[before] / len(words)
-    return before if share >= STABLE else Verdict.UNDECIDED, share
+    return Decision(before if share >= STABLE else Verdict.UNDECIDED, before, effects, share, len(words))
 
 
 def together(words: Sequence[Verdict]) -> Verdict:

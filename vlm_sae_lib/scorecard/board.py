@@ -36,14 +36,14 @@ def entries() -> dict[str, Scorecard]:
 
 
 def enter(name: str, card: Scorecard) -> Path:
-    """Keep a card as an entry: the SAE's own values; its rivals have entries of their own.
+    """Keep a card as an entry: the SAE's own values. Its rivals have entries of their own, and notes are about them.
 
     Raises:
         UserError: a name that is no file's.
     """
     check_name(name)
     path = folder() / f"{name}.json"
-    alone = replace(card, subject=replace(card.subject, name=name), rivals=(), against=(), board=())
+    alone = replace(card, subject=replace(card.subject, name=name), rivals=(), against=(), board=(), notes=())
     write_json(path, alone.as_dict())
     return path
 

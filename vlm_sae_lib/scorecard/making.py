@@ -22,12 +22,12 @@ from vlm_sae_lib.workbench import Workbench
 
 Tell = Callable[[str], None]
 ELSEWHERE = "Not measured: LLaVA reads {read}, and this SAE stands at {here}."
+NOT_FOR = "Not measured: pushes are compared with random directions only."
 WORDS = {
     "matryoshka_batch_top_k": "Matryoshka BatchTopK", "batch_top_k": "BatchTopK", "top_k": "TopK",
     "jump_relu": "JumpReLU", "relu": "ReLU",
 }  # fmt: skip
 """Kinds as people call them."""
-NOT_FOR = "Not measured: pushes are compared with random directions only."
 
 
 def make_card(
@@ -91,12 +91,12 @@ def measured(
 
 
 def entry_of(
-    bench: Workbench, on: Material, coder: Any, scores: Scores, facts: dict[str, Any], second: Any = None
+    bench: Workbench, measuring: Measuring, coder: Any, scores: Scores, facts: dict[str, Any], second: Any = None
 ) -> Scorecard:
     """The card of any dictionary without rivals beside it, as the leaderboard keeps it; nothing is steered."""
-    values = Measuring.start(on).all(coder, second)
-    why = not_measured(ELSEWHERE.format(read=bench.profile.steering_hook_point, here=on.place))
-    return empty(bench, on.place, facts, replace(scores, values=in_order(values | why)))
+    values, place = measuring.all(coder, second), measuring.on.place
+    why = not_measured(ELSEWHERE.format(read=bench.profile.steering_hook_point, here=place))
+    return empty(bench, place, facts, replace(scores, values=in_order(values | why)))
 
 
 def empty(bench: Workbench, place: Place, facts: dict[str, Any], subject: Scores) -> Scorecard:

@@ -9,6 +9,7 @@ from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.scorecard import board
 from vlm_sae_lib.scorecard.card import Scores
 from vlm_sae_lib.scorecard.making import Tell, active, described, entry_of, facts_of, facts_of_directions
+from vlm_sae_lib.scorecard.measuring import Measuring
 from vlm_sae_lib.scorecard.place import Material, Place, final_bench, material
 from vlm_sae_lib.scorecard.rivals import WHAT, drawn
 from vlm_sae_lib.workbench import Workbench
@@ -42,9 +43,10 @@ def main() -> None:
 
 def make(bench: Workbench, on: Material, tell: Tell) -> None:
     """Measure each of our kinds and keep it as an entry."""
+    measuring = Measuring.start(on)
     for one in ours(bench, on):
         scores = Scores(one.name, one.what, one.coder.n_latents, {})
-        tell(f"{board.enter(one.name, entry_of(bench, on, one.coder, scores, one.facts, one.second))}")
+        tell(f"{board.enter(one.name, entry_of(bench, measuring, one.coder, scores, one.facts, one.second))}")
 
 
 def ours(bench: Workbench, on: Material) -> Iterator[Ours]:
