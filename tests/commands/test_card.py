@@ -42,6 +42,7 @@ def test_a_foreign_sae_gets_its_card_and_its_place_on_the_board(small, capsys):
     assert content["subject"]["name"] == "Theirs" and content["place"]["hook_point"] == "block_5"
     page = (out / "card.html").read_text()
     assert all(measure.title in page for measure in MEASURES if '"' not in measure.title)
+    assert '/book/leaderboard.md">The leaderboard</a>' in page
     assert str(out / "card.html") in said.out and re.search(r"^R²  +\S+ \[", said.out, re.M)
     assert "give --second" in said.out and "measuring k-means" in said.err
     (entry,) = board.entries().values()

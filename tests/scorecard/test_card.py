@@ -135,6 +135,11 @@ def test_the_page_names_every_measure_and_asks_for_nothing_outside():
     assert html(one) == text
 
 
+def test_the_page_links_to_the_book_where_it_is_told_the_address():
+    assert "page The leaderboard." in html(card()) and "<a " not in html(card())
+    assert 'page <a href="https://x/?a&amp;b">The leaderboard</a>.' in html(card(), "https://x/?a&b")
+
+
 def test_the_page_of_a_card_of_nothing_says_why():
     text = html(card(value=None))
     assert text.count("None.") >= len(MEASURES) and "<svg" not in text

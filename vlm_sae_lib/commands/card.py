@@ -28,6 +28,7 @@ def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.errors import UserError
     from vlm_sae_lib.files import write_bytes, write_json
     from vlm_sae_lib.profiles import load_profile
+    from vlm_sae_lib.publishing.colab import Repository
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
     from vlm_sae_lib.scorecard import board
     from vlm_sae_lib.scorecard.making import make_card
@@ -39,6 +40,7 @@ def main(args: argparse.Namespace) -> int:
         raise UserError(f"{out} is a file; give --out a folder.")
     if args.enter:
         board.check_name(args.enter)
+    about = Repository.read().page("book/leaderboard.md")
     sae = SparseAutoencoder.load(args.sae)
     second = SparseAutoencoder.load(args.second) if args.second else None
     profile = load_profile("pocket")
@@ -48,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
         final_bench(profile, place.hook_point), place, sae, name=name, second=second, against=args.against,
         trained_with=args.trained_with, tell=teller(),
     )  # fmt: skip
-    write_bytes(out / "card.html", html(card).encode())
+    write_bytes(out / "card.html", html(card, about).encode())
     write_json(out / "card.json", card.as_dict())
     print(short_table(card))
     print(out / "card.html")

@@ -59,6 +59,10 @@ class Repository:
         """The address that opens a notebook on Colab."""
         return f"https://colab.research.google.com/github/{self.slug}/blob/{self.branch}/notebooks/{notebook}.ipynb"
 
+    def page(self, path: str) -> str:
+        """The address that shows a file of the repository."""
+        return f"{self.url}/blob/{self.branch}/{path}"
+
     @property
     def slug(self) -> str:
         """``owner/name``."""

@@ -28,12 +28,15 @@ READING = (
     "how another training would come out: for that, compare several cards. Latents, matches, thresholds and strengths "
     "were chosen on other pictures; the final ones have had no part in any training or choice. A rank is a place by "
     "value alone, so that neighbours whose intervals overlap may well be equal. A dictionary that finds little also "
-    "loses little: read absorption and splitting beside recovery, isolation beside cause, and every measure beside L0."
+    "loses little: read absorption and splitting beside recovery, isolation beside cause, and every measure beside L0. "
+    "Steering is chosen and tested on fewer pictures of fewer concepts than in the book, to be done within minutes."
 )
+MORE = "What each measure means, the entries of the leaderboard, and how to add one: the book's page "
+PAGE = "The leaderboard"
 
 
-def html(card: Scorecard) -> str:
-    """The whole page."""
+def html(card: Scorecard, about: str = "") -> str:
+    """The whole page; ``about`` is the address of the book's page on the leaderboard."""
     title = f"Scorecard: {card.subject.name}"
     others = [*card.rivals, *card.against]
     ranks = card.ranks()
@@ -46,7 +49,8 @@ def html(card: Scorecard) -> str:
         parts += [f"<section><h2>{escape(group)}</h2>", *rows, "</section>"]
     notes = "".join(f"<p>{escape(note)}</p>" for note in card.notes)
     parts += [
-        f"<h2>How to read it</h2><p>{escape(READING)}</p>{notes}", _table(card, others),
+        f"<h2>How to read it</h2><p>{escape(READING)}</p>{notes}<p>{escape(MORE)}{_page(about)}.</p>",
+        _table(card, others),
         f"<footer>SAE {escape(card.facts['hash'])}, tower weights {escape(card.place['weights_hash'])}, "
         f"measured by code {escape(card.code)}.</footer>",
     ]  # fmt: skip
@@ -65,6 +69,10 @@ def written(value: Value) -> str:
     if value.low is None or value.high is None:
         return _number(value.value)
     return f"{_number(value.value)} [{_number(value.low)}, {_number(value.high)}]"
+
+
+def _page(about: str) -> str:
+    return f'<a href="{escape(about)}">{PAGE}</a>' if about else PAGE
 
 
 def _facts(card: Scorecard) -> str:
@@ -130,7 +138,7 @@ def _table(card: Scorecard, others: Sequence[Scores]) -> str:
     for measure in card.measures:
         cells = "".join(_cell(one.values.get(measure.name, Value()), one is card.subject) for one in everyone)
         rows.append(f"<tr><th>{escape(measure.title)}</th>{cells}</tr>")
-    return (f'<details><summary>All values with their intervals</summary><div class="wide"><table><thead>'
+    return (f'<details><summary>All values with their intervals</summary><div class="wide" tabindex="0"><table><thead>'
             f"<tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>")  # fmt: skip
 
 
