@@ -169,3 +169,20 @@ def test_the_published_sample_by_the_slow_definition():
     unit = bench.embeddings().array().numpy()
     for row in found.frame("sample").itertuples():
         assert oracles.monosemanticity(values[row.what][:, row.index], unit) == pytest.approx(row.ms, abs=2e-3)
+
+
+def test_what_an_autoencoder_with_a_frozen_part_scores_is_taken_off_seed_by_seed(toy):
+    """Section 4 of issue 14: in every table that compares an SAE with raw neurons."""
+    bench, found = toy
+    for who, part in layers.FROZEN.items():
+        name = f"block_4/{FIRST}/{layers.MAIN} minus {who} ×4"
+        gaps = []
+        for seed in measure.SEEDS:
+            frozen = ("nothing", part)
+            configs = [bench.config("matryoshka_batch_top_k", 4, seed=seed, frozen=each) for each in frozen]
+            codes = (sae.encode_sparse(bench.activations("test", "block_4")) for sae in bench.saes(configs, "block_4"))
+            ours, theirs = (np.nanmean(monosemanticity_score(code, bench.embeddings().array())) for code in codes)
+            gaps.append(ours - theirs)
+        row = found.results[name]
+        assert row["value"] == pytest.approx(np.mean(gaps)) and row["seeds"] == [*range(10)]
+        assert found.results[f"block_4/{FIRST}/mean/{layers.MAIN}"]["controls"][who].endswith(f"/{who} ×4")

@@ -50,7 +50,7 @@ def test_a_value_at_equal_r2_lies_on_the_line_between_its_neighbours():
 def test_every_k_has_its_controls(toy):
     for k in (1, 2, 3, 10):
         row = toy.results[f"{FIRST}/Matryoshka/K = {k}/mean"]
-        assert set(row["controls"]) == {"random directions", "rectified, cut", "raw"} and len(row["seeds"]) == 10
+        assert set(row["controls"]) == {*sparsity.CONTROLS, "raw"} and len(row["seeds"]) == 10
         assert row["interval"] == measure.OVER_TRAININGS
     for row in toy.results.values():
         assert set(row["controls"].values()) <= set(toy.results)

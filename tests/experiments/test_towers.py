@@ -74,7 +74,7 @@ def scored(*means, neurons=12, draws=20, seed=1):
 def toy_parts(**changed):
     means = {
         "raw": [0.0], "rectified, cut": [0.1], "Matryoshka ×1": [0.3] * 3, "Matryoshka ×4": [0.4, 0.42, 0.38],
-        "random for Matryoshka ×4": [0.2] * 3,
+        "random for Matryoshka ×4": [0.2] * 3, "a frozen decoder ×4": [0.3] * 3,
     }  # fmt: skip
     return {what: scored(*values) for what, values in (means | changed).items()}
 
@@ -85,7 +85,8 @@ def test_every_number_stands_beside_its_controls():
     assert [row["what"] for row in rows if not row["population"]] == list(toy_parts())
     for name, n in ((f"{WHERE}/mean/{towers.MAIN}", 36), (f"{WHERE}/mean{ENOUGH}/{towers.MAIN}", 30)):
         assert found.results[name]["n"] == n and found.results[name]["seeds"] == [0, 1, 2]
-        assert set(found.results[name]["controls"]) == {"raw", "rectified, cut", "random directions"}
+        controls = {"raw", "rectified, cut", "random directions", "a frozen decoder"}
+        assert set(found.results[name]["controls"]) == controls
         assert found.results[name]["interval"] == "Student's t over the trainings"
     assert all(c in found.results for row in found.results.values() for c in row["controls"].values())
     assert "bootstrap draws of the pictures" in found.results[f"{WHERE}/mean/raw"]["interval"]
@@ -134,6 +135,7 @@ def test_what_the_plan_decides_by_is_trained_ten_times_and_what_is_shown_three()
     assert {numbers[what] for what in numbers if "×4" in what} == {10} and numbers["raw"] == 1
     assert {numbers[what] for what in numbers if "×1" in what} == {3}
     for kind in ("Matryoshka", "BatchTopK"):
+        assert not any((a != b).nnz == 0 for a, b in zip(kinds[f"{kind} ×4"], kinds[towers.FROZEN], strict=True))
         for code, random in zip(kinds[f"{kind} ×4"], kinds[f"random for {kind} ×4"], strict=True):
             assert (random.getnnz(axis=0) <= code.getnnz(axis=0)).all()
 
@@ -183,11 +185,12 @@ def test_answers_rest_on_what_there_is_and_follow_the_numbers():
     for encoder, sign in (("self-supervised", 1), ("second CLIP", -1)):
         parts = toy_parts(**{towers.MAIN: [sign * value for value in (0.4, 0.42, 0.38)]})
         towers._record_means(found, f"first CLIP/projection/{encoder}", parts)
-    raw, encoders, ranks, beyond, truth = lines = claims.observe(found)
+    raw, frozen, encoders, ranks, beyond, truth = lines = claims.observe(found)
     assert all(line.question.endswith("?") and set(line.rests_on) <= set(found.results) for line in lines)
     assert encoders.answer.count("in 0 of 2 (2 of 4 clearly above zero, 2 clearly below)") == 2
     assert "1 of 1 clearly above zero, 0 clearly below" in ranks.answer and "1 of 1" in beyond.answer
     assert "second CLIP" in raw.answer and "the truth" in truth.answer
+    assert frozen.answer.count("1 of 2 clearly above zero, 1 clearly below") == 2
 
 
 def test_a_sample_agrees_with_the_slow_definition(published):

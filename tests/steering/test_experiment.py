@@ -260,3 +260,14 @@ def test_where_nothing_has_a_rate_there_is_no_ratio():
     found = rates.times_best_control(pd.DataFrame([{"method": m} | red for m in experiment.METHODS]), "both")
     assert np.isnan([found["value"], found["low"], found["high"]]).all()
     assert found["concepts"] == 0 and found["best_control"] == "none"
+
+
+def test_intervals_over_few_concepts_are_widened_for_their_number():
+    """Fault 7 of issue 14: draws of six vary less than samples of six do."""
+    values = [0.1, 0.9, 0.4, 0.6, 0.2, 0.8]
+    scores = pd.DataFrame([{"method": "steered", "about": "colour", "concept": f"c{i}", "repetition": 0, "n": 20,
+                            "success": rate, "rest": 0.5, "both": rate} for i, rate in enumerate(values)])  # fmt: skip
+    row = rates.by_about(rates.by_concept(scores)).set_index(["about", "outcome"]).loc[("all", "success")]
+    draws = np.random.default_rng(1).choice(values, (4000, len(values))).mean(1)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    assert row["low"] < low - 0.03 and row["high"] > high + 0.03

@@ -9,6 +9,7 @@ from vlm_sae_lib import load_profile
 from vlm_sae_lib.controls.reconstruction import untrained_sae
 
 DIM = 16
+FROZEN = ("nothing", "decoder", "soft_decoder", "encoder")
 
 
 class Store:
@@ -50,13 +51,15 @@ class ToyBench:
         return Store(self.meaning[name][self.groups[split]] + 0.3 * self.noise[split][:, :8])
 
     def config(self, kind, expansion, **settings):
-        return SimpleNamespace(kind=kind, expansion=expansion, k=settings.get("k", 3), seed=settings.get("seed", 0))
+        defaults = {"k": 3, "seed": 0, "frozen": "nothing"}
+        return SimpleNamespace(kind=kind, expansion=expansion, **defaults | settings)
 
     def saes(self, configs, hook_point):
         train = self.activations("train", hook_point)
+        draws = [c.seed + 10 * (c.kind == "batch_top_k") + 100 * FROZEN.index(c.frozen) for c in configs]
         return [
-            untrained_sae(train, int(c.expansion * DIM), min(c.k, 7), seed=c.seed + 10 * (c.kind == "batch_top_k"))
-            for c in configs
+            untrained_sae(train, int(c.expansion * DIM), min(c.k, 7), seed=seed)
+            for c, seed in zip(configs, draws, strict=True)
         ]
 
     def shown(self, name):

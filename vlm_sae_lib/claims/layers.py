@@ -10,6 +10,9 @@ MAIN, NARROW = "Matryoshka ×4", (1, 2, 4, 8)
 RIVALS = {
     "rectified, cut": "raw neurons, rectified and cut to the same L0",
     f"random for {MAIN}": "random directions that fire as often",
+    "a frozen decoder ×4": "those of one whose decoder never learns",
+    "a soft-frozen decoder ×4": "those of one whose decoder stays near its start",
+    "a frozen encoder ×4": "those of one whose encoder never learns",
 }
 BOTH = {"Over all neurons with a score": "", "Over those of at least ten pictures": ENOUGH}
 

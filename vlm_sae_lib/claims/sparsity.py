@@ -6,7 +6,8 @@ from vlm_sae_lib.records.effects import ENOUGH
 
 MAIN = "Matryoshka"
 CONTROLS = {"random directions": "random directions that fire as often",
-            "rectified, cut": "raw neurons, rectified and cut to the same L0"}  # fmt: skip
+            "rectified, cut": "raw neurons, rectified and cut to the same L0",
+            "a frozen decoder": "those of an SAE of the same K whose decoder never learns"}  # fmt: skip
 BOTH = {"all neurons with a score": "", "those of at least ten pictures": ENOUGH}
 
 

@@ -4,7 +4,7 @@ from vlm_sae_lib.claims.verdict import Observation, counted, said
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import Results
 
-MAIN, RANDOM = "Matryoshka ×4", "random for Matryoshka ×4"
+MAIN, RANDOM, FROZEN = "Matryoshka ×4", "random for Matryoshka ×4", "a frozen decoder ×4"
 RIVALS = {"rectified, cut": "rectified neurons as sparse", RANDOM: "random directions"}
 """The kinds of neurons that the plan's effects are held against; raw neurons as they are decide nothing."""
 
@@ -12,7 +12,8 @@ RIVALS = {"rectified, cut": "rectified neurons as sparse", RANDOM: "random direc
 def observe(found: Results) -> list[Observation]:
     """Raw neurons; what the choice of the encoder changes; what the encoders agree on, beside random directions."""
     wheres = [name.removesuffix(f"/{MAIN} minus raw") for name in found.results if name.endswith(f"/{MAIN} minus raw")]
-    return [_raw(found, wheres), _encoders(found, wheres), _ranks(found), _beyond_random(found), _truth(found)]
+    parts = (_raw, _frozen, _encoders)
+    return [*(part(found, wheres) for part in parts), _ranks(found), _beyond_random(found), _truth(found)]
 
 
 def _raw(found: Results, wheres: list[str]) -> Observation:
@@ -22,6 +23,17 @@ def _raw(found: Results, wheres: list[str]) -> Observation:
         f"In {len(names)} cases of tower, layer and encoder {counted(found, names)}; {_between(found, names)}. A raw "
         "neuron's score is about the mean cosine of all pictures, by construction.",
         tuple(names),
+    )
+
+
+def _frozen(found: Results, wheres: list[str]) -> Observation:
+    names = {words: [f"{where}/{MAIN} minus {FROZEN}{ending}" for where in wheres]
+             for words, ending in (("all neurons with a score", ""), (f"those{ENOUGH}", ENOUGH))}  # fmt: skip
+    told = (f"over {words} {counted(found, part)}, {_between(found, part)}" for words, part in names.items())
+    return Observation(
+        "Do they score above those of an autoencoder whose decoder never learns?",
+        f"The difference in {len(wheres)} cases: {'; '.join(told)}.",
+        tuple(name for part in names.values() for name in part),
     )
 
 

@@ -29,6 +29,7 @@ from vlm_sae_lib.experiments.layer_effects import (
     share_above_raw,
 )
 from vlm_sae_lib.experiments.measure import AT_LEAST, POPULATIONS, SEEDS, interval_kind, scored_runs
+from vlm_sae_lib.experiments.rivals import FROZEN
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.records.effects import ENOUGH
@@ -42,8 +43,11 @@ from vlm_sae_lib.workbench import Workbench
 
 NARROW, WIDE, FEWER = (1, 2, 4, 8), (16, 64), SEEDS[:3]
 KINDS = {"BatchTopK": "batch_top_k", "Matryoshka": "matryoshka_batch_top_k"}
+SETTINGS: dict[str, dict[str, Any]] = {kind: {"kind": key} for kind, key in KINDS.items()}
+SETTINGS |= {who: SETTINGS["Matryoshka"] | {"frozen": part} for who, part in FROZEN.items()}
 CONTROLLED = 4
-"""The width of the claims that do not name one."""
+"""The width of the claims that do not name one, and of the autoencoders of which a part never learns."""
+STUCK = tuple(f"{who} ×{CONTROLLED}" for who in FROZEN)
 PAPER_ENCODERS = ("DINOv2 ViT-B", "CLIP ViT-B")
 """Whose part the profile's two scoring encoders play."""
 OVER_PICTURES_R2 = f"{R2_RESAMPLES} bootstrap draws of the pictures, middle 95 %"
@@ -98,7 +102,9 @@ def train(bench: Workbench, hook_point: str) -> Trained:
     saes: dict[tuple[str, float], list[SparseAutoencoder]] = {}
     for widths in (NARROW, *((width,) for width in wide)):
         wanted = [(kind, width, seed) for kind in KINDS for width in widths for seed in seeds_of(hook_point, width)]
-        configs = [bench.config(KINDS[kind], width, seed=seed) for kind, width, seed in wanted]
+        if CONTROLLED in widths:
+            wanted += [(who, CONTROLLED, seed) for who in FROZEN for seed in seeds_of(hook_point, CONTROLLED)]
+        configs = [bench.config(**SETTINGS[kind], expansion=width, seed=seed) for kind, width, seed in wanted]
         for (kind, width, _), sae in zip(wanted, bench.saes(configs, hook_point), strict=True):
             saes.setdefault((kind, width), []).append(sae)
     return saes
@@ -119,7 +125,7 @@ def codes(bench: Workbench, hook_point: str, saes: Trained) -> Codes:
     for (kind, width), runs in saes.items():
         what = f"{kind} ×{width:g}"
         kinds[what] = [sae.encode_sparse(test) for sae in runs]
-        if kind == "Matryoshka" or width == CONTROLLED:
+        if kind == "Matryoshka" or (kind in KINDS and width == CONTROLLED):
             kinds[f"random for {what}"] = [random_directions(raw, code, seed) for seed, code in enumerate(kinds[what])]
     kinds[f"shuffled {MAIN}"] = [shuffled_code(code, seed) for seed, code in enumerate(kinds[MAIN])]
     return kinds
@@ -127,9 +133,11 @@ def codes(bench: Workbench, hook_point: str, saes: Trained) -> Codes:
 
 def _controls(what: str, parts: Parts) -> dict[str, str]:
     """What a kind of SAE is held against: a word to the kind of neuron."""
-    if "×" not in what or what.startswith(("random", "shuffled")):
+    kind, _, width = what.partition(" ×")
+    if kind not in KINDS:
         return {}
     words = {"raw": "raw", "rectified, cut": "rectified, cut", "random directions": f"random for {what}"}
+    words |= dict(zip(FROZEN, STUCK, strict=True)) if width == str(CONTROLLED) else {}
     words["shuffled"] = f"shuffled {what}"
     return {word: kind for word, kind in words.items() if kind in parts}
 
@@ -189,7 +197,7 @@ def _spread(runs: Sequence[Scored]) -> dict[str, float]:
 def _record_differences(found: Findings, where: str, parts: Parts) -> None:
     """Mean MS minus that of another kind, paired by seed."""
     pairs = [(f"Matryoshka ×{width}", f"BatchTopK ×{width}") for width in NARROW]
-    pairs += [(f"Matryoshka ×{NARROW[0]}", "raw"), *((MAIN, control) for control in GAINS.values())]
+    pairs += [(f"Matryoshka ×{NARROW[0]}", "raw"), *((MAIN, control) for control in (*GAINS.values(), *STUCK))]
     pairs += [(RIVAL, control) for control in ("raw", "rectified, cut", f"random for {RIVAL}")]
     for what, other in pairs:
         for least, suffix in POPULATIONS:

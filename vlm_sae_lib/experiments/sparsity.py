@@ -35,7 +35,11 @@ from vlm_sae_lib.workbench import Workbench
 PAPER_KS, PAPER_WIDTH = (1, 10, 20, 50), 768
 KINDS = {"Matryoshka": "matryoshka_batch_top_k", "BatchTopK": "batch_top_k"}
 MAIN, WIDER = "Matryoshka", "Matryoshka ×4"
-CONTROLS = ("random directions", "rectified, cut")
+FROZEN = "a frozen decoder"
+"""The main kind, with a decoder that never learns (arXiv 2602.14111)."""
+SETTINGS: dict[str, dict[str, Any]] = {kind: {"kind": key} for kind, key in KINDS.items()}
+SETTINGS |= {FROZEN: SETTINGS[MAIN] | {"frozen": "decoder"}}
+CONTROLS = ("random directions", "rectified, cut", FROZEN)
 PAPER_ENCODERS = ("DINOv2 ViT-B", "CLIP ViT-B")
 SHARE = "{source}, K = {k} of {width}: the same share of the width"
 
@@ -51,7 +55,8 @@ def run(bench: Workbench, found: Findings) -> None:
     ks = every_k(raw.shape[1])
     plan = [(kind, k, 1, seed) for kind in KINDS for k in ks for seed in SEEDS]
     plan += [(MAIN, bench.profile.k, 4, seed) for seed in SEEDS]
-    configs = [bench.config(KINDS[kind], width, k=k, seed=seed) for kind, k, width, seed in plan]
+    plan += [(FROZEN, k, 1, seed) for k in ks for seed in SEEDS]
+    configs = [bench.config(**SETTINGS[kind], expansion=width, k=k, seed=seed) for kind, k, width, seed in plan]
     saes: dict[tuple[str, int], list[Any]] = {}
     for (kind, k, width, _), sae in zip(plan, bench.saes(configs, PROJECTION), strict=True):
         saes.setdefault((WIDER if width == 4 else kind, k), []).append(sae)

@@ -33,7 +33,9 @@ SEEDS_OF = {1: SEEDS[:3], 4: SEEDS}
 SHORT = {"matryoshka_batch_top_k": "Matryoshka", "batch_top_k": "BatchTopK"}
 MAIN = "Matryoshka ×4"
 RANDOM = f"random for {MAIN}"
-CONTROLS = ("raw", "rectified, cut", RANDOM)
+FROZEN = "a frozen decoder ×4"
+"""The main kind, with a decoder that never learns (arXiv 2602.14111)."""
+CONTROLS = ("raw", "rectified, cut", RANDOM, FROZEN)
 RIVALS = {"rectified neurons": "rectified, cut", "random directions": RANDOM}
 """Of the plan's effects, by the words in their names; raw neurons as they are decide nothing."""
 OVER_NEURONS = "500 bootstrap draws of the neurons, middle 95 %"
@@ -90,11 +92,14 @@ def codes(bench: Workbench, hook_point: str) -> dict[str, list[Any]]:
     widths = [(kind, expansion) for kind in bench.profile.kinds for expansion in SEEDS_OF]
     wanted = [(kind, expansion, seed) for kind, expansion in widths for seed in SEEDS_OF[expansion]]
     configs = [bench.config(kind, expansion, seed=seed) for kind, expansion, seed in wanted]
-    saes = dict(zip(wanted, bench.saes(configs, hook_point), strict=True))
+    configs += [bench.config("matryoshka_batch_top_k", 4, frozen="decoder", seed=seed) for seed in SEEDS]
+    trained = bench.saes(configs, hook_point)
+    saes, frozen = dict(zip(wanted, trained, strict=False)), trained[len(wanted) :]
     raw = test.array().numpy()
     main = saes["matryoshka_batch_top_k", 4, SEEDS[0]]
     l0 = main.encode_sparse(train).nnz / len(train)
     kinds: dict[str, list[Any]] = {"raw": [raw], "rectified, cut": [RectifiedNeurons.fit(train, l0).encode_sparse(raw)]}
+    kinds[FROZEN] = [sae.encode_sparse(test) for sae in frozen]
     for kind, expansion in widths:
         runs = [saes[kind, expansion, seed].encode_sparse(test) for seed in SEEDS_OF[expansion]]
         name = f"{SHORT[kind]} ×{expansion:g}"
@@ -169,10 +174,11 @@ def _record_best(found: Findings, where: str, what: str, runs: Sequence[Scored])
 
 def _controls_of(what: str) -> dict[str, str]:
     """The controls of a kind of SAE: a word to the kind of neuron it is held against."""
-    if "×" not in what or what.startswith("random"):
+    kind, _, expansion = what.partition(" ×")
+    if kind not in SHORT.values():
         return {}
     fixed = {"raw": "raw", "rectified, cut": "rectified, cut"}
-    return fixed | ({"random directions": f"random for {what}"} if what.endswith("×4") else {})
+    return fixed | ({"random directions": f"random for {what}", "a frozen decoder": FROZEN} if expansion == "4" else {})
 
 
 def _record_agreement(

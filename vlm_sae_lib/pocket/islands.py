@@ -61,8 +61,7 @@ class Island:
         own = bool(self.name) and model in self.trains
         path = (paths.islands() / self.name if own else paths.pocket()) / model
         if not path.is_dir():
-            known = HOME.name if not own else self.name
-            again = f"run `make islands ISLANDS={known}`" if own else "check it out again, or run `make pocket`"
+            again = f"run `make islands ISLANDS={self.name}`" if own else "check it out again, or run `make pocket`"
             raise UserError(f"The pocket model {model!r} is not in {path}; {again}.")
         return path
 

@@ -1,5 +1,6 @@
 """A notebook's numbers as a file, and the paper's numbers beside them."""
 
+import difflib
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -104,7 +105,9 @@ class Results:
     def value(self, name: str) -> Any:
         """The value of a result."""
         if name not in self.results:
-            raise UserError(f"There is no result {name!r}; there are {', '.join(sorted(self.results)) or 'none'}.")
+            near = difflib.get_close_matches(name, self.results, n=3, cutoff=0.0)
+            others = f"the nearest are {', '.join(near)}" if near else "there are none"
+            raise UserError(f"There is no result {name!r} in {self.notebook}; {others}.")
         return self.results[name]["value"]
 
     @property

@@ -17,6 +17,7 @@ COLOURS = {
     "rectified, cut": "#D55E00",
     "batch_top_k": "#0072B2",
     "matryoshka_batch_top_k": "#009E73",
+    "frozen decoder": "#8C564B",
     "control": "#CC79A7",
     "truth": "#000000",
 }
@@ -26,6 +27,7 @@ LABELS = {
     "rectified, cut": "rectified raw neurons, cut to the SAE's L0",
     "batch_top_k": "BatchTopK SAE",
     "matryoshka_batch_top_k": "Matryoshka SAE",
+    "frozen decoder": "SAE with a frozen decoder",
     "control": "control",
     "truth": "truth",
 }

@@ -1,13 +1,14 @@
 """From settings to statements: rates by concept, and their means with intervals over concepts.
 
 Concepts are the outermost unit: pictures of one concept share its latent, its setting and its luck, so an interval over
-pictures would be too narrow. Intervals are 95 % percentile bootstraps over concepts; a single concept's rate has
-Wilson's interval over its pictures.
+pictures would be too narrow. Intervals are 95 % percentile bootstraps over concepts, widened for their number; a single
+concept's rate has Wilson's interval over its pictures.
 """
 
 import numpy as np
 import pandas as pd
 
+from vlm_sae_lib.statistics.intervals import bootstrap_mean, percentiles
 from vlm_sae_lib.steering.experiment import STEERED
 
 OUTCOMES = ("success", "rest", "both")
@@ -33,8 +34,7 @@ def by_about(concepts: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> pd.
         for method, group in part.groupby("method", sort=False):
             for outcome in OUTCOMES:
                 values = group[outcome].dropna().to_numpy()
-                low, high = bootstrap_mean(values, draws=draws, seed=seed)
-                rate = float(values.mean()) if len(values) else np.nan
+                rate, (low, high) = bootstrap_mean(values, seed=seed, n_resamples=draws)
                 rows.append((method, about, outcome, rate, low, high, len(values), int(group["n"].sum())))
     columns = ["method", "about", "outcome", "rate", "low", "high", "concepts", "pictures"]
     return pd.DataFrame(rows, columns=columns)
@@ -62,8 +62,7 @@ def times_best_control(
     steered = wide[STEERED].to_numpy()[picks].mean(1)
     best = wide[controls].to_numpy()[picks].mean(1).max(1)
     resampled = ratio(steered, best)
-    resampled = resampled[~np.isnan(resampled)]
-    low, high = np.percentile(resampled, [2.5, 97.5], method="nearest") if len(resampled) else (np.nan, np.nan)
+    low, high = percentiles(resampled, len(wide))
     means = wide.mean()
     return {
         "value": float(ratio(means[STEERED], means[controls].max())),
@@ -94,12 +93,3 @@ def wilson(rate: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.nda
         centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
-
-
-def bootstrap_mean(values: np.ndarray, *, draws: int, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean of independent values; NaN for none."""
-    if len(values) == 0:
-        return float("nan"), float("nan")
-    picks = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
-    return float(low), float(high)

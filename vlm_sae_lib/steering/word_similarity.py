@@ -17,7 +17,7 @@ from PIL import Image
 
 from vlm_sae_lib.hooks import PROJECTION
 from vlm_sae_lib.progress import progress
-from vlm_sae_lib.steering import rates
+from vlm_sae_lib.statistics.intervals import bootstrap_mean
 from vlm_sae_lib.steering.concepts import PooledLatents
 from vlm_sae_lib.steering.experiment import STEERED, Setting
 from vlm_sae_lib.steering.intervention import Sae
@@ -134,8 +134,8 @@ def similarity_by_method(similarities: pd.DataFrame, *, seed: int = 0) -> pd.Dat
     concepts = similarities.groupby(["method", "about", "concept"], sort=False)["similarity"].mean()
     rows = {}
     for method, values in concepts.groupby("method", sort=False):
-        low, high = rates.bootstrap_mean(values.to_numpy(), draws=2000, seed=seed)
-        rows[method] = {"similarity": values.mean(), "low": low, "high": high, "concepts": len(values)}
+        mean, (low, high) = bootstrap_mean(values, seed=seed)
+        rows[method] = {"similarity": mean, "low": low, "high": high, "concepts": len(values)}
     return pd.DataFrame(rows).T
 
 

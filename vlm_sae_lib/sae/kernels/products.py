@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlm_sae_lib.machine.compiled import in_threads
+from vlm_sae_lib.machine.compiled import in_threads, one_thread
 from vlm_sae_lib.sae.kernels import loops
 from vlm_sae_lib.sae.kernels.active import Active, ByLatent, per_sample_top_k_active
 from vlm_sae_lib.sae.kernels.coarse import Coarse
@@ -97,13 +97,18 @@ def _gradient(parameter: Tensor | None) -> Tensor | None:
 
 def _add_auxiliary(gradients, pre, centred, residual, decoder, dead, k_aux, coefficient) -> float:
     """Add the aux-k loss's gradients (``losses.auxiliary_loss``) for encoder, encoder bias and decoder in place."""
-    spread = float((residual - residual.mean(dim=0)).pow(2).mean())
+    spread = _mean_square(residual - residual.mean(dim=0))
     if spread == 0:
         return 0.0
     revive = _revive_few if int(dead.sum()) <= FEW_DEAD * k_aux else _revive_many
     scale = 2 * coefficient / (residual.numel() * spread)
     error = revive(gradients, pre, centred, residual, decoder, dead, k_aux, scale)
-    return float(error.pow(2).mean()) / spread
+    return _mean_square(error) / spread
+
+
+def _mean_square(rows: Float[Tensor, "n d"]) -> float:
+    """Row by row first: torch parts a sum over a whole tensor among the threads, and its last bit hangs on how many."""
+    return float(rows.square().sum(dim=1, dtype=torch.float64).numpy().sum()) / rows.numel()
 
 
 FEW_DEAD = 8
@@ -118,14 +123,15 @@ def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) 
     revived = _columns(pre, where)
     _run(loops.keep_largest, len(revived), loops.COUNTS * revived.numel(), revived, k_aux)
     revived, directions = revived.to(kind), decoder[where].to(kind)
-    error = (revived @ directions).float() - residual
-    slopes = (error * scale).to(kind)
-    if decoder_grad is not None:
-        decoder_grad[where] += (revived.T @ slopes).float()
-    by_value = (slopes @ directions.T) * (revived > 0)
-    if encoder_grad is not None:
-        encoder_grad[where] += (by_value.T @ centred.to(kind)).float()
-    bias_grad[where] += by_value.sum(dim=0, dtype=torch.float32)
+    with one_thread():  # of a few columns' products the last bit hangs on how threads part them
+        error = (revived @ directions).float() - residual
+        slopes = (error * scale).to(kind)
+        if decoder_grad is not None:
+            decoder_grad[where] += (revived.T @ slopes).float()
+        by_value = (slopes @ directions.T) * (revived > 0)
+        if encoder_grad is not None:
+            encoder_grad[where] += (by_value.T @ centred.to(kind)).float()
+        bias_grad[where] += by_value.sum(dim=0, dtype=torch.float32)
     return error
 
 

@@ -21,6 +21,7 @@ from vlm_sae_lib.sae.kernels.active import (
 from vlm_sae_lib.sae.kernels.coarse import Coarse, CoarseEncoder, pays
 from vlm_sae_lib.sae.selection import above, batch_top_k_cut, per_sample_top_k
 from vlm_sae_lib.sae.training import frozen
+from vlm_sae_lib.sae.training.clipping import clip
 from vlm_sae_lib.sae.training.initialise import initial_weights
 from vlm_sae_lib.sae.training.log import TrainingLog, is_logged
 from vlm_sae_lib.sae.training.losses import training_latents, training_loss
@@ -152,7 +153,7 @@ class Learner:
         decoder = self.weights.decoder
         if decoder.grad is not None:  # a frozen one has none
             _remove_along(decoder, decoder.grad)
-        torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
+        clip(self.learned, 1.0)
         self.optimiser.step()
         if decoder.grad is not None:
             _to_unit_length(decoder)

@@ -26,7 +26,7 @@ from vlm_sae_lib.show.style import COLOURS
 
 SHADES = {
     MATRYOSHKA: (COLOURS["matryoshka_batch_top_k"], "o-"), BATCH_TOP_K: (COLOURS["batch_top_k"], "s-"),
-    FROZEN: ("#8C564B", "D-"), RAW: (COLOURS["raw"], "^--"), PCA: (COLOURS["control"], "v--"),
+    FROZEN: (COLOURS["frozen decoder"], "D-"), RAW: (COLOURS["raw"], "^--"), PCA: (COLOURS["control"], "v--"),
     K_MEANS: (COLOURS["rectified"], "<--"), K_MEANS + CUT: (COLOURS["rectified, cut"], "<:"),
     RANDOM: ("#B0B0B0", ">--"), RANDOM + CUT: ("#B0B0B0", ">:"),
 }  # fmt: skip

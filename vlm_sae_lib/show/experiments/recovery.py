@@ -15,7 +15,7 @@ SHADES = {
     "TopK": ("#56B4E9", "^"),
     "JumpReLU": (COLOURS["rectified, cut"], "v"),
     "ReLU, cut": (COLOURS["rectified"], "D"),
-    "a frozen decoder": ("#8C564B", "P"),
+    "a frozen decoder": (COLOURS["frozen decoder"], "P"),
     "a soft-frozen decoder": ("#C49C94", "X"),
     "a frozen encoder": (COLOURS["control"], "*"),
     UNTRAINED: (COLOURS["raw"], "."),

@@ -14,6 +14,7 @@ SHOWN = {
     "Matryoshka": ("Matryoshka SAE, ε = 1", "matryoshka_batch_top_k"),
     "random directions": ("random directions, as rare", "control"),
     "rectified, cut": ("raw neurons, rectified and cut", "rectified, cut"),
+    "a frozen decoder": ("Matryoshka SAE, decoder frozen", "frozen decoder"),
 }
 KINDS = {"Matryoshka": ("Matryoshka, ε = 1", "matryoshka_batch_top_k", "o"),
          "BatchTopK": ("BatchTopK, ε = 1", "batch_top_k", "s"),

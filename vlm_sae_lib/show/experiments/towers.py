@@ -11,6 +11,7 @@ KINDS = {
     "raw": (COLOURS["raw"], "raw neurons"),
     "rectified, cut": (COLOURS["rectified, cut"], "rectified, as sparse"),
     "random for Matryoshka ×4": (COLOURS["control"], "random directions"),
+    "a frozen decoder ×4": (COLOURS["frozen decoder"], "a frozen decoder ×4"),
     "BatchTopK ×4": (COLOURS["batch_top_k"], "BatchTopK ×4"),
     "Matryoshka ×4": (COLOURS["matryoshka_batch_top_k"], "Matryoshka ×4"),
 }
