@@ -12,6 +12,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.show.explorer import Neuron, explorer_data, explorer_html
 from vlm_sae_lib.show.panel import steering_panel
 from vlm_sae_lib.steering.intervention import steered
+from vlm_sae_lib.steering.learned import Direction, Learned
 
 MULTIPLES = (0, 0.5, 2)
 
@@ -42,6 +43,40 @@ def test_data_is_what_the_steered_model_says(data, pictures, neurons):
                 assert [data["texts"][i] for i in data["captions"][n][p][s]] == expected
     assert len(data["texts"]) > 4
     assert json.loads(json.dumps(data)) == data
+
+
+def pushed(scale=3.0):
+    change = Direction(shared_vlm().dim)
+    change.vector.data[:] = scale
+    return Neuron(3, "beetle", 30.0, change=change)
+
+
+def test_a_learned_change_stands_beside_the_latents_and_starts_from_the_bare_model(pictures, neurons):
+    """Section 5 of issue 14: the best edit found, with the paper's beside it."""
+    vlm, learned = shared_vlm(), pushed()
+    data = explorer_data(vlm, TinySae(), pictures, [neurons[0], learned, neurons[1]], MULTIPLES, PROMPTS[:1],
+                         max_new_tokens=6)  # fmt: skip
+    alone = explorer_data(vlm, TinySae(), pictures, [neurons[1]], MULTIPLES, PROMPTS[:1], max_new_tokens=6)
+    assert [n["label"] for n in data["neurons"]] == ["beetle <b> (latent 3)", "beetle (learned)", "red (latent 4)"]
+    for p, image in enumerate(pictures.values()):
+        for s, multiple in enumerate([0, *MULTIPLES]):
+            with vlm.edited(Learned(learned.change, multiple).edit):
+                expected = vlm.answer(image, PROMPTS[0], max_new_tokens=6)
+            assert data["texts"][data["captions"][1][p][s][0]] == expected
+            of_red = (each["texts"][each["captions"][n][p][s][0]] for each, n in ((data, 2), (alone, 0)))
+            assert next(of_red) == next(of_red)
+    assert "2 × what was learned" in explorer_html(data)
+
+
+def test_the_panel_applies_a_learned_change(pictures):
+    vlm, learned = shared_vlm(), pushed()
+    panel = steering_panel(vlm, TinySae(), pictures, [learned], prompts=PROMPTS[:1], max_new_tokens=6)
+    (_, controls), text = panel.children[0].children, panel.children[1]
+    picture, _, strength, _ = controls.children
+    strength.value = 2.0
+    with vlm.edited(Learned(learned.change, 2.0).edit):
+        assert f"<b>{vlm.answer(pictures[picture.value], PROMPTS[0], max_new_tokens=6)}</b>" in text.value
+    assert "2 × what was learned" in text.value
 
 
 def test_the_fragment_is_self_contained_deterministic_and_named(data):

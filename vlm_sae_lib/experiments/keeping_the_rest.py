@@ -25,8 +25,8 @@ from vlm_sae_lib.steering import concepts as find
 from vlm_sae_lib.steering.acting import ask_under_each
 from vlm_sae_lib.steering.attribution import Attribution, attribute
 from vlm_sae_lib.steering.experiment import Setting, SteeringStudy, choose_settings, rest_of, score_settings
-from vlm_sae_lib.steering.following import lessons
 from vlm_sae_lib.steering.prompting import choose_phrase, phrased, setting
+from vlm_sae_lib.steering.teaching import lessons_for
 from vlm_sae_lib.workbench import Workbench
 
 BARE, REPAINTED = "bare model", "picture painted anew"
@@ -69,9 +69,8 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     losses: list[dict[str, object]] = []
     for place, concept in enumerate(progress(concepts, "attributions and lessons", unit="concept")):
         about, value = concept
-        asked = [about, *rest_of(setting("", concept), choosing.factors, study)]
-        lacking = torch.tensor((truth[about] != value).tolist())
-        taught = lessons(vlm, [], [QUESTIONS[a] for a in asked], value, states[lacking])
+        rest = rest_of(setting("", concept), choosing.factors, study)
+        taught = lessons_for(vlm, states, truth, concept, QUESTIONS, rest)
         effects[concept] = attribute(taught, sae, torch.from_numpy(pooled.maximum))
         learned, last = arms.teach(taught, sae, size.lesson)
         losses.append({"about": about, "concept": value, **last})

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.show.tiles import tile_uri
 from vlm_sae_lib.steering.intervention import Sae
-from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
+from vlm_sae_lib.steering.learned import Change, Learned
+from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, StateEdit, SteeringBench
 from vlm_sae_lib.terms import TERMS, UNKNOWN, Credit, credit_of
 from vlm_sae_lib.vlms.vlm import Vlm
 
@@ -33,12 +35,31 @@ DATA = re.compile(r'<script type="application/json" class="se-data">(.*?)</scrip
 
 @dataclass(frozen=True)
 class Neuron:
-    """A latent to show: its index, a name for people, its maximum (the unit of the strengths), its top pictures."""
+    """What the reader steers: a latent, or a change of all latents that was learned for a concept.
+
+    Attributes:
+        latent: its index; with a change, of the latent that stands for the same concept.
+        name: for people.
+        maximum: of the latent, the unit of its strengths.
+        top_pictures: those that the latent responds to most.
+        change: the learned change; its strengths are multiples of what was learned.
+    """
 
     latent: int
     name: str
     maximum: float
     top_pictures: Sequence[Image.Image] = ()
+    change: Change | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} (latent {self.latent})" if self.change is None else f"{self.name} (learned)"
+
+    def push(self, multiple: float) -> Intervention | StateEdit:
+        """The edit of a strength. A learned one keeps what the SAE misses."""
+        if self.change is not None:
+            return Learned(self.change, multiple)
+        return Intervention(self.latent, multiple * self.maximum)
 
 
 def explorer_data(
@@ -63,16 +84,25 @@ def explorer_data(
     if not pictures or not neurons or not multiples or not prompts:
         raise ValueError("the explorer needs at least one picture, one neuron, one strength and one prompt")
     pictures = {label: to_rgb(image) for label, image in pictures.items()}
-    bench = SteeringBench(vlm, sae, list(pictures.values()), keep_error=keep_error, description="captions")
-    interventions = [UNSTEERED, *(Intervention(n.latent, m * n.maximum) for n in neurons for m in multiples)]
-    said = [bench.captions(interventions, prompt, max_new_tokens=max_new_tokens) for prompt in prompts]
+    said = [np.empty((0, len(pictures)), dtype=object)] * len(prompts)
+    rows: dict[int, list[int]] = {}
+    keeping = [keep_error or neuron.change is not None for neuron in neurons]
+    for keeps in dict.fromkeys(keeping):
+        group = [n for n, own in enumerate(keeping) if own == keeps]
+        bench = SteeringBench(vlm, sae, list(pictures.values()), keep_error=keeps, description="captions")
+        pushes = [UNSTEERED, *(neurons[n].push(multiple) for n in group for multiple in multiples)]
+        first = len(said[0])
+        said = [np.concatenate([table, bench.captions(pushes, prompt, max_new_tokens=max_new_tokens)])
+                for table, prompt in zip(said, prompts, strict=True)]  # fmt: skip
+        for place, n in enumerate(group):
+            start = first + 1 + place * len(multiples)
+            rows[n] = [first, *range(start, start + len(multiples))]
     texts = sorted({text for table in said for text in table.ravel()})
     number = {text: i for i, text in enumerate(texts)}
 
     def words(row: int, picture: int) -> list[int]:
         return [number[table[row, picture]] for table in said]
 
-    rows = [[0, *range(1 + n * len(multiples), 1 + (n + 1) * len(multiples))] for n in range(len(neurons))]
     prints = {**pictures, **(shown or {})}
     return {
         "prompts": list(prompts),
@@ -80,9 +110,9 @@ def explorer_data(
         "pictures": [{"label": label, **_shown(prints[label], 320)} for label in pictures],
         "neurons": [
             {
-                "latent": n.latent,
+                "label": n.label,
                 "name": n.name,
-                "maximum": round(float(n.maximum), 4),
+                "unit": f"{n.maximum:.2f}" if n.change is None else None,
                 "tops": [_shown(top, 96) for top in n.top_pictures[:N_TOPS]],
             }
             for n in neurons
@@ -99,7 +129,7 @@ def explorer_html(data: Mapping[str, Any]) -> str:
     neuron, picture = data["neurons"][0], data["pictures"][0]
     # "<" would let a text of the model end the script element.
     inline = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False).replace("<", "\\u003c")
-    neurons = [f"{n['name']} (latent {n['latent']})" for n in data["neurons"]]
+    neurons = [n["label"] for n in data["neurons"]]
     pictures = [p["label"] for p in data["pictures"]]
     tops = max(len(n["tops"]) for n in data["neurons"])
     top_pictures = "".join(
@@ -188,8 +218,8 @@ def _table(data: Mapping[str, Any]) -> str:
         for s, multiple in enumerate(data["multiples"]):
             if multiple is None and n > 0:
                 continue
-            name = "none" if multiple is None else neuron["name"]
-            stated = "unsteered" if multiple is None else f"{multiple:g} × {neuron['maximum']:.2f}"
+            name = "none" if multiple is None else neuron["label"]
+            stated = "unsteered" if multiple is None else f"{multiple:g} × {neuron['unit'] or 'what was learned'}"
             caption = data["texts"][data["captions"][n][0][s][0]]
             rows.append(f"<tr><td>{_text(name)}</td><td>{stated}</td><td>{_text(caption)}</td></tr>")
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"

@@ -38,7 +38,8 @@ for (const explorer of document.querySelectorAll(".steering-explorer:not([data-r
     const p = picture.selectedIndex, n = neuron.selectedIndex, s = Number(strength.value);
     const chosen = data.neurons[n], multiple = data.multiples[s];
     const stated = multiple === null ? "unsteered"
-      : `${multiple} × its maximum = ${(multiple * chosen.maximum).toFixed(2)} on every token`;
+      : chosen.unit === null ? `${multiple} × what was learned, on every token`
+      : `${multiple} × its maximum = ${(multiple * Number(chosen.unit)).toFixed(2)} on every token`;
     strength.setAttribute("aria-valuetext", stated);
     find(".se-value").textContent = stated;
     const image = find(".se-picture img");
