@@ -12,6 +12,7 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import KINDS, SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.training import frozen, memory, train_sae
+from vlm_sae_lib.sae.training import learner as training_learner
 from vlm_sae_lib.sae.training import run as training
 from vlm_sae_lib.sae.training.initialise import initial_weights
 from vlm_sae_lib.sae.training.learner import Learner
@@ -110,9 +111,13 @@ def test_kernels_and_autograd_take_the_same_steps(kind, part, few, monkeypatch):
 
 
 def test_gradients_are_clipped_by_the_norm_of_what_learns(monkeypatch):
-    seen = []
-    clip = torch.nn.utils.clip_grad_norm_
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda given, most: seen.append(clip(given, most)))
+    seen, clip = [], training_learner.clip
+
+    def watched(given, most):
+        seen.append(torch.stack([each.grad.norm() for each in given if each.grad is not None]).norm())
+        clip(given, most)
+
+    monkeypatch.setattr(training_learner, "clip", watched)
     for part in ("nothing", "decoder", "encoder"):
         made = learner(dataclasses.replace(SHORT, frozen=part), steps=1)
         known = [value.grad for value in made.weights.named().values() if value.grad is not None]
