@@ -1,4 +1,4 @@
-"""``{cite-this} book`` and ``{cite-this} paper``: BibTeX made from ``CITATION.cff``, which is the one place to change."""
+"""``{cite-this} book`` and ``{cite-this} paper``: BibTeX made from ``CITATION.cff``, the one place to change."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -86,13 +86,14 @@ def section(judgement: Judgement, body: list[nodes.Node]) -> nodes.section:
 
 def choice(judgements: list[Judgement]) -> str:
     """One of the words, or all; what it shows and hides is the style's business (``book.css``)."""
-    options = [("all", f"all {len(judgements)}")]
-    options += [(marked(verdict).removeprefix("is-"), f"{pill(verdict)} {n}") for verdict, n in counted(judgements)]
-    boxes = "".join(
-        f'<label><input type="radio" name="verdict" id="show-{key}"{" checked" if key == "all" else ""}> {words}</label>'
-        for key, words in options
-    )
-    return f'<fieldset class="verdict-choice"><legend>Show the claims whose word is</legend>{boxes}</fieldset>'
+
+    def box(key: str, words: str, checked: str = "") -> str:
+        return f'<label><input type="radio" name="verdict" id="show-{key}"{checked}> {words}</label>'
+
+    every = box("all", f"all {len(judgements)}", " checked")
+    each = (box(marked(verdict).removeprefix("is-"), f"{pill(verdict)} {n}") for verdict, n in counted(judgements))
+    legend = "<legend>Show the claims whose word is</legend>"
+    return f'<fieldset class="verdict-choice">{legend}{every}{"".join(each)}</fieldset>'
 
 
 class VerdictStrip(FromResults):

@@ -110,8 +110,8 @@ class ExperimentTable(FromResults):
 def table_lines(found: Findings, names: list[str], digits: int) -> list[str]:
     """What all results have in common, then a row for each: its value, its controls, the paper's value, n, split.
 
-    A control that several results share has a column of its own; where there are more kinds of them than fit, each has a
-    row below what it controls. Columns that would be empty are left out, and an interval is never torn.
+    A control that several results share has a column of its own; where there are more kinds of them than fit, each
+    has a row below what it controls. Columns that would be empty are left out, and an interval is never torn.
     """
     common, labels = in_words(names)
     kinds = list(dict.fromkeys(word for name in names for word in found.results[name]["controls"]))

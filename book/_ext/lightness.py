@@ -33,7 +33,10 @@ USES = {
 STYLE = Path("_static/styles/pydata-sphinx-theme.css")
 FONTS = Path("_static/vendor/fontawesome/webfonts")
 ICON = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"[^"]*"\}')
-"""A rule of the theme's style that gives icons their glyph: ``.fa-bars:before,.fa-navicon:before{content:"\\f0c9"}``."""
+"""A rule of the theme's style that gives icons their glyph: ``.fa-bars:before{content:"\\f0c9"}``."""
+WHOLE_FONT = re.compile(
+    r'src:url\(\.\./vendor/fontawesome/webfonts/([\w-]+)\.woff2\) format\("woff2"\),url\([^)]*\) format\("\w+"\)'
+)
 GLYPH = re.compile(r'"(?:\\([0-9a-f]{4})|([\ue000-\uf8ff]))"')
 IMAGE = re.compile(r'<img [^>]*?src="([^"]*?_images/([^"/]+))"[^>]*>')
 
@@ -102,11 +105,7 @@ def with_icons(style: str, asked: set[str]) -> str:
 
 def with_fonts(style: str) -> str:
     """The style with the cut fonts in the place of the whole ones."""
-    return re.sub(
-        r'src:url\(\.\./vendor/fontawesome/webfonts/([\w-]+)\.woff2\) format\("woff2"\),url\([^)]*\) format\("truetype"\)',
-        r'src:url(../fonts/\1.woff) format("woff")',
-        style,
-    )
+    return WHOLE_FONT.sub(r'src:url(../fonts/\1.woff) format("woff")', style)
 
 
 def cut(font: Path, letters: set[int], into: Path) -> None:

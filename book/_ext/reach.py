@@ -1,8 +1,8 @@
 """What makes a page usable by keyboard and by ear, and its words understood: the last touch before it is written.
 
 A table scrolls in a box of its own (``tables.js`` lets the keyboard into it where it is too wide); the empty corner of
-a table has a word for the ear; what is written on a button is its name. A word that the glossary explains shows its definition when
-it is pointed at or focused, by the theme's own tooltips; without a script it is the link's title.
+a table has a word for the ear; what is written on a button is its name. A word that the glossary explains shows its
+definition when it is pointed at or focused, by the theme's own tooltips; without a script it is the link's title.
 """
 
 import html

@@ -110,7 +110,9 @@ def test_a_card_tells_effect_interval_n_bar_population_and_stability(tmp_path):
 def test_an_effect_of_one_population_counts_in_both(tmp_path):
     one = [[0.1, 0.1], [0.12, 0.1], [0.1, 0.12]]
     evidence = toy(tmp_path, one, **{f"gain{ENOUGH}": one, "kept": [[0.0, 0.0]] * 3})
-    both = Claim("it", "It", "It works.", "nowhere", "none", (*CLAIM.decided_by, By("toy", "kept", 0.05, "what is kept")))
+    both = Claim(
+        "it", "It", "It works.", "nowhere", "none", (*CLAIM.decided_by, By("toy", "kept", 0.05, "what is kept"))
+    )
     judgement = judge(both, evidence)
     assert judgement.verdict is FAILS and judgement.other.word is FAILS, "what has no second population is left out"
     assert judge(Claim("it", "It", "It works.", "nowhere", "none", both.decided_by[1:]), evidence).other is None

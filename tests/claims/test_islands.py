@@ -62,7 +62,9 @@ def test_an_island_that_cannot_speak_is_not_asked_what_takes_speech(tmp_path):
 
 
 def test_an_island_that_lacks_one_of_the_effects_is_not_asked(tmp_path):
-    both = Claim("it", "It", "It works.", "nowhere", "none", (*CLAIM.decided_by, By("layers", "kept", 0.05, "what is kept")))
+    both = Claim(
+        "it", "It", "It works.", "nowhere", "none", (*CLAIM.decided_by, By("layers", "kept", 0.05, "what is kept"))
+    )
     put(tmp_path, "", gain=0.2 + TEN, kept=0.2 + TEN)
     put(tmp_path, "atoll", gain=0.2 + TEN)
     put(tmp_path, "fjord", gain=0.2 + TEN, kept=0.2 + TEN, more=TEN)

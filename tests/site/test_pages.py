@@ -89,9 +89,10 @@ def test_a_link_to_a_claim_that_is_not_chosen_shows_it(visit, words):
 
 
 @pytest.mark.parametrize(("query", "first"), [
-    ("taxonomy", "notebooks/04_taxonomy_alignment"), ("steering", "notebooks/05_llava_steering"),
-    ("store", "book/store"), ("monosemanticity score", "notebooks/03_monosemanticity_score"),
+    ("taxonomy", "notebooks/04_taxonomy_alignment"), ("activation", "notebooks/01|glossary.html#term-activation"),
+    ("steering", "notebooks/05|glossary.html#term-steering"), ("plan", "book/analysis_plan"),
+    ("benchmarks", "book/benchmarks"),
 ])  # fmt: skip
-def test_the_search_puts_the_page_of_the_story_first(visit, query, first):
+def test_the_search_puts_what_a_word_means_and_the_story_first(visit, query, first):
     page = visit.open(f"search.html?q={query}")
     expect(page.locator("#search-results li a").first).to_have_attribute("href", re.compile(first))

@@ -1,4 +1,4 @@
-"""Who can use the pages: axe-core on each of them, the keyboard in wide tables, definitions on focus, paper, no script."""
+"""Who can use the pages: axe-core on each of them, the keyboard in wide tables, definitions on focus, icons, paper."""
 
 import re
 

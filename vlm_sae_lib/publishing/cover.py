@@ -1,8 +1,8 @@
 """The first page's small explorer: one picture, one latent at a few strengths, and random directions pushed as far.
 
-``python -m vlm_sae_lib.publishing.cover`` writes ``data/cover.json`` anew, in under a minute, after notebook 5 has run. The
-picture, the latent and the strengths are among those of that notebook's explorer, and so must its captions be: what the
-random directions say is all that is added.
+``python -m vlm_sae_lib.publishing.cover`` writes ``data/cover.json`` anew, in under a minute, after notebook 5 has run.
+The picture, the latent and the strengths are among those of that notebook's explorer, and so must its captions be: what
+the random directions say is all that is added.
 """
 
 import json
