@@ -36,6 +36,8 @@ LONG = 16
 INTERVAL = re.compile(r"\[[^\]]*\]")
 MOST_CONTROLS = 2
 """That have a column each."""
+BELOW = "↳"
+"""Before a control that has a row."""
 FIGURES = "_build/experiment_figures"
 """Under the source of whichever edition is built."""
 
@@ -125,9 +127,9 @@ def table_lines(found: Findings, names: list[str], digits: int) -> list[str]:
         beside = [controls.get(word, "") for word in columns]
         table.append([label, said(found, name, digits), *beside, paper, n, row["split"] or ""])
         if not columns:
-            table += [[f"↳ *{word}*", value, "", "", ""] for word, value in controls.items()]
+            table += [[f"{BELOW} *{word}*", value, "", "", ""] for word, value in controls.items()]
     kept = [i for i in range(len(table[0])) if any(row[i] for row in table[1:])]
-    rows = [" | ".join(whole(row[i]) or "–" for i in kept) for row in table]
+    rows = [" | ".join(whole(row[i]) or ("" if row[0][0] == BELOW else "–") for i in kept) for row in table]
     rows.insert(1, " | ".join("---:" if table[0][i] == "n" else "---" for i in kept))
     return [*([f"{common}:", ""] if common else []), *(f"| {row} |" for row in rows)]
 

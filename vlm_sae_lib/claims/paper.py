@@ -254,7 +254,7 @@ CLAIMS = (
         "trained-for-score",
         "A loss can train for the score",
         "A loss term can train for the score, at little cost in reconstruction.",
-        "MonoLoss (arXiv 2602.12403), after the paper",
+        "MonoLoss ([arXiv 2602.12403](https://arxiv.org/abs/2602.12403)), after the paper",
         "On ImageNet with BatchTopK on CLIP: score .437 to .602, R² .846 to .840.",
         (
             By("monoloss", "gain under an unseen encoder at equal R²", 0.05, "MS of other encoders, at equal R²"),
