@@ -33,7 +33,6 @@ from vlm_sae_lib.show.style import use_style
 from vlm_sae_lib.show.tiles import covered
 
 LONG = 16
-INTERVAL = re.compile(r"\[[^\]]*\]")
 MOST_CONTROLS = 2
 """That have a column each."""
 BELOW = "↳"
@@ -113,7 +112,7 @@ def table_lines(found: Findings, names: list[str], digits: int) -> list[str]:
     """What all results have in common, then a row for each: its value, its controls, the paper's value, n, split.
 
     A control that several results share has a column of its own; where there are more kinds of them than fit, each
-    has a row below what it controls. Columns that would be empty are left out, and an interval is never torn.
+    has a row below what it controls. Columns that would be empty are left out.
     """
     common, labels = in_words(names)
     kinds = list(dict.fromkeys(word for name in names for word in found.results[name]["controls"]))
@@ -129,19 +128,20 @@ def table_lines(found: Findings, names: list[str], digits: int) -> list[str]:
         if not columns:
             table += [[f"{BELOW} *{word}*", value, "", "", ""] for word, value in controls.items()]
     kept = [i for i in range(len(table[0])) if any(row[i] for row in table[1:])]
-    rows = [" | ".join(whole(row[i]) or ("" if row[0][0] == BELOW else "–") for i in kept) for row in table]
+    rows = []
+    for row in table:
+        nothing = "" if row[0].startswith(BELOW) else "–"
+        rows.append(" | ".join(row[i].replace("|", "\\|") or nothing for i in kept))
     rows.insert(1, " | ".join("---:" if table[0][i] == "n" else "---" for i in kept))
     return [*([f"{common}:", ""] if common else []), *(f"| {row} |" for row in rows)]
 
 
-def whole(text: str) -> str:
-    """A cell's text, in which an interval stays on one line: ``[0.1, 0.2]``."""
-    return INTERVAL.sub(lambda found: found[0].replace(" ", "\u00a0"), text.replace("|", "\\|"))
-
-
 def in_words(names: list[str]) -> tuple[str, list[str]]:
-    """What the names of several results have in common at their beginning, and the rest of each, without slashes."""
-    parts = [name.split("/")[name.startswith("effect/") :] for name in names]
+    """What the names of several results begin with alike, and the rest of each, without slashes and underscores.
+
+    A hook point keeps its own: ``block_4``.
+    """
+    parts = [re.sub(r"_(?!\d)", " ", name).split("/")[name.startswith("effect/") :] for name in names]
     shared = 0
     while len(parts) > 1 and all(len(own) > shared + 1 and own[shared] == parts[0][shared] for own in parts):
         shared += 1

@@ -18,6 +18,8 @@ TABLE = re.compile(r"<table\b.*?</table>", re.S)
 EMPTY_HEADING = re.compile(r"<th\b([^>]*)>\s*(?:<p>\s*</p>)?\s*</th>")
 NAMED_HEADING = r'<th\1><span class="visually-hidden">row</span></th>'
 OTHERWISE_NAMED = re.compile(r'(<summary)( [^>]*?)? aria-label="[^"]*"')
+INTERVAL = re.compile(r"\[[−-]?[\d.,]+(?:,| to) [−-]?[\d.,]+\]")
+"""``[0.1, 0.2]``, which a narrow column would tear."""
 TERM = re.compile(r'<a class="reference internal" href="([^"]*#(term-[^"]+))"')
 LONGEST = 420  # letters of a definition: more does not fit beside a word
 
@@ -30,9 +32,13 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
 
 def reachable(body: str) -> str:
     """Tables in boxes, a word in empty headings, buttons named as they are written."""
-    body = TABLE.sub(lambda found: f'<div class="table-box">{found[0]}</div>', body)
+    body = TABLE.sub(lambda found: f'<div class="table-box">{INTERVAL.sub(whole, found[0])}</div>', body)
     body = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')  # it has no items
     return OTHERWISE_NAMED.sub(r"\1\2", EMPTY_HEADING.sub(NAMED_HEADING, body))
+
+
+def whole(interval: re.Match[str]) -> str:
+    return interval[0].replace(" ", "\u00a0")
 
 
 def explained(body: str, meanings: dict[str, str]) -> str:

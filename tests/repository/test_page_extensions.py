@@ -58,6 +58,17 @@ def test_a_table_gets_a_box_and_its_empty_corner_a_word(reach):
     assert reach.reachable('<summary aria-label="Toggle hidden content">Show code</summary>').startswith("<summary>")
 
 
+def test_an_interval_in_a_table_is_not_torn(reach):
+    done = reach.reachable("<p>0.5 [0.4, 0.6]</p><table><td>0.5 [−0.4, 1,000.6], or so [Pach, 2025 b]</td></table>")
+    assert "<p>0.5 [0.4, 0.6]</p>" in done and "<td>0.5 [−0.4,\u00a01,000.6], or so [Pach, 2025 b]</td>" in done
+
+
+def test_names_of_results_are_told_in_words():
+    words = extension("experiments").in_words
+    assert words(["effect/gain_of/x"]) == ("", ["gain of, x"])
+    assert words(["block_4/some_mean/a", "block_4/some_mean/b"]) == ("block_4, some mean", ["a", "b"])
+
+
 def test_a_word_shows_what_it_means_and_a_definition_cannot_become_markup(reach):
     link = '<a class="reference internal" href="glossary.html#term-{0}">{0}</a>'
     body = link.format("latent") + link.format("unknown")
@@ -85,8 +96,8 @@ def test_a_control_has_a_column_of_its_own_with_its_whole_interval():
     lines = lines_of({"a/b/one": result(0.5, {"random": "beside"}), "a/b/two": result(0.6), "beside": result(0.2)})
     assert lines[:2] == ["a, b:", ""]
     assert lines[2] == "| result | here, with its 95 % interval | random | n | split |"
-    assert lines[4] == "| one | 0.50 [0.40,\u00a00.60] | 0.20 [0.10,\u00a00.30] | 10 | test |"
-    assert lines[5] == "| two | 0.60 [0.50,\u00a00.70] | – | 10 | test |"
+    assert lines[4] == "| one | 0.50 [0.40, 0.60] | 0.20 [0.10, 0.30] | 10 | test |"
+    assert lines[5] == "| two | 0.60 [0.50, 0.70] | – | 10 | test |"
 
 
 def test_many_controls_have_a_row_each():
