@@ -14,7 +14,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 GLOSSARY = "book/glossary"
-TABLE = re.compile(r"<table\b.*?</table>", re.S)
+TABLE = re.compile(r'(<div class="[\w-]+-scroll"[^>]*>\s*)?(<table\b.*?</table>)', re.S)
+"""A table, and the box that a notebook may have given it."""
 EMPTY_HEADING = re.compile(r"<th\b([^>]*)>\s*(?:<p>\s*</p>)?\s*</th>")
 NAMED_HEADING = r'<th\1><span class="visually-hidden">row</span></th>'
 OTHERWISE_NAMED = re.compile(r'(<summary)( [^>]*?)? aria-label="[^"]*"')
@@ -32,9 +33,14 @@ def finish_page(app: Sphinx, page: str, template: str, context: dict[str, Any], 
 
 def reachable(body: str) -> str:
     """Tables in boxes, a word in empty headings, buttons named as they are written."""
-    body = TABLE.sub(lambda found: f'<div class="table-box">{INTERVAL.sub(whole, found[0])}</div>', body)
+    body = TABLE.sub(boxed, body)
     body = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')  # it has no items
     return OTHERWISE_NAMED.sub(r"\1\2", EMPTY_HEADING.sub(NAMED_HEADING, body))
+
+
+def boxed(found: re.Match[str]) -> str:
+    table = INTERVAL.sub(whole, found[2])
+    return f"{found[1]}{table}" if found[1] else f'<div class="table-box">{table}</div>'
 
 
 def whole(interval: re.Match[str]) -> str:

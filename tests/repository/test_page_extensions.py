@@ -55,6 +55,8 @@ def test_a_table_gets_a_box_and_its_empty_corner_a_word(reach):
     done = reach.reachable('<table class="t"><tr><th></th><th>n</th></tr><tr><td></td></tr></table>')
     assert done.startswith('<div class="table-box"><table') and done.endswith("</table></div>")
     assert re.findall("<th.*?</th>", done) == ['<th><span class="visually-hidden">row</span></th>', "<th>n</th>"]
+    own = '<div class="table-scroll" tabindex="0"><table></table></div>'
+    assert reach.reachable(own) == own
     assert reach.reachable('<summary aria-label="Toggle hidden content">Show code</summary>').startswith("<summary>")
 
 
