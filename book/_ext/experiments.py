@@ -104,7 +104,8 @@ class ExperimentTable(FromResults):
                 raise self.error(f"{self.arguments[0]} has no result that fits {pattern!r}.")
         lines = table_lines(found, names, self.options.get("digits", 3))
         if len(names) > LONG and "open" not in self.options:
-            lines = [f"::::{{dropdown}} {len(names)} results, with interval, n and control", *lines, "::::"]
+            common, labels = in_words(names)
+            lines = [f"::::{{dropdown}} {len(names)} results: {common or labels[0] + ' …'}", *lines, "::::"]
         return self.markdown(lines)
 
 
@@ -172,7 +173,10 @@ class ExperimentFrame(FromResults):
         rows += [[cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         if len(frame) > LONG:
-            lines = [f"::::{{dropdown}} {len(frame)} rows: {name}, {what}", *lines, "::::"]
+            chosen = [part.strip().replace("=", " ") for part in self.options.get("where", "").split(";") if part]
+            plain = [part for part in chosen if not set(part) & set("[*?")]
+            told = ", ".join([what.replace("_", " "), *plain])
+            lines = [f"::::{{dropdown}} {len(frame)} rows: {told}", *lines, "::::"]
         return self.markdown(lines)
 
 
