@@ -4,11 +4,11 @@
 ``{experiment-table} uniqueness`` lists results, one shell pattern a line to choose among their names;
 ``{experiment-frame} layers/spread`` shows a table of its rows (``:where:``, ``:columns:``, both parted by ``;``);
 ``{experiment-verdicts} uniqueness`` gives the verdicts of the claims that it decides, what else was seen, what the
-results were made from, and whether that is still today's code; ``{claims}`` judges every claim of the paper, on every
-island that has results.
+results were made from, and whether that is still today's code.
 A name that no results file holds is an error, and so a failed build.
 """
 
+import re
 from collections.abc import Callable
 from fnmatch import fnmatch
 from importlib import import_module
@@ -24,17 +24,19 @@ from vlm_sae_lib.claims import island_markdown, islands
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.islands import Answers
 from vlm_sae_lib.claims.judging import judged
-from vlm_sae_lib.claims.markdown import card, observed, reasons
+from vlm_sae_lib.claims.markdown import observed, reasons
 from vlm_sae_lib.claims.paper import CLAIMS
-from vlm_sae_lib.claims.verdict import Verdict, number, said
+from vlm_sae_lib.claims.verdict import number, said
 from vlm_sae_lib.experiments import running
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.show.islands import strip
 from vlm_sae_lib.show.style import use_style
 from vlm_sae_lib.show.tiles import covered
 
-COLUMNS = ("result", "here [95 % interval]", "n", "split", "control", "paper")
 LONG = 16
+MOST_CONTROLS = 2
+"""That have a column each."""
+BELOW = "↳"
+"""Before a control that has a row."""
 FIGURES = "_build/experiment_figures"
 """Under the source of whichever edition is built."""
 
@@ -100,24 +102,51 @@ class ExperimentTable(FromResults):
         for pattern in patterns:
             if not any(fnmatch(name, pattern) for name in names):
                 raise self.error(f"{self.arguments[0]} has no result that fits {pattern!r}.")
-        rows = table_rows(found, names, self.options.get("digits", 3))
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        lines = table_lines(found, names, self.options.get("digits", 3))
         if len(names) > LONG and "open" not in self.options:
-            lines = [f"::::{{dropdown}} {len(names)} results, with interval, n and control", *lines, "::::"]
+            common, labels = in_words(names)
+            lines = [f"::::{{dropdown}} {len(names)} results: {common or labels[0] + ' …'}", *lines, "::::"]
         return self.markdown(lines)
 
 
-def table_rows(found: Findings, names: list[str], digits: int) -> list[list[str]]:
-    """Header, rule and a row per result; columns that would be empty are left out."""
-    rows = []
-    for name in names:
+def table_lines(found: Findings, names: list[str], digits: int) -> list[str]:
+    """What all results have in common, then a row for each: its value, its controls, the paper's value, n, split.
+
+    A control that several results share has a column of its own; where there are more kinds of them than fit, each
+    has a row below what it controls. Columns that would be empty are left out.
+    """
+    common, labels = in_words(names)
+    kinds = list(dict.fromkeys(word for name in names for word in found.results[name]["controls"]))
+    columns = kinds if len(kinds) <= MOST_CONTROLS else []
+    table = [["result", "here, with its 95 % interval", *columns, "paper", "n", "split"]]
+    for name, label in zip(names, labels, strict=True):
         row = found.results[name]
-        controls = [f"{word}: {said(found, other, digits)}" for word, other in row["controls"].items()]
+        controls = {word: said(found, other, digits) for word, other in row["controls"].items()}
         paper = "" if row["paper_value"] is None else f"{number(row['paper_value'], digits)} ({row['source'] or ''})"
         n = "" if row["n"] is None else number(row["n"], 0)
-        rows.append([name, said(found, name, digits), n, row["split"] or "", "; ".join(controls), paper])
-    kept = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]
-    return [[row[i] or "–" for i in kept] for row in [list(COLUMNS), ["---"] * len(COLUMNS), *rows]]
+        beside = [controls.get(word, "") for word in columns]
+        table.append([label, said(found, name, digits), *beside, paper, n, row["split"] or ""])
+        if not columns:
+            table += [[f"{BELOW} *{word}*", value, "", "", ""] for word, value in controls.items()]
+    kept = [i for i in range(len(table[0])) if any(row[i] for row in table[1:])]
+    rows = []
+    for row in table:
+        nothing = "" if row[0].startswith(BELOW) else "–"
+        rows.append(" | ".join(row[i].replace("|", "\\|") or nothing for i in kept))
+    rows.insert(1, " | ".join("---:" if table[0][i] == "n" else "---" for i in kept))
+    return [*([f"{common}:", ""] if common else []), *(f"| {row} |" for row in rows)]
+
+
+def in_words(names: list[str]) -> tuple[str, list[str]]:
+    """What the names of several results begin with alike, and the rest of each, without slashes and underscores.
+
+    A hook point keeps its own: ``block_4``.
+    """
+    parts = [re.sub(r"_(?!\d)", " ", name).split("/")[name.startswith("effect/") :] for name in names]
+    shared = 0
+    while len(parts) > 1 and all(len(own) > shared + 1 and own[shared] == parts[0][shared] for own in parts):
+        shared += 1
+    return ", ".join(parts[0][:shared]), [", ".join(own[shared:]) for own in parts]
 
 
 class ExperimentFrame(FromResults):
@@ -144,7 +173,10 @@ class ExperimentFrame(FromResults):
         rows += [[cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         if len(frame) > LONG:
-            lines = [f"::::{{dropdown}} {len(frame)} rows: {name}, {what}", *lines, "::::"]
+            chosen = [part.strip().replace("=", " ") for part in self.options.get("where", "").split(";") if part]
+            plain = [part for part in chosen if not set(part) & set("[*?")]
+            told = ", ".join([what.replace("_", " "), *plain])
+            lines = [f"::::{{dropdown}} {len(frame)} rows: {told}", *lines, "::::"]
         return self.markdown(lines)
 
 
@@ -182,35 +214,6 @@ class ExperimentVerdicts(FromResults):
         return self.markdown(lines)
 
 
-class Claims(FromResults):
-    """Every claim with its word, what the paper shows, what came of it on each island, and the effects that decide it.
-
-    Above them stands what their words come to; with a row for each claim where it has been asked on other islands.
-    """
-
-    required_arguments = 0
-    has_content = False
-
-    def show(self) -> list[nodes.Node]:
-        where = self.islands()
-        home, judgements = where[islands.HOME.name], judged(where[islands.HOME.name])
-        answers = [islands.ask(one.claim, where) for one in judgements]
-        counts = [(verdict, sum(one.verdict is verdict for one in judgements)) for verdict in Verdict]
-        sums = ", ".join(f"*{verdict.value}* {count}" for verdict, count in counts if count)
-        here = ", on the published island" if any(several.elsewhere for several in answers) else ""
-        lines = [f"{len(judgements)} claims{here}: {sums}.", "", *island_markdown.summary(answers)]
-        for i, (judgement, several) in enumerate(zip(judgements, answers, strict=True)):
-            there = island_markdown.lines(several, self.strip(several, i) if several.elsewhere else ())
-            lines += card(judgement, home, islands=there, tally=island_markdown.tally(several))
-        return self.markdown(lines)
-
-    def strip(self, answers: Answers, place: int) -> list[str]:
-        """A claim's effects on every island, drawn into a file; the lines that show it."""
-        path = f"{FIGURES}/claim-{place}.png"
-        draw(strip, answers, Path(self.env.srcdir) / path)
-        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", "```"]
-
-
 def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path) -> None:
     """Draw a figure into a file; the same results give the same bytes."""
     import matplotlib
@@ -232,7 +235,6 @@ def setup(app: Sphinx) -> dict:
         ("experiment-table", ExperimentTable),
         ("experiment-frame", ExperimentFrame),
         ("experiment-verdicts", ExperimentVerdicts),
-        ("claims", Claims),
     ):
         app.add_directive(name, directive)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -97,7 +97,7 @@ def toy(folder, values, **more):
     return Evidence(folder)
 
 
-CLAIM = Claim("It works.", "nowhere", "none", (By("toy", "gain", 0.05, "over nothing"),))
+CLAIM = Claim("it", "It", "It works.", "nowhere", "none", (By("toy", "gain", 0.05, "over nothing"),))
 
 
 def test_a_card_tells_effect_interval_n_bar_population_and_stability(tmp_path):
@@ -141,15 +141,17 @@ def test_a_result_can_stand_beside_a_claim(tmp_path):
 def test_an_effect_of_one_population_counts_in_both(tmp_path):
     one = [[0.1, 0.1], [0.12, 0.1], [0.1, 0.12]]
     evidence = toy(tmp_path, one, **{f"gain{ENOUGH}": one, "kept": [[0.0, 0.0]] * 3})
-    both = Claim("It works.", "nowhere", "none", (*CLAIM.decided_by, By("toy", "kept", 0.05, "what is kept")))
+    both = Claim(
+        "it", "It", "It works.", "nowhere", "none", (*CLAIM.decided_by, By("toy", "kept", 0.05, "what is kept"))
+    )
     judgement = judge(both, evidence)
     assert judgement.verdict is FAILS and judgement.other.word is FAILS, "what has no second population is left out"
-    assert judge(Claim("It works.", "nowhere", "none", both.decided_by[1:]), evidence).other is None
+    assert judge(Claim("it", "It", "It works.", "nowhere", "none", both.decided_by[1:]), evidence).other is None
 
 
 def test_a_claim_that_nobody_made_has_no_other_word_whatever_is_measured(tmp_path):
     evidence = toy(tmp_path, [[1.0, 1.0], [1.1, 1.1]])
-    nobodys = Claim("It works.", "a summary", "none", CLAIM.decided_by, made=False)
+    nobodys = Claim("it", "It", "It works.", "a summary", "none", CLAIM.decided_by, made=False)
     assert judge(nobodys, evidence).verdict is NO_SUCH_CLAIM
     assert judge(CLAIM, evidence).verdict is HOLDS
 
@@ -157,7 +159,7 @@ def test_a_claim_that_nobody_made_has_no_other_word_whatever_is_measured(tmp_pat
 def test_a_star_stands_for_every_effect_that_begins_so_on_one_population(tmp_path):
     more = {"over x by e": [[1, 1.0]] * 3, "over y by e": [[1, 1.0]] * 3, f"over x by e{ENOUGH}": [[0, 0.0]] * 3}
     evidence = toy(tmp_path, [[0.1, 0.1]] * 3, **more)
-    claim = Claim("It works.", "nowhere", "none", (By("toy", "over *", 0.05, "over"),))
+    claim = Claim("it", "It", "It works.", "nowhere", "none", (By("toy", "over *", 0.05, "over"),))
     judgement = judge(claim, evidence)
     assert [(one.words, one.part.tower) for one in judgement.named] == [("over, x by e", "x"), ("over, y by e", "y")]
     assert judgement.verdict is HOLDS and judgement.other.word is FAILS

@@ -62,7 +62,9 @@ def test_an_island_that_cannot_speak_is_not_asked_what_takes_speech(tmp_path):
 
 
 def test_an_island_that_lacks_one_of_the_effects_is_not_asked(tmp_path):
-    both = Claim("It works.", "nowhere", "none", (*CLAIM.decided_by, By("layers", "kept", 0.05, "what is kept")))
+    both = Claim(
+        "it", "It", "It works.", "nowhere", "none", (*CLAIM.decided_by, By("layers", "kept", 0.05, "what is kept"))
+    )
     put(tmp_path, "", gain=0.2 + TEN, kept=0.2 + TEN)
     put(tmp_path, "atoll", gain=0.2 + TEN)
     put(tmp_path, "fjord", gain=0.2 + TEN, kept=0.2 + TEN, more=TEN)
@@ -71,7 +73,7 @@ def test_an_island_that_lacks_one_of_the_effects_is_not_asked(tmp_path):
 
 
 def test_the_population_that_decides_is_the_one_that_is_looked_for(tmp_path):
-    rare = Claim("It works.", "nowhere", "none", CLAIM.decided_by, enough=True)
+    rare = Claim("it", "It", "It works.", "nowhere", "none", CLAIM.decided_by, enough=True)
     put(tmp_path, "", **{"gain": TEN, f"gain{ENOUGH}": 0.2 + TEN})
     put(tmp_path, "atoll", gain=0.2 + TEN)
     put(tmp_path, "fjord", **{"gain": TEN, f"gain{ENOUGH}": 0.2 + TEN})
@@ -106,7 +108,7 @@ def test_seen_by_a_second_tower_alone_there_is_one_island_and_no_overall_effect(
 
 
 def test_what_nothing_decides_is_asked_nowhere(tmp_path):
-    none = Claim("It pleases.", "nowhere", "none", remark="It takes people.")
+    none = Claim("it", "It", "It pleases.", "nowhere", "none", remark="It takes people.")
     answers = ask(none, where(tmp_path, **ALL))
     assert not answers.elsewhere and island_markdown.lines(answers) == [] and answers.overall.word is UNTESTED
 

@@ -53,7 +53,9 @@ def test_one_island_that_changes_the_word_makes_it_undecided(tmp_path):
 
 
 def test_effects_of_one_claim_are_a_family(tmp_path):
-    both = Claim("It works.", "nowhere", "none", (*CLAIM.decided_by, By("layers", "kept", 0.05, "what is kept")))
+    both = Claim(
+        "it", "It", "It works.", "nowhere", "none", (*CLAIM.decided_by, By("layers", "kept", 0.05, "what is kept"))
+    )
     for i, island in enumerate(COUNTED):
         put(tmp_path, island, gain=0.2 + 0.01 * i + TEN, kept=0.1 + 0.03 * i + TEN)
     surest, other = ask(both, evidences(tmp_path)).overall.effects
@@ -100,7 +102,9 @@ def test_trainings_without_a_value_are_left_out(tmp_path):
 
 
 def test_an_effect_of_a_single_training_is_left_out_of_that_effect_alone(tmp_path):
-    both = Claim("It works.", "nowhere", "none", (*CLAIM.decided_by, By("layers", "kept", 0.05, "what is kept")))
+    both = Claim(
+        "it", "It", "It works.", "nowhere", "none", (*CLAIM.decided_by, By("layers", "kept", 0.05, "what is kept"))
+    )
     for island in COUNTED:
         put(tmp_path, island, gain=0.2 + TEN, kept=[0.3] if island == "atoll" else 0.2 + TEN)
     gain, kept = ask(both, evidences(tmp_path)).overall.effects

@@ -63,7 +63,9 @@ def test_a_strip_has_a_mark_for_each_island_a_diamond_for_all_and_the_words(tmp_
 
 @pytest.mark.parametrize(("n", "across"), [(1, 1), (2, 2), (3, 3), (4, 2), (12, 3)])
 def test_each_effect_has_a_panel_and_each_row_of_panels_the_words(tmp_path, n, across):
-    claim = Claim("It works.", "", "", tuple(By("layers", f"e{i}", 0.05, f"over the rival {i}") for i in range(n)))
+    claim = Claim(
+        "it", "It", "It works.", "", "", tuple(By("layers", f"e{i}", 0.05, f"over the rival {i}") for i in range(n))
+    )
     for island in ("", "atoll"):
         put(tmp_path, island, **{f"e{i}": 0.1 * i + TEN for i in range(n)})
     figure = strip(ask(claim, evidences(tmp_path)))

@@ -11,8 +11,10 @@ from vlm_sae_lib.claims.islands import evidences, profile_of
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.pocket.islands import ISLANDS
 
-CLAIM = Claim("It works.", "nowhere", "none", (By("layers", "gain", 0.05, "over nothing"),))
-STEERS = Claim("It steers.", "nowhere", "none", (By("similarity", "push", 0.05, "over no push"),))
+CLAIM = Claim("it", "It", "It works.", "nowhere", "none", (By("layers", "gain", 0.05, "over nothing"),))
+STEERS = Claim(
+    "steers", "It steers", "It steers.", "nowhere", "none", (By("similarity", "push", 0.05, "over no push"),)
+)
 TEN = np.linspace(-0.01, 0.01, 10)
 """Added to a mean: ten trainings of that mean, which differ little."""
 COUNTED = ("", "atoll", "fjord", "skerry", "mainland")

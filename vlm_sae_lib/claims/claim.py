@@ -27,6 +27,8 @@ class Claim:
     """One claim.
 
     Attributes:
+        key: its name in addresses, which links from elsewhere rely on.
+        title: a few words, for a list.
         text: the claim, in our words.
         where: who makes it, and where.
         evidence: what the paper shows for it, with its tables and figures.
@@ -38,6 +40,8 @@ class Claim:
         remark: what a reader should know before believing the verdict.
     """
 
+    key: str
+    title: str
     text: str
     where: str
     evidence: str

@@ -12,6 +12,8 @@ KEPT = "latent minus difference of means where what the autoencoder misses is ke
 
 CLAIMS = (
     Claim(
+        "monosemantic",
+        "Latents are far more monosemantic",
         "Sparse autoencoders make single neurons of a vision-language model far more monosemantic.",
         ABSTRACT,
         "Mean score of CLIP's last layer .0135 for raw neurons, .12 to .23 for SAE neurons (Tables 1a, A2).",
@@ -31,6 +33,8 @@ CLAIMS = (
         "all pictures about alike, so that its score is the mean similarity of the whole set by construction.",
     ),
     Claim(
+        "narrowest",
+        "Nine in ten beat the originals at ε = 1",
         "Already at ε = 1 about nine neurons in ten score above the original ones.",
         "§4.2, Figure 5a",
         "Read from the sorted curves of Figure 5a.",
@@ -49,6 +53,8 @@ CLAIMS = (
         "tested.",
     ),
     Claim(
+        "best-by-width",
+        "Wider is better, for the best",
         "The wider the dictionary, the better its best neurons.",
         "§4.2, Table 1a",
         "The best score of the last layer grows from .57 to 1.00 (BatchTopK) as ε goes from 1 to 64.",
@@ -60,6 +66,8 @@ CLAIMS = (
         "whatever they are: what random directions gain by number is taken off.",
     ),
     Claim(
+        "mean-by-width",
+        "The mean peaks at ε of 4 to 8",
         "The mean score rises up to ε of about 4 to 8 and falls for very wide dictionaries.",
         "§4.2, Table A2",
         "Matryoshka, last layer: .16, .20, .23, .22, .19, .13 for ε = 1, 2, 4, 8, 16, 64.",
@@ -69,6 +77,8 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "matryoshka-score",
+        "Matryoshka scores higher",
         "Matryoshka autoencoders are more monosemantic than BatchTopK ones.",
         "contribution 2; Tables 1a, A2",
         "Mean at ε = 4, last layer: .23 against .19; at ε = 64 equal.",
@@ -84,12 +94,16 @@ CLAIMS = (
         "word.",
     ),
     Claim(
+        "matryoshka-reconstruction",
+        "Matryoshka rebuilds a little less",
         "Matryoshka autoencoders pay for it with some reconstruction.",
         "Table A9",
         "Two to three points of R² at ε up to 8.",
         (By("layers", "R² given up by Matryoshka", 0.01, "R² at ε = 4, BatchTopK minus Matryoshka"),),
     ),
     Claim(
+        "sparsity",
+        "Sparser is more monosemantic",
         "Sparsity is a main factor: the fewer latents may be active, the more monosemantic they are.",
         "the abstract of v2 and v3; Table A11, Figure 5b",
         "Mean .37, .19, .16, .07 for K = 1, 10, 20, 50.",
@@ -115,6 +129,8 @@ CLAIMS = (
         "more, and the rise is no sign of learning.",
     ),
     Claim(
+        "people-agree",
+        "The score agrees with people",
         "The score agrees with what people see.",
         "contribution 1; Figure 4, Table A1",
         "82.8 % agreement over bins of equal weight; 56 % for the smallest differences, 100 % for the largest.",
@@ -139,6 +155,8 @@ CLAIMS = (
         "the word is about that truth. The paper's own study can be recomputed by whoever has its archive.",
     ),
     Claim(
+        "other-models",
+        "More monosemantic in other models too",
         "SAE neurons are more monosemantic in other vision-language models too, and for other encoders.",
         "§4.2, Tables 1b, A4, A7",
         "SigLIP, AIMv2 and WebSSL: best scores from .01 to between .59 and .92.",
@@ -148,6 +166,8 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "different-concepts",
+        "Different neurons, different concepts",
         "Different neurons learn different concepts.",
         "App. G",
         "Of 75 million pairs of neurons 16,000 share any of their top pictures, 20 share most of them.",
@@ -169,6 +189,8 @@ CLAIMS = (
         "as few pictures, passing the bar is no merit of training.",
     ),
     Claim(
+        "tree-of-life",
+        "Levels follow the tree of life",
         "The levels of a Matryoshka autoencoder follow expert-made hierarchies, such as iNaturalist's tree of life.",
         "the abstract of v1; App. E.3 of v3, Table A8",
         "Mean depth 3.33, 2.92, 3.85, 3.86, 4.06 over five levels; no control, no interval, three neurons in level 0.",
@@ -186,6 +208,8 @@ CLAIMS = (
         remark="Later levels fire more rarely, and rare latents lie deeper in any dictionary.",
     ),
     Claim(
+        "steering",
+        "Latents steer what LLaVA says",
         "Intervening on an SAE's latents in CLIP's tower steers what LLaVA says, its language model untouched.",
         ABSTRACT + "; Table 3",
         "Similarity of word and pictures .212 without, .259 with steering, on a white page.",
@@ -204,6 +228,8 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "insertion",
+        "Inserting beats the difference of means",
         "Concepts can be inserted that way, better than by a difference of means.",
         "§4.3, Table 2a",
         "Concept there and prompt followed: 42.4 % against 35.8 %.",
@@ -221,6 +247,8 @@ CLAIMS = (
         "paper's judge is a language model; ours knows the truth of each picture.",
     ),
     Claim(
+        "suppression",
+        "Suppressing beats the difference of means",
         "Concepts can be suppressed that way, better than by a difference of means.",
         "§4.3, Table 2b",
         "Concept gone and unrelated pictures kept: 52.5 % against 33.3 %.",
@@ -236,6 +264,8 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "rest-kept",
+        "Steering leaves the rest alone",
         "Steering leaves the rest of the answer alone.",
         "§4.3, the columns “prompt followed” and “unrelated kept” of Table 2",
         "85.8 % and 81.4 %.",
@@ -252,6 +282,8 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "captions",
+        "Captions improve by 12.7 %",
         "Steering improves the accuracy of image captions by 12.7 %.",
         SUMMARIES,
         "None. The number stands in no version of the paper and not in its code; no such experiment is reported.",
@@ -270,6 +302,8 @@ CLAIMS = (
         "the number no support.",
     ),
     Claim(
+        "autoencoder",
+        "It is the autoencoder's doing",
         "The gain in monosemanticity is the autoencoder's doing.",
         "not said, but meant throughout",
         "No control in the paper: no other directions, no untrained autoencoder, no untrained tower.",
@@ -286,8 +320,10 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "trained-for-score",
+        "A loss can train for the score",
         "A loss term can train for the score, at little cost in reconstruction.",
-        "MonoLoss (arXiv 2602.12403), after the paper",
+        "MonoLoss ([arXiv 2602.12403](https://arxiv.org/abs/2602.12403)), after the paper",
         "On ImageNet with BatchTopK on CLIP: score .437 to .602, R² .846 to .840.",
         (
             By("monoloss", "gain under an unseen encoder at equal R²", 0.05, "MS of other encoders, at equal R²"),
@@ -304,6 +340,8 @@ CLAIMS = (
         "is hardly a test.",
     ),
     Claim(
+        "people-prefer",
+        "People prefer neurons that score higher",
         "People prefer the pictures of neurons that score higher.",
         "§4.2.1",
         "71 annotators, 1,000 pairs.",
