@@ -5,7 +5,7 @@
   const keep = (hidden) => { try { localStorage.setItem(KEY, hidden ? "yes" : "no"); } catch { /* a private window */ } };
   const root = document.documentElement;
   root.classList.toggle(KEY, read());
-  document.addEventListener("DOMContentLoaded", () => {
+  const begin = () => {
     const title = document.querySelector(".bd-article h1");
     if (!title || !document.querySelector(".bd-article .cell_input")) return;
     const button = document.createElement("button");
@@ -25,5 +25,7 @@
     title.after(button);
     addEventListener("hashchange", follow);
     follow();
-  });
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+  else begin();
 })();
