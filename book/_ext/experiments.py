@@ -220,9 +220,9 @@ class Claims(FromResults):
 
     def strip(self, answers: Answers, place: int) -> list[str]:
         """A claim's effects on every island, drawn into a file; the lines that show it."""
-        path = f"{FIGURES}/claim-{place}.svg"
+        path = f"{FIGURES}/claim-{place}.png"
         draw(strip, answers, Path(self.env.srcdir) / path)
-        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", ":class: dark-light plot", "```"]
+        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", "```"]
 
 
 def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from vlm_sae_lib.show.tables import in_words, results_table, table_html
 
 
 def cells(html: str, tag: str = "td") -> list[str]:
-    return re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", html)
+    return re.findall(rf"<{tag}(?: [^>]*)?>(.*?)</{tag}>", html)
 
 
 def test_no_cell_is_cut_and_hostile_text_stays_text():
@@ -49,6 +49,12 @@ def test_each_control_of_a_result_has_a_row_with_its_whole_number():
     assert list(table["control's value"]) == ["0.10", "0.20"] and list(table["n"]) == ["1,500", ""]
     assert list(table["its 95 % interval"]) == ["0.05 to 0.15", "0.15 to 0.25"]
     assert "verdict" not in table and not table.to_string().count("...")
+    assert table_html(table).count('<th scope="row" rowspan="2">') == 1 and "></th>" not in table_html(table)
+
+
+def test_columns_of_files_have_headings_for_people():
+    html = table_html(pd.DataFrame({"ci_low": [0.1], "mean_cosine": [0.2], "drawn": [True]}, dtype=object))
+    assert cells(html, "th") == ["95 % from", "mean cosine", "drawn"] and cells(html)[-1] == "yes"
 
 
 def test_names_are_said_in_words():

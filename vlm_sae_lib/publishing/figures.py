@@ -17,6 +17,7 @@ from vlm_sae_lib.show.presenting import FIGURE
 from vlm_sae_lib.show.svg import dark_by_itself, has_pictures
 
 SVG = "image/svg+xml"
+COLUMN = 660  # pixels: a wider figure scrolls on a phone, where it would become too small to read
 SIZE = re.compile(r'width="(\d+)" height="(\d+)"')
 
 
@@ -52,12 +53,14 @@ class PageFigure:
     def html(self, folder: str) -> str:
         """The figure as HTML; folder: where its files lie, as the page addresses it."""
         label, title, alt = f"{self.anchor}-title", html.escape(self.title), html.escape(self.alt, quote=True)
+        width, height = SIZE.findall(self.drawn)[0]
         if has_pictures(self.drawn):
-            width, height = SIZE.findall(self.drawn)[0]
             shown = (f'<img src="{folder}/{self.anchor}.svg" width="{width}" height="{height}" loading="lazy" '
                      f'decoding="async" alt="{alt}">')  # fmt: skip
         else:
             shown = self.drawn.replace("<svg", f'<svg role="img" aria-label="{alt}"', 1)
+        if int(width) > COLUMN:
+            shown = f'<div class="plot-wide" tabindex="0" role="group" aria-label="a wide figure">{shown}</div>'
         ways = [f'<a href="{folder}/{self.anchor}.csv" download>data (CSV)</a>'] if self.csv else []
         ways += [f'<a href="#{self.code}">the code that draws it</a>'] if self.code else []
         more = f' <span class="plot-ways">{" · ".join(ways)}</span>' if ways else ""

@@ -58,13 +58,13 @@ def _lean(drawn: str) -> str:
     drawn = re.sub(r"<!--.*?-->", "", drawn, flags=re.S)
     drawn = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", drawn)
     drawn = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", drawn)
-    drawn = re.sub(r'(?<= d=")[^"]*|(?<=[ "(])-?\d+\.\d{3,}', _rounded, drawn)
+    drawn = re.sub(r"<[^>]*>", _rounded, drawn)  # never the words between
     return re.sub(r">\s*\n\s*<", "><", drawn)
 
 
-def _rounded(found: re.Match) -> str:
-    numbers = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", found[0])
-    return " ".join(numbers.split())
+def _rounded(tag: re.Match) -> str:
+    numbers = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])
+    return re.sub(r' d="([^"]*)"', lambda path: f' d="{" ".join(path[1].split())}"', numbers)
 
 
 def _pixels(drawn: str) -> str:

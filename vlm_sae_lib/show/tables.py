@@ -28,6 +28,9 @@ WORDS = {
 }  # fmt: skip
 """What is said for the parts of a result's name, which is made for files."""
 
+HEADINGS = {"ci_low": "95 % from", "ci_high": "to", "r2_paper": "R², the paper's form"}
+"""What is said for columns of frames that others read too."""
+
 
 def use_tables() -> None:
     """From now on, where this runs in a notebook, each table is shown by ``table_html``."""
@@ -44,7 +47,7 @@ def table_html(frame: pd.DataFrame) -> str:
     right = [all(NUMBER.fullmatch(text) for text in column) and len(column) > 0 for column in columns]
     rows = []
     for place in range(len(frame)):
-        heads = "".join(f'<th scope="row">{_text(label[place])}</th>' for label in labels)
+        heads = "".join(_row_head(label, place) for label in labels)
         cells = "".join(_cell("td", column[place], is_number) for column, is_number in zip(columns, right, strict=True))
         rows.append(f"<tr>{heads}{cells}</tr>")
     head = _head(frame.columns, [name or "row" for name in names] if keyed else [], right)
@@ -52,6 +55,17 @@ def table_html(frame: pd.DataFrame) -> str:
         '<div class="table-scroll" role="group" aria-label="table" tabindex="0"><table class="dataframe">'
         f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _row_head(label: pd.Index, place: int) -> str:
+    """The head of a row, over the rows below that have a blank for theirs; none for those."""
+    if label[place] == "" and place > 0:
+        return ""
+    rows = 1
+    while place + rows < len(label) and label[place + rows] == "":
+        rows += 1
+    span = f' rowspan="{rows}"' if rows > 1 else ""
+    return f'<th scope="row"{span}>{_text(label[place])}</th>'
 
 
 def results_table(results: Results, names: Sequence[str] | None = None, digits: int = 3) -> pd.DataFrame:
@@ -109,10 +123,14 @@ def _head(columns: pd.Index, names: list[str], right: list[bool]) -> str:
                 width += 1
             group = f' colspan="{width}"' if width > 1 else ""
             kind = ' class="number"' if level == depth - 1 and right[place] else ""
-            cells += f'<th scope="col"{group}{kind}>{_text(labels[place])}</th>'
+            cells += f'<th scope="col"{group}{kind}>{_text(_heading(labels[place]))}</th>'
             place += width
         rows.append(f"<tr>{cells}</tr>")
     return "".join(rows)
+
+
+def _heading(name: Any) -> str:
+    return HEADINGS.get(str(name), str(name).replace("_", " "))
 
 
 def _column(values: pd.Series) -> list[str]:
@@ -125,7 +143,13 @@ def _column(values: pd.Series) -> list[str]:
         there = [f"{value:.6f}".rstrip("0").partition(".")[2] for value in values if np.isfinite(value)]
         digits = max(map(len, there), default=0)
         return [f"{value:,.{digits}f}" if np.isfinite(value) else "–" for value in values]
-    return ["–" if value is None or value is pd.NA or value != value else str(value) for value in values]
+    return [_word(value) for value in values]
+
+
+def _word(value: Any) -> str:
+    if value is True or value is False:
+        return "yes" if value else "no"
+    return "–" if value is None or value is pd.NA or value != value else str(value)
 
 
 def _cell(tag: str, text: str, is_number: bool) -> str:

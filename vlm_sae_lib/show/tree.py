@@ -19,7 +19,7 @@ FACTOR_COLOURS = {
     "habitat": "#767676", "colour": "#CC79A7", "pattern": "#D55E00",
     **dict(zip(RANKS, sns.color_palette("viridis", len(RANKS)).as_hex(), strict=True)),
 }  # fmt: skip
-CONTROL_COLOURS = ("#0072B2", "#56B4E9", "#CC79A7", "#8C564B", "#E69F00")
+CONTROL_COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#8C564B", "#767676")
 MARKS_IN_A_ROW = 6
 
 
