@@ -19,7 +19,7 @@ from vlm_sae_lib import paths
 
 COLUMNS = ("what", "ours", "beside it", "theirs", "ratio [smallest, largest]", "wanted", "floor (ours over it)")
 NO_QUALITY = "This comparison has not been run here: `make bench-quality` takes about twenty minutes."
-FIGURE = "_build/benchmark_figures/growth.png"
+FIGURE = "_build/benchmark_figures/growth.svg"
 
 
 class FromBenchmarks(SphinxDirective):
@@ -126,7 +126,9 @@ def draw(rows: list[dict], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from vlm_sae_lib.files import write_bytes
     from vlm_sae_lib.show.style import use_style
+    from vlm_sae_lib.show.svg import dark_by_itself, to_svg
 
     use_style()
     high = -(-len(rows) // 2)
@@ -143,7 +145,7 @@ def draw(rows: list[dict], path: Path) -> None:
         axis.set_title(f"{row['work'].partition(',')[0]}\nexponent {facts['exponent']:.2f}", fontsize=10)
         axis.set_ylabel("s")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    write_bytes(path, dark_by_itself(to_svg(figure)).encode())
     plt.close(figure)
 
 

@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 from docutils import nodes
 from docutils.parsers.rst import directives
 from matplotlib.figure import Figure
@@ -29,7 +30,10 @@ from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.verdict import number, said
 from vlm_sae_lib.experiments import running
 from vlm_sae_lib.experiments.findings import Findings
+from vlm_sae_lib.files import write_bytes
+from vlm_sae_lib.show.plotted import plotted
 from vlm_sae_lib.show.style import use_style
+from vlm_sae_lib.show.svg import dark_by_itself, to_svg
 from vlm_sae_lib.show.tiles import covered
 
 LONG = 16
@@ -39,6 +43,8 @@ BELOW = "↳"
 """Before a control that has a row."""
 FIGURES = "_build/experiment_figures"
 """Under the source of whichever edition is built."""
+DATA = "figures"
+"""Beside the pages: what figures show, as CSV."""
 
 
 class FromResults(SphinxDirective):
@@ -80,14 +86,22 @@ class ExperimentFigure(FromResults):
         figures = import_module(f"vlm_sae_lib.show.experiments.{name}").FIGURES
         if what not in figures or not self.options.get("alt"):
             raise self.error(f"{self.arguments[0]}: figures are {', '.join(figures)}, and each needs an :alt:.")
-        path = f"{FIGURES}/{name}-{what}.png"
-        draw(figures[what], self.findings(name), Path(self.env.srcdir) / path)
-        image = nodes.image(uri=f"/{path}", alt=self.options["alt"])
+        path = f"{FIGURES}/{name}-{what}.svg"
+        table = draw(figures[what], self.findings(name), Path(self.env.srcdir) / path)
+        image = nodes.image(uri=f"/{path}", alt=self.options["alt"], classes=["dark-light", "plot"])
         figure = nodes.figure("", image, ids=[nodes.make_id(f"fig-{name}-{what}")], align="center")
         if self.content:
             parsed = self.markdown(list(self.content))
-            figure += nodes.caption("", "", *parsed[0].children)
+            way = [] if table.empty else [nodes.raw("", self.data(table, f"{name}-{what}.csv"), format="html")]
+            figure += nodes.caption("", "", *parsed[0].children, *way)
         return [figure]
+
+    def data(self, table: pd.DataFrame, name: str) -> str:
+        """What a figure shows, in a file beside the pages; the link to it."""
+        text = table.to_csv(index=False, float_format="%.6g")
+        write_bytes(Path(self.env.app.outdir) / DATA / name, text.encode())
+        root = "../" * self.env.docname.count("/")
+        return f' <span class="plot-ways"><a href="{root}{DATA}/{name}" download>data (CSV)</a></span>'
 
 
 class ExperimentTable(FromResults):
@@ -214,8 +228,11 @@ class ExperimentVerdicts(FromResults):
         return self.markdown(lines)
 
 
-def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path) -> None:
-    """Draw a figure into a file; the same results give the same bytes."""
+def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path) -> pd.DataFrame:
+    """Draw a figure into a file, SVG or PNG by its name; the same results give the same bytes. Returns what it shows.
+
+    An SVG that a page shows as a picture follows the page's colour scheme.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -224,9 +241,14 @@ def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path
     use_style()
     figure = figure_of(found)
     path.parent.mkdir(parents=True, exist_ok=True)
+    table = plotted(figure)
     with covered(figure):  # this page is published
-        figure.savefig(path, dpi=150, metadata={"Software": None})
+        if path.suffix == ".svg":
+            write_bytes(path, dark_by_itself(to_svg(figure)).encode())
+        else:
+            figure.savefig(path, dpi=150, metadata={"Software": None})
     plt.close(figure)
+    return table
 
 
 def setup(app: Sphinx) -> dict:

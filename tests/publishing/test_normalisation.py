@@ -1,9 +1,7 @@
 """Notebooks as they are read and normalised: no run leaves a trace but its outputs."""
 
 import copy
-import random
 
-import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_output
 from toy_notebooks import executed, toy_notebook
@@ -17,32 +15,14 @@ def good():
     return executed(toy_notebook("01_toy", "print(2)", "print(3)"))
 
 
-def with_widgets(seed: int) -> nbformat.NotebookNode:
-    """An executed notebook with a slider, its layout, and a model that nothing shows, under random ids."""
-    names = ("box", "slider", "layout", "stray")
-    rng = random.Random(seed)
-    ids = {name: f"{rng.getrandbits(128):032x}" for name in names}
-    state = {
-        ids["box"]: {"state": {"children": [f"IPY_MODEL_{ids['slider']}"], "layout": f"IPY_MODEL_{ids['layout']}"}},
-        ids["slider"]: {"state": {"value": 3, "layout": f"IPY_MODEL_{ids['layout']}"}},
-        ids["layout"]: {"state": {"width": None}},
-        ids["stray"]: {"state": {"value": 9}},
-    }
-    notebook = executed(toy_notebook("01_toy", "box"))
-    shown = new_output("display_data", data={notebooks.WIDGET_VIEW: {"model_id": ids["box"], "version_major": 2}})
-    notebooks.code_cells(notebook)[1].outputs = [shown]
-    keys = sorted(state)
-    notebook.metadata["widgets"] = {notebooks.WIDGET_STATE: {"state": {key: state[key] for key in keys}}}
-    return nbformat.from_dict(notebook)
-
-
-def test_random_widget_ids_become_numbers_and_keep_their_meaning():
-    one, other = (notebooks.normalised(with_widgets(seed)) for seed in (1, 2))
-    assert notebooks.to_bytes(one) == notebooks.to_bytes(other)
-    state = one.metadata.widgets[notebooks.WIDGET_STATE].state
-    box = state[notebooks.code_cells(one)[1].outputs[0].data[notebooks.WIDGET_VIEW].model_id]
-    assert state[box["state"]["children"][0].removeprefix("IPY_MODEL_")]["state"]["value"] == 3
-    assert len(state) == 4
+def test_no_widget_is_published_and_its_cell_keeps_its_text(good):
+    """Their ids are random and no page has a kernel: what is left is what a reader without widgets gets."""
+    cell = notebooks.code_cells(good)[1]
+    cell.outputs = [new_output("display_data", data={notebooks.WIDGET_VIEW: {"model_id": "ab"}, "text/plain": "a box"})]
+    good.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {"ab": {}}}}
+    clean = notebooks.normalised(good)
+    assert "widgets" not in clean.metadata
+    assert notebooks.code_cells(clean)[1].outputs[0].data == {"text/plain": "a box"}
 
 
 def test_what_a_run_leaves_behind_is_taken_out(good):

@@ -28,6 +28,8 @@ NAMES = (
 MAX_LINES = 15
 MIN_CHECKED = 5
 UNCHECKED_TAGS = {"nbval-ignore-output", "nbval-skip"}
+IMAGES = ("image/png", "image/svg+xml")
+WIDTH = 80  # letters, which the book's column holds
 TEXTS = ("text/plain", "text/html", "text/markdown")
 
 each_notebook = pytest.mark.parametrize("name", NAMES)
@@ -58,7 +60,7 @@ def figures_without_alt(notebook) -> list[int]:
         number
         for number, cell in enumerate(notebook.cells)
         if cell.cell_type == "code"
-        and any("image/png" in output.get("data", {}) for output in cell.outputs)
+        and any(set(IMAGES) & set(output.get("data", {})) for output in cell.outputs)
         and not cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").strip()
     ]
 
@@ -112,6 +114,26 @@ def test_cells_are_short_and_define_nothing(name):
     lengths = [len(cell.source.splitlines()) for cell in notebooks.code_cells(notebook)]
     assert max(lengths) <= MAX_LINES
     assert definitions(notebook) == []
+
+
+@each_notebook
+def test_code_fits_its_column_and_fills_no_results_by_hand(name):
+    cells = [cell for cell in notebooks.code_cells(published(name)) if "colab" not in notebooks.tags(cell)]
+    assert [line for cell in cells for line in cell.source.splitlines() if len(line) > WIDTH] == []
+    assert [cell.source for cell in cells if "results.add(" in cell.source] == []
+
+
+@each_notebook
+def test_every_figure_is_drawn_for_the_page_and_says_what_it_shows(name):
+    """No raster where lines do; a title for each; no bare table of pandas, which cuts its cells; no raw Markdown."""
+    for cell in notebooks.code_cells(published(name)):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if "image/png" in data or "image/svg+xml" in data:
+                assert "image/svg+xml" in data and output["metadata"]["figure"]["title"].endswith("."), cell.source
+            assert '<table border="1"' not in data.get("text/html", ""), cell.source
+            assert "|:--" not in data.get("text/markdown", ""), cell.source
+            assert output.output_type != "stream", cell.source
 
 
 @each_notebook

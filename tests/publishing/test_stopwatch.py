@@ -56,8 +56,9 @@ def test_each_second_counts_once_and_in_the_innermost_step():
     expected = {"first": 9, "collecting activations": 3, "scoring": 8, "training and loading autoencoders": 2}
     assert watch.seconds == expected and list(watch.seconds) == list(expected)
     assert sum(watch.seconds.values()) == clock.time
-    assert watch.table().splitlines()[2:4] == ["| first | 9.0 s |", "| collecting activations | 3.0 s |"]
-    assert watch.table().endswith("| together | 22.0 s |")
+    rows = re.findall(r'<th scope="row">([^<]*)</th><td>([^<]*)</td>', watch.table())
+    assert rows[:2] == [("first", "9.0 s"), ("collecting activations", "3.0 s")]
+    assert "This took 22.0 s" in watch.table() and watch._repr_html_() == watch.table()
 
 
 def test_a_workbench_has_the_steps_and_no_result_depends_on_the_stopwatch():
@@ -90,4 +91,5 @@ def test_tables_of_two_runs_are_alike_to_nbval():
         for rule in rules.sections():
             table = re.sub(rules[rule]["regex"], rules[rule]["replace"], table)
         tables.add(table)
-    assert tables == {"| part | time |\n|:--|--:|\n| training | DURATION |\n| together | DURATION |"}
+    (table,) = tables
+    assert table.count("DURATION") == 2 and "training" in table

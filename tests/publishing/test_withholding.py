@@ -151,6 +151,16 @@ def test_whatever_could_hold_a_picture_must_say_that_it_may_be_published(data):
             withholding.withhold(notebook_of(data, publishable=True))
 
 
+def test_of_a_figure_that_says_what_of_it_may_be_published_nothing_else_is_left():
+    stated = {"svg": "<svg>tiles</svg>", "png": "dGlsZXM=", "terms": ["inat2021"]}
+    shown = withholding.withhold(notebook_of({"image/svg+xml": "<svg>1</svg>", "image/png": PNG}, publishable=stated))
+    output = notebooks.code_cells(shown)[-1].outputs[0]
+    assert output.data == {"image/svg+xml": "<svg>tiles</svg>", "image/png": "dGlsZXM="}
+    assert any("You will NOT distribute" in cell.source for cell in shown.cells)
+    with pytest.raises(ValueError, match="shows image/png"):  # of which nothing is said
+        withholding.withhold(notebook_of({"image/png": PNG}, publishable={"svg": "<svg/>", "terms": ["inat2021"]}))
+
+
 def signed_in(fragment: str) -> int:
     return sum(rasters.is_signed(picture) for picture in rasters.in_bytes(fragment.encode()))
 

@@ -1,11 +1,13 @@
 """The explorer and the panel: what they show is what the model says, and it works without a kernel."""
 
+import io
 import json
 import os
 import re
 import shutil
 
 import pytest
+from PIL import Image
 from tiny_vlm import PROMPTS, TinySae, shared_vlm, tiny_pictures
 
 from vlm_sae_lib.errors import UserError
@@ -37,11 +39,11 @@ def test_data_is_what_the_steered_model_says(data, pictures, neurons):
     vlm, sae = shared_vlm(), TinySae()
     for n, neuron in enumerate(neurons):
         for p, image in enumerate(pictures.values()):
-            for s, multiple in enumerate([None, *MULTIPLES]):
+            for s, multiple in enumerate(data["multiples"]):
                 with steered(vlm, sae, {} if multiple is None else {neuron.latent: multiple * neuron.maximum}):
                     expected = [vlm.answer(image, prompt, max_new_tokens=6) for prompt in PROMPTS[:2]]
                 assert [data["texts"][i] for i in data["captions"][n][p][s]] == expected
-    assert len(data["texts"]) > 4
+    assert len(data["texts"]) > 4 and data["multiples"] == [0, None, 0.5, 2]
     assert json.loads(json.dumps(data)) == data
 
 
@@ -71,12 +73,10 @@ def test_a_learned_change_stands_beside_the_latents_and_starts_from_the_bare_mod
 def test_the_panel_applies_a_learned_change(pictures):
     vlm, learned = shared_vlm(), pushed()
     panel = steering_panel(vlm, TinySae(), pictures, [learned], prompts=PROMPTS[:1], max_new_tokens=6)
-    (_, controls), text = panel.children[0].children, panel.children[1]
-    picture, _, strength, _ = controls.children
-    strength.value = 2.0
+    panel.strength.value = 2.0
     with vlm.edited(Learned(learned.change, 2.0).edit):
-        assert f"<b>{vlm.answer(pictures[picture.value], PROMPTS[0], max_new_tokens=6)}</b>" in text.value
-    assert "2 × what was learned" in text.value
+        said = vlm.answer(pictures[panel.picture.value], PROMPTS[0], max_new_tokens=6)
+    assert f"<b>{said}</b>" in panel.text.value and "2 × what was learned" in panel.text.value
 
 
 def test_the_fragment_is_self_contained_deterministic_and_named(data):
@@ -109,18 +109,49 @@ def test_an_explorer_of_nothing_is_refused(pictures, neurons):
 def test_the_panel_answers_as_its_controls_move(pictures, neurons):
     vlm, sae = shared_vlm(), TinySae()
     panel = steering_panel(vlm, sae, pictures, neurons, prompts=PROMPTS[:1], max_new_tokens=6)
-    (view, controls), text = panel.children[0].children, panel.children[1]
-    picture, neuron, strength, keep_error = controls.children
-    shown = view.value
-    picture.value, neuron.value, strength.value = "a 'white' page", 1, 6.0
+    shown, image = panel.view.value, pictures["a 'white' page"]
+    panel.picture.value, panel.neuron.value, panel.strength.value = "a 'white' page", 1, 6.0
     with steered(vlm, sae, {4: 120.0}):
-        assert f"<b>{vlm.answer(pictures[picture.value], PROMPTS[0], max_new_tokens=6)}</b>" in text.value
-    assert "120.00 on every token" in text.value and view.value != shown
-    keep_error.value = True
+        assert f"<b>{vlm.answer(image, PROMPTS[0], max_new_tokens=6)}</b>" in panel.text.value
+    panel.question.value = "what colour is it?"
+    with steered(vlm, sae, {4: 120.0}):
+        assert f"<b>{vlm.answer(image, panel.question.value, max_new_tokens=6)}</b>" in panel.text.value
+    assert "120.00 on every token" in panel.text.value and panel.view.value != shown
+    panel.keep_error.value = True
     with steered(vlm, sae, {}, keep_error=True):
-        assert vlm.answer(pictures[picture.value], PROMPTS[0], max_new_tokens=6) in text.value
+        assert vlm.answer(image, PROMPTS[0], max_new_tokens=6) in panel.text.value
     with pytest.raises(UserError, match="no latent 400"):
         steering_panel(vlm, sae, pictures, [Neuron(400, "none", 1.0)])
+
+
+def test_the_panels_slider_has_unsteered_in_the_middle_and_shows_the_neurons_pictures(pictures, neurons):
+    panel = steering_panel(shared_vlm(), TinySae(), pictures, neurons, prompts=PROMPTS[:1], max_new_tokens=6, highest=2)
+    stops = [value for _, value in panel.strength.options]
+    assert stops == [-1.0, -0.5, 0.0, "unsteered", 0.5, 1.0, 1.5, 2.0] and panel.strength.value == "unsteered"
+    assert panel.tops.value.count("<img") == len(neurons[0].top_pictures)
+
+
+@pytest.mark.parametrize("seven", [False, True], ids=["ipywidgets 8", "ipywidgets 7"])
+def test_a_picture_of_ones_own_joins_the_others_and_a_bad_file_gets_one_sentence(pictures, neurons, seven):
+    panel = steering_panel(shared_vlm(), TinySae(), pictures, neurons, prompts=PROMPTS[:1], max_new_tokens=6)
+
+    def choose(name, content):
+        told = (
+            {"metadata": {"name": name}, "content": content}
+            if seven
+            else {"name": name, "content": memoryview(content)}
+        )
+        panel.add({name: told} if seven else (told,))
+
+    buffer = io.BytesIO()
+    Image.new("L", (30, 50), 200).save(buffer, "PNG")
+    before = panel.text.value
+    choose("<b>evil</b>.png", b"no picture")
+    assert "cannot be used" in panel.complaint.value and "<b>" not in panel.complaint.value
+    assert panel.text.value == before and len(panel.picture.options) == len(pictures)
+    choose("mine.png", buffer.getvalue())
+    assert panel.picture.value == "yours: mine.png" and panel.complaint.value == ""
+    assert len(panel.picture.options) == len(pictures) + 1
 
 
 @pytest.fixture(scope="module")
@@ -153,13 +184,13 @@ def test_keys_move_the_caption_and_mark_what_changed(page, data):
     def said(n, p, s):
         return data["texts"][data["captions"][n][p][s][0]] or "(says nothing)"
 
-    assert caption.inner_text() == said(0, 0, 0)
+    assert caption.inner_text() == said(0, 0, 1)  # unsteered, and what suppresses lies to the left
     slider.focus()
-    for step in (1, 2, 3):
+    for step in (2, 3):
         page.keyboard.press("ArrowRight")
         assert caption.inner_text() == said(0, 0, step)
     assert slider.get_attribute("aria-valuetext") == "2 × its maximum = 60.00 on every token"
-    before, after = said(0, 0, 0).split(), said(0, 0, 3).split()
+    before, after = said(0, 0, 1).split(), said(0, 0, 3).split()
     assert set(after) - set(before) <= set(caption.locator("mark").all_inner_texts())
     page.get_by_role("combobox", name="neuron").select_option(index=1)
     assert caption.inner_text() == said(1, 0, 3)
@@ -167,9 +198,26 @@ def test_keys_move_the_caption_and_mark_what_changed(page, data):
     assert caption.inner_text() == said(1, 1, 3)
     assert page.locator(".se-picture img").get_attribute("alt") == "a 'white' page"
     assert page.locator(".se-tops img:visible").count() == 1
-    slider.fill("0")
-    assert caption.inner_text() == said(1, 1, 0) and caption.locator("mark").count() == 0
-    assert said(0, 0, 3) != said(0, 0, 0)
+    assert page.locator(".se-which").text_content() == "a 'white' page"
+    cells = page.locator("td[data-n]").all_text_contents()
+    assert cells[1:] == [data["texts"][data["captions"][n][1][s][0]] for n in (0, 1) for s in (0, 2, 3)]
+    slider.fill("1")
+    assert caption.inner_text() == said(1, 1, 1) and caption.locator("mark").count() == 0
+    assert said(0, 0, 3) != said(0, 0, 1)
+
+
+def test_the_address_tells_what_is_shown_and_shows_what_it_tells(page, data):
+    page.get_by_role("combobox", name="picture").select_option(index=1)
+    page.get_by_role("slider", name="steering strength").fill("3")
+    page.get_by_role("slider", name="steering strength").dispatch_event("change")
+    address = page.url
+    assert "strength=2" in address and "#picture=" in address
+    page.goto(address.partition("#")[0] + "#picture=nobody&neuron=red&strength=0")
+    assert page.get_by_role("slider", name="steering strength").input_value() == "0"
+    assert page.get_by_role("combobox", name="neuron").input_value() == data["neurons"][1]["label"]
+    page.goto(address)
+    assert page.get_by_role("combobox", name="picture").input_value() == "a 'white' page"
+    assert page.get_by_role("slider", name="steering strength").input_value() == "3"
 
 
 def test_a_phone_shows_it_whole_and_nothing_is_fetched_or_broken(page):

@@ -13,16 +13,14 @@ import nbformat
 from nbformat import NotebookNode
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.files import canonical_json, content_hash, write_bytes
+from vlm_sae_lib.files import content_hash, write_bytes
 from vlm_sae_lib.publishing import colab
 from vlm_sae_lib.terms import PUBLISHABLE
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 INJECTED_TAGS = {"injected-parameters", "papermill-error-cell-tag"}
 RUN_METADATA = ("papermill", "execution", "ExecuteTime")
-WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-WIDGET_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 MEMORY_ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 
 
@@ -103,9 +101,8 @@ def grafted(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
     if source_hash(source) != source_hash(executed):
         raise ValueError("its code has changed since it was run")
     copy = stripped(source)
-    for key in ("widgets", "language_info"):
-        if key in executed.metadata:
-            copy.metadata[key] = executed.metadata[key]
+    if "language_info" in executed.metadata:
+        copy.metadata["language_info"] = executed.metadata["language_info"]
     ran = [cell for cell in code_cells(executed) if not INJECTED_TAGS & set(tags(cell))]
     for cell, made in zip(code_cells(copy), ran, strict=True):
         cell.outputs, cell.execution_count = made.outputs, made.execution_count
@@ -113,9 +110,12 @@ def grafted(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
 
 
 def normalised(notebook: NotebookNode) -> NotebookNode:
-    """A copy of an executed notebook without anything that differs between two equal runs."""
+    """A copy of an executed notebook without anything that differs between two equal runs.
+
+    Widgets go too: their ids are random, and no page has a kernel behind it.
+    """
     copy = nbformat.from_dict(notebook)
-    for key in RUN_METADATA:
+    for key in ("widgets", *RUN_METADATA):
         copy.metadata.pop(key, None)
     copy.metadata.kernelspec = NotebookNode(KERNEL)
     copy.metadata.get("language_info", {}).pop("version", None)
@@ -133,9 +133,10 @@ def normalised(notebook: NotebookNode) -> NotebookNode:
         cell.outputs = _merged_streams(cell.outputs)
         for output in cell.outputs:
             output.get("metadata", {}).pop(PUBLISHABLE, None)
+            output.get("data", {}).pop(WIDGET_VIEW, None)
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
-    return _renumbered_widgets(copy)
+    return copy
 
 
 def problems(notebook: NotebookNode) -> list[str]:
@@ -198,24 +199,3 @@ def _merged_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
         else:
             merged.append(output)
     return merged
-
-
-def _renumbered_widgets(notebook: NotebookNode) -> NotebookNode:
-    """Replace the random ids of widgets by numbers, in the order in which the page's views lead to them."""
-    state = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
-    if not state:
-        return notebook
-    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    views = [o.data[WIDGET_VIEW]["model_id"] for o in outputs if WIDGET_VIEW in o.get("data", {})]
-    # What no view leads to comes last, ordered by what it holds other than ids.
-    rest = sorted(state, key=lambda key: WIDGET_ID.sub("", canonical_json(state[key])))
-    numbers: dict[str, str] = {}
-    waiting = list(reversed(views + rest))
-    while waiting:
-        key = waiting.pop()
-        if key in numbers or key not in state:
-            continue
-        numbers[key] = f"{len(numbers):032x}"
-        waiting += reversed(WIDGET_ID.findall(canonical_json(state[key])))
-    text = WIDGET_ID.sub(lambda match: numbers.get(match[0], match[0]), nbformat.writes(notebook))
-    return nbformat.reads(text, as_version=4)

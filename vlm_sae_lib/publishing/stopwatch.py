@@ -3,6 +3,7 @@
 No result's code imports this module, so that what is measured, and how, makes no stored result out of date.
 """
 
+import html
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,10 +52,21 @@ class Stopwatch:
         return dict(self._seconds)
 
     def table(self) -> str:
-        """Parts and seconds as a Markdown table, with their sum."""
+        """Parts and seconds as a folded HTML table; its summary tells their sum."""
         found = self.seconds
-        rows = [*found.items(), ("together", sum(found.values()))]
-        return "\n".join(["| part | time |", "|:--|--:|", *(f"| {name} | {taken:.1f} s |" for name, taken in rows)])
+        rows = "".join(f'<tr><th scope="row">{html.escape(name)}</th><td>{taken:.1f} s</td></tr>'
+                       for name, taken in found.items())  # fmt: skip
+        return (
+            f"<details><summary>This took {sum(found.values()):.1f} s: where the time went</summary><table>"
+            f'<thead><tr><th scope="col">part</th><th scope="col">time</th></tr></thead>'
+            f"<tbody>{rows}</tbody></table></details>"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        return f"{sum(self.seconds.values()):.1f} s"
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:

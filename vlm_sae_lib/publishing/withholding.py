@@ -16,6 +16,8 @@ from vlm_sae_lib.show.explorer import without_pictures
 from vlm_sae_lib.terms import PUBLISHABLE, TERMS, UNKNOWN
 
 TEXTS = ("text/plain", "text/markdown", "text/latex", "text/html")
+DRAWN = {"image/png": "png", "image/svg+xml": "svg"}
+"""Under which name a figure's metadata holds what is published in its place (``show.tiles``, ``show.presenting``)."""
 PICTURE = re.compile(
     r"data:[^\s\"'<>]*,|<\s*(img|image|picture|svg|canvas|video|script|iframe|object|embed|link)\b", re.IGNORECASE
 )
@@ -62,8 +64,8 @@ def _publishable(kind: str, value: Any, metadata: dict[str, Any]) -> tuple[Any, 
         return without_pictures(value)
     if kind in TEXTS and not PICTURE.search(value):
         return value, []
-    if kind == "image/png" and isinstance(stated, dict):
-        return stated["png"], stated["terms"]
+    if isinstance(stated, dict) and DRAWN.get(kind) in stated:
+        return stated[DRAWN[kind]], stated["terms"]
     return (value, []) if kind.startswith("image/") and stated is True else None
 
 

@@ -2,7 +2,8 @@
 
 Everything it can show is computed beforehand and stands in the page as JSON. It is one self-contained piece of HTML
 with its style and script inside, so that the same cell output works in the book, in Jupyter and on Colab, with the
-network cut, and from a file. Where no script runs, a table tells the same. Each picture says on what terms it comes and
+network cut, and from a file. The page's address follows what is chosen, as #picture=…&neuron=…&strength=…. Where no
+script runs, a table tells of the first picture. Each picture says on what terms it comes and
 what stands in its place where it may not be published (`without_pictures`).
 """
 
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from vlm_sae_lib.files import content_hash
 from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.show.tiles import tile_uri
+from vlm_sae_lib.steering.asking import Asking
 from vlm_sae_lib.steering.intervention import Sae
 from vlm_sae_lib.steering.learned import Change, Learned
 from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, StateEdit, SteeringBench
@@ -62,6 +65,29 @@ class Neuron:
         return Intervention(self.latent, multiple * self.maximum)
 
 
+class Explorer:
+    """The explorer as what a notebook's cell shows."""
+
+    def __init__(self, data: Mapping[str, Any]):
+        self.data = data
+
+    def _repr_html_(self) -> str:
+        return explorer_html(self.data)
+
+    def __repr__(self) -> str:
+        return f"explorer: {len(self.data['pictures'])} pictures, {len(self.data['neurons'])} neurons"
+
+
+def varied(factors: pd.DataFrame, asking: Asking, number: int) -> dict[str, int]:
+    """A few pictures that differ in what varies most, by the label for people; each as the place of its row.
+
+    factors: of a gallery, a row per picture; asking: says what varies and how a picture is called.
+    """
+    places = factors.reset_index(drop=True).dropna(subset=asking.variety).drop_duplicates(asking.variety)
+    shown = places.sort_values(asking.variety).head(number)
+    return {asking.label.format(**row): place for place, row in shown.to_dict("index").items()}
+
+
 def explorer_data(
     vlm: Vlm,
     sae: Sae,
@@ -77,13 +103,16 @@ def explorer_data(
     """Caption every picture under every neuron at every strength; JSON-able.
 
     pictures: by the label that the reader chooses, of any mode; shown: larger prints of them, for the eye only.
-    multiples: strengths in units of each neuron's maximum; the unsteered control (SAE in place) always comes first.
+    multiples: strengths in units of each neuron's maximum. They are put in order, and the unsteered control (SAE in
+        place, None among the data's multiples) stands amid them: what suppresses lies before it, what inserts behind.
     prompts: the first asks for the caption, the others' answers stand below it.
     Raises: ValueError for nothing to choose from; UserError as :func:`~vlm_sae_lib.steering.intervention.steered`.
     """
     if not pictures or not neurons or not multiples or not prompts:
         raise ValueError("the explorer needs at least one picture, one neuron, one strength and one prompt")
     pictures = {label: to_rgb(image) for label, image in pictures.items()}
+    below, above = (sorted(part) for part in _parted(multiples))
+    multiples = [*below, *above]
     said = [np.empty((0, len(pictures)), dtype=object)] * len(prompts)
     rows: dict[int, list[int]] = {}
     keeping = [keep_error or neuron.change is not None for neuron in neurons]
@@ -96,7 +125,8 @@ def explorer_data(
                 for table, prompt in zip(said, prompts, strict=True)]  # fmt: skip
         for place, n in enumerate(group):
             start = first + 1 + place * len(multiples)
-            rows[n] = [first, *range(start, start + len(multiples))]
+            rows[n] = [*range(start, start + len(multiples))]
+            rows[n].insert(len(below), first)
     texts = sorted({text for table in said for text in table.ravel()})
     number = {text: i for i, text in enumerate(texts)}
 
@@ -106,7 +136,7 @@ def explorer_data(
     prints = {**pictures, **(shown or {})}
     return {
         "prompts": list(prompts),
-        "multiples": [None, *multiples],
+        "multiples": [*below, None, *above],
         "pictures": [{"label": label, **_shown(prints[label], 320)} for label in pictures],
         "neurons": [
             {
@@ -125,7 +155,8 @@ def explorer_data(
 def explorer_html(data: Mapping[str, Any]) -> str:
     """The explorer as a fragment of HTML. data: as of :func:`explorer_data`; its texts are not trusted."""
     key = "steering-explorer-" + content_hash(data)[:8]
-    first = [data["texts"][i] for i in data["captions"][0][0][0]]
+    middle = data["multiples"].index(None)
+    first = [data["texts"][i] for i in data["captions"][0][0][middle]]
     neuron, picture = data["neurons"][0], data["pictures"][0]
     # "<" would let a text of the model end the script element.
     inline = json.dumps(data, separators=(",", ":"), sort_keys=True, allow_nan=False).replace("<", "\\u003c")
@@ -151,8 +182,11 @@ def explorer_html(data: Mapping[str, Any]) -> str:
 <div><label for="{key}-p">picture</label>{_select(f"{key}-p", "se-choose-picture", pictures)}</div>
 <div><label for="{key}-n">neuron</label>{_select(f"{key}-n", "se-choose-neuron", neurons)}</div>
 <div class="se-wide"><label for="{key}-s">steering strength</label>
-<input id="{key}-s" class="se-strength" type="range" min="0" max="{len(data["multiples"]) - 1}" step="1" value="0" \
-aria-valuetext="unsteered">
+<input id="{key}-s" class="se-strength" type="range" min="0" max="{len(data["multiples"]) - 1}" step="1" \
+value="{middle}" aria-valuetext="unsteered" list="{key}-t">
+<datalist id="{key}-t"><option value="{middle}" label="unsteered"></option></datalist>
+<div class="se-ends" aria-hidden="true" style="--middle:{_share(middle, data)}"><span>suppressed</span>\
+<span>unsteered</span><span>inserted</span></div>
 <div class="se-value" aria-hidden="true">unsteered</div></div>
 </div>
 <div class="se-stage">
@@ -164,8 +198,8 @@ aria-valuetext="unsteered">
 <output role="status" aria-label="caption" for="{key}-p {key}-n {key}-s">{_text(first[0]) or "(says nothing)"}</output>
 <p class="se-said"><span>unsteered:</span> <span class="se-before">{_text(first[0]) or "(says nothing)"}</span></p>
 {others}
-<details><summary>all captions of “{_text(picture["label"])}” as a table</summary>
-<div class="se-scroll">{_table(data)}</div></details>
+<details><summary>all captions of “<span class="se-which">{_text(picture["label"])}</span>” as a table</summary>
+<div class="se-scroll" tabindex="0" role="group" aria-label="all captions">{_table(data)}</div></details>
 <script type="application/json" class="se-data">{inline}</script>
 <script>{{{(HERE / "steering_explorer.js").read_text(encoding="utf-8")}}}</script>
 </div>"""
@@ -212,17 +246,32 @@ def _select(key: str, name: str, options: Sequence[str]) -> str:
 
 
 def _table(data: Mapping[str, Any]) -> str:
-    head = "<tr><th>neuron</th><th>strength</th><th>caption</th></tr>"
-    rows = []
+    """All captions of the first picture; the script fills the cells anew for another."""
+    head = '<tr><th scope="col">neuron</th><th scope="col">strength</th><th scope="col">caption</th></tr>'
+    middle = data["multiples"].index(None)
+    rows = [_row(data, "none", "unsteered", 0, middle)]
     for n, neuron in enumerate(data["neurons"]):
         for s, multiple in enumerate(data["multiples"]):
-            if multiple is None and n > 0:
-                continue
-            name = "none" if multiple is None else neuron["label"]
-            stated = "unsteered" if multiple is None else f"{multiple:g} × {neuron['unit'] or 'what was learned'}"
-            caption = data["texts"][data["captions"][n][0][s][0]]
-            rows.append(f"<tr><td>{_text(name)}</td><td>{stated}</td><td>{_text(caption)}</td></tr>")
+            if multiple is not None:
+                stated = f"{multiple:g} × {neuron['unit'] or 'what was learned'}"
+                rows.append(_row(data, neuron["label"], stated, n, s))
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _row(data: Mapping[str, Any], name: str, stated: str, n: int, s: int) -> str:
+    caption = data["texts"][data["captions"][n][0][s][0]]
+    cell = f'<td data-n="{n}" data-s="{s}">{_text(caption)}</td>'
+    return f"<tr><td>{_text(name)}</td><td>{_text(stated)}</td>{cell}</tr>"
+
+
+def _parted(multiples: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Strengths that suppress, zero among them, and those that insert."""
+    return [m for m in multiples if m <= 0], [m for m in multiples if m > 0]
+
+
+def _share(place: int, data: Mapping[str, Any]) -> str:
+    """How far along the slider a place lies."""
+    return f"{place / max(len(data['multiples']) - 1, 1):.3f}"
 
 
 def _text(text: str) -> str:

@@ -6,12 +6,14 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from PIL import Image
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.show.presenting import present
 from vlm_sae_lib.show.tiles import draw_picture
 
 COLUMNS = 8
@@ -92,7 +94,7 @@ def neuron_strips(strips: Sequence[Strip], pictures: Mapping[int, Image.Image], 
             axis.set_axis_off()
         for axis, image_id in zip(axes.flat, strip.image_ids, strict=False):
             if image_id >= 0:
-                draw_picture(axis, pictures[int(image_id)], 6.4 / columns, interpolation="nearest")
+                draw_picture(axis, pictures[int(image_id)], 6.4 / columns, interpolation="none")
     return figure
 
 
@@ -101,3 +103,19 @@ def _panels(figure: Figure, rows: Sequence[int]) -> list[Any]:
         raise UserError("There is no neuron to show.")
     heights = [high + 0.36 * COLUMNS / 6.4 for high in rows]
     return figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0].tolist()
+
+
+def show_strips(strips: Sequence[Strip], source: Any, title: str) -> None:
+    """Draw strips with pictures from a source, and present them; their data are the pictures' ids."""
+    present(neuron_strips(strips, pictures_by_id(source, strips)), title, data=strip_table(strips))
+
+
+def strip_table(strips: Sequence[Strip]) -> pd.DataFrame:
+    """A row per picture: whose it is, its rank there, and its id."""
+    rows = [
+        (strip.heading, rank, int(image_id))
+        for strip in strips
+        for rank, image_id in enumerate(strip.image_ids, 1)
+        if image_id >= 0
+    ]
+    return pd.DataFrame(rows, columns=["neuron", "rank", "picture"])

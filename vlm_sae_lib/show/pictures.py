@@ -49,7 +49,7 @@ def picture_grid(
     for axis in axes.flat[len(pictures) :]:
         axis.set_axis_off()
     for place, (axis, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
-        draw_picture(axis, picture, cell, interpolation="nearest")
+        draw_picture(axis, picture, cell, interpolation="none")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         axis.set_xlabel(wrapped[place] if wrapped else "", fontsize=10, labelpad=3)
@@ -89,7 +89,7 @@ def labelled_rows(rows: Sequence[tuple[str, Sequence[Image.Image]]], *, columns:
     high = (WIDTH - left) * plate.size[1] / plate.size[0]
     figure = plt.figure(figsize=(WIDTH, high), layout="none")
     axis = figure.add_axes((left / WIDTH, 0, 1 - left / WIDTH, 1))
-    draw_picture(axis, plate, WIDTH - left, interpolation="antialiased", aspect="auto")
+    draw_picture(axis, plate, WIDTH - left, interpolation="none", aspect="auto")
     axis.set_xticks([])
     axis.set_yticks([y * step + side / 2 for y in range(len(rows))], [label for label, _ in rows], fontsize=11)
     axis.tick_params(length=0)

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlm_sae_lib.scores.comparison import Scored
-from vlm_sae_lib.show.style import COLOURS, LABELS, number, with_interval
+from vlm_sae_lib.show.numbers import number, with_interval
+from vlm_sae_lib.show.style import COLOURS, LABELS
 from vlm_sae_lib.statistics.intervals import Estimate
 
 
@@ -134,3 +135,41 @@ def overlap_bars(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     axis.set_xticks(range(len(table)), table.index)
     axis.legend(fontsize=9, frameon=True, loc="upper right")
     return figure
+
+
+def clear_gaps(gaps: Mapping[str, Mapping[str, Estimate]]) -> tuple[str, str]:
+    """In words, the rivals (and encoders) whose gap's whole interval lies above zero, and those whose does not.
+
+    gaps: by encoder and rival.
+    """
+    found: dict[bool, list[str]] = {True: [], False: []}
+    for encoder, rivals in gaps.items():
+        for rival, gap in rivals.items():
+            found[gap.interval.low > 0].append(f"{LABELS.get(rival, rival)} ({encoder})")
+    clear, unclear = (", ".join(found[above]) or "none" for above in (True, False))
+    return clear, unclear
+
+
+def width_table(
+    scored: Mapping[str, Sequence[Scored]], expansions: Sequence[float], at_least: int, digits: int = 2
+) -> pd.DataFrame:
+    """One row per dictionary: mean and best MS over its latents on ``at_least`` pictures, and how many these are."""
+    rows = [
+        {
+            "dictionary": f"{LABELS[kind]} ×{expansion:g}", "mean MS": number(score.mean(at_least).value, digits),
+            "best": number(float(np.nanmax(score.ms[score.kept(at_least)])), digits),
+            f"latents on ≥ {at_least} pictures": int(score.kept(at_least).sum()),
+        }
+        for kind, row in scored.items()
+        for expansion, score in zip(expansions, row, strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).set_index("dictionary")
+
+
+def agreement_table(tracks: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
+    """Rank agreement of scores with the truth's, a row per kind of neuron, a column per encoder."""
+    cells = {
+        encoder: {LABELS.get(kind, kind): stated(rho) for kind, rho in kinds.items()}
+        for encoder, kinds in tracks.items()
+    }
+    return pd.DataFrame(cells).rename_axis("Spearman of MS with the truth's MS")

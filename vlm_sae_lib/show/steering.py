@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 from PIL import Image
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.show.style import COLOURS, number, with_interval
+from vlm_sae_lib.show.numbers import number, with_interval
+from vlm_sae_lib.show.style import COLOURS
 from vlm_sae_lib.show.tiles import draw_picture
+from vlm_sae_lib.show.verdicts import yes
 from vlm_sae_lib.steering.experiment import BARE_SAE, METHODS, RANDOM_DIRECTION, RANDOM_LATENT, STEERED
 
 METHOD_COLOURS = {
@@ -44,7 +47,7 @@ def caption_ladder(rows: Sequence[tuple[Image.Image, str, Sequence[tuple[str, st
         side = 1.3
         place = (0.01, top - (0.25 + side) / sum(heights), side / WIDTH, side / sum(heights))
         axis = figure.add_axes(place)
-        draw_picture(axis, picture, side, interpolation="nearest")
+        draw_picture(axis, picture, side, interpolation="none")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set(visible=True, color="#999999")
         y = top - 0.16 / sum(heights)
@@ -180,3 +183,68 @@ def _concepts(part: pd.DataFrame, about: str) -> int:
 
 def _counted(concepts: int) -> str:
     return f"{concepts} concept{'' if concepts == 1 else 's'}"
+
+
+def ladder_table(rows: Sequence[tuple[Image.Image, str, Sequence[tuple[str, str]]]]) -> pd.DataFrame:
+    """What ``caption_ladder`` draws, a row per caption."""
+    told = [(title, strength, caption) for _, title, lines in rows for strength, caption in lines]
+    return pd.DataFrame(told, columns=["picture", "strength", "caption"])
+
+
+def ratio_table(ratios: Mapping[str, Mapping[str, float | str]], bar: float, digits: int = 1) -> pd.DataFrame:
+    """How many times the best control, a row per kind of concept, and whether a bar is reached."""
+    rows = {
+        kind: {
+            "times the best control": ratio_words(ratio, digits).split(" times")[0],
+            "best control": ratio["best_control"], f"at least {bar} times": at_least(ratio, bar),
+        }
+        for kind, ratio in ratios.items()
+    }  # fmt: skip
+    return pd.DataFrame(rows).T.rename_axis("kind of concept")
+
+
+def overall(rates: pd.DataFrame) -> pd.Series:
+    """The rate over all concepts by method and outcome. rates: as of ``by_about``."""
+    return rates[rates["about"] == "all"].set_index(["method", "outcome"])["rate"]
+
+
+def parts_table(rates: pd.DataFrame) -> pd.DataFrame:
+    """The parts of a suppression over all concepts: gone, the rest right, and both, a column each."""
+    everything = rates[rates["about"] == "all"]
+    words = {"success": "concept gone", "rest": "rest right", "both": "both"}
+    parts = {word: rate_table(everything, outcome).drop(columns="concepts").iloc[0] for outcome, word in words.items()}
+    return pd.DataFrame(parts).rename_axis("all concepts")
+
+
+def dose_sentences(doses: pd.DataFrame, insertion: pd.DataFrame, about: str) -> Markdown:
+    """What the dose does, in words that do not hang on the last digit.
+
+    Args:
+        doses: rates over all concepts (``by_about``), with the column ``multiple``.
+        insertion: the rates of the settings chosen by trial.
+        about: the kind of concept that both are compared on.
+    """
+    rate = doses.set_index(["method", "outcome", "multiple"])["rate"]["steered"]
+    multiples = list(rate["success"].index)
+    low, more = multiples[0], multiples[len(multiples) // 2]
+    mine = (insertion["about"] == about) & (insertion["outcome"] == "success") & (insertion["method"] == STEERED)
+    by_trial = insertion.loc[mine, "rate"].iloc[0]
+    rises = rate["success"][more] > rate["success"][low]
+    return Markdown(
+        f"The rest falls with each step of strength: {yes(rate['rest'].is_monotonic_decreasing)}. Success at {more:g}× "
+        f"exceeds success at {low:g}×: {yes(rises)}. The best detectors, each at the same "
+        f"strength, succeed as often as the settings chosen by trial: {yes(rate['success'].max() >= by_trial)}."
+    )
+
+
+def best_writers(scores: pd.DataFrame, trial: str, number: int) -> pd.DataFrame:
+    """The steered settings that succeeded best on the choosing pictures, in turn of each kind of concept.
+
+    Args:
+        scores: of a study, a row per setting.
+        trial: the kind that comes first of equals.
+        number: how many, each of another latent.
+    """
+    chosen = scores[scores["method"] == STEERED].sort_values("choosing_rate", ascending=False, kind="stable")
+    chosen = chosen.assign(place=chosen.groupby("about").cumcount(), other=chosen["about"] != trial)
+    return chosen.sort_values(["place", "other"], kind="stable").drop_duplicates("latent").head(number)

@@ -34,6 +34,31 @@ for (const explorer of document.querySelectorAll(".steering-explorer:not([data-r
     }
   };
 
+  const middle = data.multiples.indexOf(null);
+  const spoken = (multiple) => multiple === null ? "unsteered" : String(multiple);
+
+  // What is chosen stands in the address, by name, so that it can be sent and survives another order.
+  const write = () => {
+    const chosen = new URLSearchParams({
+      picture: data.pictures[picture.selectedIndex].label, neuron: data.neurons[neuron.selectedIndex].label,
+      strength: spoken(data.multiples[Number(strength.value)]),
+    });
+    try { history.replaceState(history.state, "", "#" + chosen); } catch { /* a page without an address */ }
+  };
+  const read = () => {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    if (!asked.has("picture") && !asked.has("neuron") && !asked.has("strength")) return false;
+    const choose = (list, name) => list.findIndex((one) => one === name);
+    const p = choose(data.pictures.map((one) => one.label), asked.get("picture"));
+    const n = Math.max(choose(data.neurons.map((one) => one.label), asked.get("neuron")),
+                       choose(data.neurons.map((one) => one.name), asked.get("neuron")));
+    const s = choose(data.multiples.map(spoken), asked.get("strength"));
+    if (p >= 0) picture.selectedIndex = p;
+    if (n >= 0) neuron.selectedIndex = n;
+    strength.value = s >= 0 ? s : middle;
+    return true;
+  };
+
   const update = () => {
     const p = picture.selectedIndex, n = neuron.selectedIndex, s = Number(strength.value);
     const chosen = data.neurons[n], multiple = data.multiples[s];
@@ -51,14 +76,20 @@ for (const explorer of document.querySelectorAll(".steering-explorer:not([data-r
       if (!top.hidden) { top.src = chosen.tops[i].src; top.alt = `picture ${i + 1} of those that neuron ${chosen.name} responds to most`; }
     });
     const texts = data.captions[n][p][s].map((i) => data.texts[i]);
-    const before = data.captions[n][p][0].map((i) => data.texts[i]);
+    const before = data.captions[n][p][middle].map((i) => data.texts[i]);
     say(find("output"), before[0], texts[0]);
     find(".se-before").textContent = before[0] || "(says nothing)";
     explorer.querySelectorAll(".se-answer").forEach((element, q) => say(element, before[q + 1], texts[q + 1]));
+    find(".se-which").textContent = data.pictures[p].label;
+    for (const cell of explorer.querySelectorAll("td[data-n]"))
+      cell.textContent = data.texts[data.captions[Number(cell.dataset.n)][p][Number(cell.dataset.s)][0]];
   };
   for (const control of [picture, neuron, strength]) {
     control.addEventListener("input", update);
-    control.addEventListener("change", update);
+    control.addEventListener("change", () => { update(); write(); });
   }
+  addEventListener("hashchange", () => { if (read()) update(); });
+  const sent = read();
   update();
+  if (sent) explorer.scrollIntoView({ block: "center" });
 }

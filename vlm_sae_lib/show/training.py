@@ -14,7 +14,9 @@ from vlm_sae_lib.controls.reconstruction import Evaluated
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.records.results import paper_layer as paper_layer  # the notebooks ask for it here
 from vlm_sae_lib.records.results import published, published_table
-from vlm_sae_lib.show.style import COLOURS, LABELS, with_interval
+from vlm_sae_lib.sae.config import SaeConfig
+from vlm_sae_lib.show.numbers import with_interval
+from vlm_sae_lib.show.style import COLOURS, LABELS
 from vlm_sae_lib.statistics.intervals import Estimate, Interval
 
 CURVES = {"loss": "loss", "r2": "R² of the batch", "l0": "L0", "dead": "dead latents"}
@@ -197,3 +199,29 @@ def price_table(ours: Mapping[tuple[str, float], Evaluated], dim: int) -> pd.Dat
         for (kind, expansion), found in ours.items()
     ]  # fmt: skip
     return pd.DataFrame(rows).set_index(["SAE", "ε"])
+
+
+def rivals_table(rivals: Mapping[str, Any]) -> pd.DataFrame:
+    """R² with its interval of codes that nobody learned, a row each. rivals: R² by name."""
+    rows = {name: with_interval(found.value, *found.estimate.interval) for name, found in rivals.items()}
+    return pd.DataFrame({"R² [95 %]": rows}).rename_axis("code")
+
+
+def settings_table(config: SaeConfig, dim: int, n_rows: int) -> pd.DataFrame:
+    """What a training is set to, beside what the paper's code is; dim, n_rows: of the activations."""
+    schedule, width = config.schedule(dim, n_rows), config.expansion
+    rows = {
+        f"latents at ε = {width:g}": (
+            schedule.n_latents, f"{1024 * width:,.0f}; at the projection {768 * width:,.0f}"
+        ),
+        "groups": (schedule.group_sizes, "1/16, 1/8, 1/4, 9/16 of the latents"),
+        "K": (config.k, "20"),
+        "steps": (config.steps, "100,000"),
+        "batch": (config.batch_size, "4,096"),
+        "learning rate": (schedule.lr, "0.0256 / √latents"),
+        "warm-up steps": (schedule.warmup, "1,000"),
+        "threshold learned from step": (schedule.threshold_start, "1,000"),
+        "dead after (samples)": (schedule.dead_window, "10,000,000"),
+    }  # fmt: skip
+    table = pd.DataFrame({name: map(str, pair) for name, pair in rows.items()}, index=["here", "paper's code"])
+    return table.T.rename_axis("setting")

@@ -1,6 +1,7 @@
 """Latents on the tree of life: the node that each detects best, the tree drawn with them, and depth per level."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,13 +19,13 @@ FACTOR_COLOURS = {
     "habitat": "#767676", "colour": "#CC79A7", "pattern": "#D55E00",
     **dict(zip(RANKS, sns.color_palette("viridis", len(RANKS)).as_hex(), strict=True)),
 }  # fmt: skip
-CONTROL_COLOURS = ("#0072B2", "#56B4E9", "#CC79A7", "#8C564B", "#E69F00")
+CONTROL_COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#8C564B", "#767676")
 MARKS_IN_A_ROW = 6
 
 
 def level_colours(n_levels: int) -> list[str]:
     """One colour per Matryoshka level, from the outermost on."""
-    return sns.color_palette("plasma", n_levels + 1).as_hex()[:n_levels]
+    return sns.color_palette("plasma", n_levels + 2).as_hex()[1:-1]  # its ends vanish on a dark page or a white one
 
 
 def best_factors(scores: pd.DataFrame, base_rates: pd.Series) -> pd.DataFrame:
@@ -114,7 +115,7 @@ def tree_positions(paths: Sequence[TaxonPath]) -> dict[TaxonPath, tuple[float, f
 
 
 def draw_tree(paths: Sequence[TaxonPath], marks: Mapping[TaxonPath, Sequence[int]], n_levels: int) -> Figure:
-    """The tree, root on the left, species on the right, and at each node a square per latent that detects it best.
+    """The tree, root on the left, species on the right, each node named, with a square per latent that detects it best.
 
     Args:
         paths: the species' paths, in the order in which they are to stand; of a large tree shorter ones, down to a
@@ -124,22 +125,29 @@ def draw_tree(paths: Sequence[TaxonPath], marks: Mapping[TaxonPath, Sequence[int
     """
     at, colours = tree_positions(paths), level_colours(n_levels)
     n_leaves = len(set(paths))
-    figure, axis = plt.subplots(figsize=(6.2, 1.2 + 0.15 * n_leaves))
+    deepest = max(len(node) for node in at)
+    figure, axis = plt.subplots(figsize=(7.6, 1.2 + 0.16 * n_leaves))
     for node, (x, y) in at.items():
         px, py = at.get(node[:-1], (0.0, (n_leaves - 1) / 2))
         axis.plot([px, px, x], [py, y, y], color="#BBBBBB", lw=1.1, zorder=1)
         axis.plot(x, y, "o", ms=2.5, color="#999999", zorder=2)
-        if len(node) in (1, 3, 4, 5):
-            axis.annotate(node[-1], (x, y), (-3, 3.5), textcoords="offset points", ha="right", fontsize=8.5, zorder=4)
-        for place, level in enumerate(sorted(marks.get(node, ()))):
+        found = sorted(marks.get(node, ()))
+        for place, level in enumerate(found):
             along, down = place % MARKS_IN_A_ROW, place // MARKS_IN_A_ROW
             axis.scatter(x + 0.1 + 0.13 * along, y + 0.75 * down, s=26, marker="s", color=colours[level], zorder=3)
+        text: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7 if len(node) > 5 else 8, "zorder": 4}
+        if len(node) == deepest:
+            behind = x + 0.08 + 0.13 * min(len(found), MARKS_IN_A_ROW)
+            axis.annotate(node[-1], (behind, y), (2, 0), va="center", **text)
+        else:
+            axis.annotate(node[-1], (x, y), (-3, 2.5), ha="right", **text)
     for level, colour in enumerate(colours):
         axis.scatter([], [], s=30, marker="s", color=colour, label=f"level {level}")
-    axis.set(xlim=(-0.1, len(RANKS) + 1.0), ylim=(n_leaves, -1))
+    axis.set(xlim=(-0.1, len(RANKS) + 1.5), ylim=(n_leaves, -1))
     axis.set_xticks(range(1, len(RANKS) + 1), RANKS, fontsize=9)
     axis.tick_params(labeltop=True, labelbottom=True)
     axis.set_yticks([])
+    axis.spines[:].set_visible(False)
     axis.grid(False)
     figure.legend(
         *axis.get_legend_handles_labels(), ncols=n_levels, fontsize=9, loc="outside upper center", frameon=False

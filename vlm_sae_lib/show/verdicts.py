@@ -4,7 +4,7 @@ from typing import Any
 
 from vlm_sae_lib.claims.judging import word_of_claim
 from vlm_sae_lib.records.results import Results
-from vlm_sae_lib.show.style import with_interval
+from vlm_sae_lib.show.numbers import with_interval
 from vlm_sae_lib.statistics.intervals import Estimate
 
 

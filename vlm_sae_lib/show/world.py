@@ -98,6 +98,8 @@ def habitat_map(table: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
     options = {"annot": True, "fmt": ".0f", "cmap": "crest", "cbar": False, "linewidths": 1, "annot_kws": {"size": 11}}
     sns.heatmap(100 * table, ax=axis, vmin=0, **options)
+    for text in axis.texts:  # they stand on the cells, which a dark page leaves as they are
+        text.set_color("#1a1a1a" if text.get_color() == ".15" else "#fefefe")
     axis.set(xlabel="", ylabel="", title="Of a class's pictures, % in each habitat")
     axis.tick_params(axis="x", rotation=0)
     axis.tick_params(axis="y", rotation=0)
