@@ -49,8 +49,9 @@ def steered(latents):
     return Steered(
         latents=np.array(latents), about=("colour",) * len(latents), concept=(HOSTILE,) * len(latents),
         lacking=np.full(len(latents), 9), maximum=np.ones(len(latents)), said=shares, kept=shares,
-        random=shares * np.nan, pictures=(5, 7, 9), before=("a", HOSTILE, ""), captions=np.full((len(latents), len(DOSES), 3), HOSTILE, object),
-        prompt="what?", fires=np.zeros(LATENTS, dtype=int), looked_at=20,
+        random=shares * np.nan, pictures=(5, 7, 9), before=("a", HOSTILE, ""), prompt="what?",
+        captions=np.full((len(latents), len(DOSES), 3), HOSTILE, object), fires=np.zeros(LATENTS, dtype=int),
+        looked_at=20,
     )  # fmt: skip
 
 

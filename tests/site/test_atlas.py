@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from vlm_sae_lib.files import read_json
 
-from .browsing import PHONE, visiting
+from .browsing import PATIENCE, PHONE, visiting
 
 ATLAS = "atlas/index.html"
 DESK = {"width": 1440, "height": 900}
@@ -22,6 +22,13 @@ MIB = 2**20
 def at_desk(browser, origin):
     with visiting(browser, origin, DESK) as visit:
         yield visit
+
+
+def shown(visit, view=""):
+    """The atlas with this view, once everything that the address asks for is in the page."""
+    page = visit.open(ATLAS + view)
+    expect(page.locator("body[data-shown]")).to_be_attached(timeout=PATIENCE)
+    return page
 
 
 def sound(visit):
@@ -38,7 +45,7 @@ def count(page):
 def test_every_view_is_sound_accessible_and_fits(browser, origin, view, viewport, scheme):
     with visiting(browser, origin, viewport) as visit:
         visit.page.emulate_media(color_scheme=scheme)
-        page = visit.open(ATLAS + view)
+        page = shown(visit, view)
         sound(visit)
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         found = Axe().run(page).response["violations"]
@@ -49,7 +56,7 @@ def test_every_view_is_sound_accessible_and_fits(browser, origin, view, viewport
 
 
 def test_a_policy_forbids_all_but_its_own_files_and_holds(at_desk):
-    page = at_desk.open(ATLAS)
+    page = shown(at_desk)
     policy = page.locator("meta[http-equiv='Content-Security-Policy']").get_attribute("content")
     assert "default-src 'none'" in policy and "unsafe" not in policy
     assert page.locator("script:not([src]), style, [style*='expression']").count() == 0
@@ -59,7 +66,7 @@ def test_a_policy_forbids_all_but_its_own_files_and_holds(at_desk):
 
 
 def test_search_finds_words_and_numbers(at_desk):
-    page = at_desk.open(ATLAS)
+    page = shown(at_desk)
     whole = count(page)
     page.keyboard.press("/")
     expect(page.locator("#search")).to_be_focused()
@@ -75,26 +82,26 @@ def test_search_finds_words_and_numbers(at_desk):
 
 
 def test_a_filter_and_a_sort_stand_in_the_address_and_come_back(at_desk):
-    page = at_desk.open(ATLAS)
+    page = shown(at_desk)
     page.locator("#filters summary").click()
     page.get_by_label("fires, at least").fill("10")
     page.get_by_label("fires, at most").fill("20")
     page.keyboard.press("Escape")
     page.get_by_role("button", name="MS", exact=True).click()
     expect(page.locator("[aria-sort=descending]")).to_have_text(re.compile("MS"))
-    shown = page.locator(SEEN).all_inner_texts()
-    rates = [float(re.search(r"([\d.]+) %", row)[1]) for row in shown]
+    told = page.locator(SEEN).all_inner_texts()
+    rates = [float(re.search(r"([\d.]+) %", row)[1]) for row in told]
     assert rates and all(10 <= rate <= 20 for rate in rates)
     scores = [float(text) for text in page.locator(f"{SEEN} .is-number:nth-child(5)").all_inner_texts()]
     assert scores == sorted(scores, reverse=True)
     address = page.evaluate("location.hash")
     assert "f.fires=0.1..0.2" in address and "sort=-ms_1" in address
     page.goto("about:blank")
-    assert at_desk.open(ATLAS + address).locator(SEEN).all_inner_texts() == shown
+    assert shown(at_desk, address).locator(SEEN).all_inner_texts() == told
 
 
 def test_a_link_opens_its_latent_and_keys_lead_through(at_desk):
-    page = at_desk.open(f"{ATLAS}#sae=steering&latent=3")
+    page = shown(at_desk, "#sae=steering&latent=3")
     expect(page.locator(".panel-head p").first).to_contain_text("latent 3")
     assert page.locator(".tops li").count() == 16
     page.locator("#grid").focus()
@@ -111,7 +118,7 @@ def test_a_link_opens_its_latent_and_keys_lead_through(at_desk):
 
 
 def test_two_latents_side_by_side(at_desk):
-    page = at_desk.open(f"{ATLAS}#sae=main_matryoshka&latent=5")
+    page = shown(at_desk, "#sae=main_matryoshka&latent=5")
     page.get_by_role("button", name="compare with latent").first.click()
     expect(page.locator(".panel")).to_have_count(2)
     boxes = [page.locator(".panel").nth(i).bounding_box() for i in (0, 1)]
@@ -126,7 +133,7 @@ def test_steering_is_shown_by_dose(at_desk, site):
     sae = next(sae for sae in index["saes"] if sae["key"] == "steering")
     details = read_json(site / "atlas" / "steering" / "latents" / "0000.json")["latents"]
     latent = next(i for i, one in enumerate(details) if "captions" in one["steering"])
-    page = at_desk.open(f"{ATLAS}#sae=steering&latent={latent}")
+    page = shown(at_desk, f"#sae=steering&latent={latent}")
     dose = page.get_by_label("how far it is turned up")
     dose.focus()
     page.keyboard.press("Home")
@@ -138,7 +145,7 @@ def test_steering_is_shown_by_dose(at_desk, site):
 
 def test_the_tree_leads_to_a_latent(at_desk, site):
     tree = read_json(site / "atlas" / "taxonomy_matryoshka" / "tree.json")
-    page = at_desk.open(f"{ATLAS}#tree&sae=taxonomy_matryoshka")
+    page = shown(at_desk, "#tree&sae=taxonomy_matryoshka")
     knots = page.locator(".knot")
     assert knots.count() == len(tree["nodes"]["name"])
     place = next(i for i, first in enumerate(tree["latents"]["first"]) if first)
@@ -153,7 +160,7 @@ def test_the_tree_leads_to_a_latent(at_desk, site):
 
 
 def test_levels_light_up(at_desk):
-    page = at_desk.open(f"{ATLAS}#tree&sae=taxonomy_matryoshka")
+    page = shown(at_desk, "#tree&sae=taxonomy_matryoshka")
     lit = page.locator(".knot.lit").count()
     boxes = page.locator(".levels input")
     for i in range(1, boxes.count()):
@@ -163,11 +170,10 @@ def test_levels_light_up(at_desk):
 
 
 def test_the_choice_of_the_book_between_light_and_dark_holds_here(at_desk):
-    page = at_desk.open(ATLAS)
+    page = shown(at_desk)
     colour = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(colour)
     page.evaluate("localStorage.setItem('mode', 'dark')")
-    assert at_desk.open(ATLAS).evaluate(colour) == light  # only the anchor has changed: no new page yet
     page.reload(wait_until="networkidle")
     assert page.evaluate(colour) != light
 
@@ -175,6 +181,6 @@ def test_the_choice_of_the_book_between_light_and_dark_holds_here(at_desk):
 def test_a_page_and_the_whole_are_small(at_desk, site):
     sizes = []
     at_desk.page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
-    at_desk.open(f"{ATLAS}#sae=main_matryoshka&latent=5")
+    shown(at_desk, "#sae=main_matryoshka&latent=5")
     assert sum(sizes) < 1.5 * MIB
     assert sum(path.stat().st_size for path in (site / "atlas").rglob("*") if path.is_file()) < 6.5 * MIB

@@ -50,6 +50,7 @@ function follow(event, change) {
 // Draws what the address says; a later call overtakes one that still waits for its files.
 async function show() {
   const mine = ++turn;
+  document.body.toggleAttribute("data-shown", false);
   const asked = readState();
   const sae = atlas.saes.find((one) => one.key === asked.sae) ?? atlas.saes[0];
   state = { ...asked, sae: sae.key, latent: within(sae, asked.latent), with: within(sae, asked.with) };
@@ -66,6 +67,7 @@ async function show() {
     frame(sae);
     if (state.tree && tree) drawTree(at("tree"), { atlas, sae, columns: ordered(sae, columns), tree, state, go });
     else list(sae, ordered(sae, columns), found, tree);
+    document.body.toggleAttribute("data-shown", true);
   } catch (error) {
     at("trouble").textContent = `Something could not be loaded: ${error.message}. Is the atlas opened from a file server, and whole?`;
     at("trouble").hidden = false;

@@ -14,14 +14,16 @@ function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "style") for (const [key, to] of Object.entries(value)) if (to !== null) element.style.setProperty(key, to);
-    else element.setAttribute(name, value === true ? "" : value);
+    else if (name === "style") {
+      for (const [key, to] of Object.entries(value)) if (to !== null) element.style.setProperty(key, to);
+    } else element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
-// A picture out of its sheet, so many pixels wide, or as the style sheet has it. Without words it is an ornament beside words that say the same.
+// A picture out of its sheet, so many pixels wide, or as the style sheet has it. Without words it is an ornament beside
+// words that say the same.
 export function picture(sheets, number, size, words) {
   const place = number % sheets.per_row ** 2;
   const element = h("span", {

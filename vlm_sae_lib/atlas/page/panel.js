@@ -54,7 +54,7 @@ function facts(sae, columns, found) {
   const name = columns.get("name");
   const how = name && name.codes[found.latent] >= 0 && found.named_by < 16
     ? h("p", { class: "quiet" }, `The name rests on ${found.named_by} pictures only.`) : null;
-  return h("section", { "aria-label": "numbers" }, h("dl", { class: "facts" }, rows), how);
+  return h("div", {}, h("dl", { class: "facts" }, rows), how);
 }
 
 function tops(atlas, found) {
