@@ -36,7 +36,7 @@ const CURVES = [
 
 // Shares of pictures by dose: the concept said, the same for the control, the other answers kept.
 export function doseCurve(steering, doses) {
-  const [left, right, top, bottom] = [34, 8, 8, 28];
+  const [left, right, top, bottom] = [40, 8, 8, 28];
   const x = (i) => left + ((WIDE - left - right) * i) / Math.max(1, doses.length - 1);
   const y = (share) => top + (HIGH + 20 - top - bottom) * (1 - share);
   const lines = CURVES.map(([name, , shape]) => {

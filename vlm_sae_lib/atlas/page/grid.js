@@ -117,5 +117,6 @@ export class Grid {
 // In rem, at least.
 function width(column) {
   if (column.kind === "picture") return 3.2;
+  if (column.kind === "rate") return 5.8;
   return column.kind === "word" ? 9 : Math.max(5, 0.52 * column.title.length + 1.6);
 }

@@ -86,7 +86,7 @@ function detects(found, tree, go) {
 function path(node, tree, go) {
   const steps = [];
   for (let at = node; at >= 0; at = tree.nodes.parent[at]) steps.unshift(at);
-  return h("p", { class: "path" }, "in the tree: ", steps.map((at, i) => [i ? " › " : "", h("button", { class: "link", onclick: () => go({ tree: true, node: at }) }, tree.nodes.name[at])]).flat());
+  return h("p", { class: "path" }, "best taxon: ", steps.map((at, i) => [i ? " › " : "", h("button", { class: "link", onclick: () => go({ tree: true, node: at }) }, tree.nodes.name[at])]).flat());
 }
 
 function steering(atlas, sae, found) {
@@ -101,8 +101,9 @@ function steering(atlas, sae, found) {
     const said = place ? told.captions[place - 1] : before;
     list.replaceChildren(...said.map((text, i) => h("li", {}, picture(atlas.pictures, pictures[i], 56), h("span", { class: text === before[i] ? "same" : null }, text || "(says nothing)"))));
   };
-  const range = h("input", { type: "range", min: 0, max: doses.length, value: doses.length, "aria-label": "how far it is turned up", oninput: () => show(Number(range.value)) });
-  show(doses.length);
+  const usual = 1 + Math.max(0, doses.findIndex((dose) => dose >= 1));
+  const range = h("input", { type: "range", min: 0, max: doses.length, value: usual, "aria-label": "how far it is turned up", oninput: () => show(Number(range.value)) });
+  show(usual);
   return section("Steering",
     h("p", {}, `Turned up on every token while the model is asked about ${told.lacking} pictures without `, h("b", {}, told.concept), ` (${told.about}):`),
     doseCurve(told, doses),
