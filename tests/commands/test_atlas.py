@@ -1,5 +1,7 @@
 """The command: on another library's SAE, a folder of pictures, a store without pictures; what it says of mistakes."""
 
+import sys
+
 import pytest
 from foreign_saes import sae_lens
 from PIL import Image
@@ -7,6 +9,12 @@ from PIL import Image
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.atlas.writing import INDEX
 from vlm_sae_lib.files import read_json
+
+
+@pytest.fixture(autouse=True)
+def no_progress_bars(monkeypatch):
+    """nbval imports ipykernel into every test run, which looks like a live notebook to `progress`."""
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
 
 
 @pytest.fixture(scope="module")

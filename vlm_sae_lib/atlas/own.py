@@ -62,13 +62,17 @@ def _write(folder: Path, measured: Measured, source: Any, title: str, publish: b
 
 
 def _by_encoder(embeddings: Sequence[Any]) -> dict[str, Any]:
-    """The stores by what people call their towers; a tower met again has its hook point with it."""
-    found: dict[str, Any] = {}
-    for store in embeddings:
-        name = str(store.metadata.get("tower", "scoring"))
-        found[f"{name} at {store.metadata.get('hook_point')}" if name in found else name] = store
-    if len(found) < len(embeddings):
+    """The stores by what people call their towers; where two share a tower, by their hook points, too."""
+    if len({store.id for store in embeddings}) < len(embeddings):
         raise UserError("The same store of embeddings is given twice.")
+    towers = [str(store.metadata.get("tower")) for store in embeddings]
+    alone = len(set(towers)) == len(towers)
+    found = {
+        tower if alone else f"{tower} at {store.metadata.get('hook_point')}, {store.metadata.get('tokens')}": store
+        for tower, store in zip(towers, embeddings, strict=True)
+    }
+    if len(found) < len(embeddings):
+        raise UserError("Two stores of embeddings are of one tower, hook point and rule: give one of them.")
     return found
 
 
