@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from vlm_sae_lib.errors import UserError
 
-STAGES = ("plan", "collect", "export", "train", "score", "card", "steer", "run", "book")
+STAGES = ("plan", "collect", "export", "train", "score", "atlas", "card", "steer", "run", "book")
 PROGRAM = "python -m vlm_sae_lib"
 
 

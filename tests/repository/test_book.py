@@ -150,3 +150,20 @@ def test_the_tables_of_costs_have_a_row_for_each_profile_and_model():
     columns = [line.count("|") for table in (profiles, models) for line in table]
     assert len(set(columns[: len(profiles)])) == len(set(columns[len(profiles) :])) == 1
     assert not re.search(r"\de[+-]", "".join(profiles + models))
+
+
+def test_the_atlas_is_found_from_any_page_of_any_edition():
+    atlas = extension("atlas")
+    assert atlas.home("intro", "pocket") == "atlas/index.html"
+    assert atlas.home("book/atlas", "pocket") == "../atlas/index.html"
+    assert atlas.home("book/experiments/naming", "light") == "../../../atlas/index.html"
+
+
+def test_the_atlas_tables_tell_every_autoencoder_and_each_column_once():
+    atlas = extension("atlas")
+    column = {"name": "ms_1", "title": "MS", "meaning": "how alike"}
+    sae = {"key": "a b", "title": "A", "sentence": "S.", "latents": 1024, "silent": 3, "tree": True, "steering": None}
+    index = {"saes": [sae | {"columns": [column]}, sae | {"columns": [column | {"name": "f1", "title": "F1"}]}]}
+    rows = atlas.saes(index, "there")
+    assert len(rows) == 4 and 'href="there#sae=a%20b"' in rows[2] and "1,024" in rows[2] and "#tree&amp;sae" in rows[2]
+    assert [row.split(" | ")[0] for row in atlas.columns(index)[2:]] == ["| MS", "| F1"]

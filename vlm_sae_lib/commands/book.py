@@ -42,6 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def build(edition: str, *, verbose: bool) -> int:
     """Build one edition from nothing; the return code of Sphinx."""
+    from vlm_sae_lib.atlas.published import publish
     from vlm_sae_lib.publishing.editions import site_folder, write_source
 
     started = time.perf_counter()
@@ -60,6 +61,8 @@ def build(edition: str, *, verbose: bool) -> int:
         shutil.rmtree(site, ignore_errors=True)
         site.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(output / "_build" / "html", site)
+    if edition == PUBLISHED:
+        publish(site)
     print(f"the book, in {time.perf_counter() - started:.1f} s: {site / 'index.html'}")
     return 0
 

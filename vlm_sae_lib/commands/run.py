@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PREFIX",
-        help="only notebooks whose name begins so, or `experiments`, or one of them (`experiments/layers`); repeatable",
+        help="only notebooks whose name begins so, or `experiments`, or one of them (`experiments/layers`), or `atlas` "
+        "for the data of the book's neuron atlas; repeatable",
     )
     parser.add_argument(
         "--set",
@@ -44,6 +45,9 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.overrides:
             raise UserError("Experiments are run with the profile's own settings; --set is for notebooks.")
         run_experiments(arguments.profile, choose(longer), force=arguments.force, say=partial(print, flush=True))
+    if "atlas" in arguments.only:
+        make_atlas(arguments)
+        longer.append("atlas")
     if longer and len(longer) == len(arguments.only):
         return 0
     plan = Run(
@@ -58,3 +62,17 @@ def main(arguments: argparse.Namespace) -> int:
         print(failure, file=sys.stderr)
         return 1
     return 0
+
+
+def make_atlas(arguments: argparse.Namespace) -> None:
+    """The committed data of the book's atlas, unless what it follows from is as it was."""
+    from vlm_sae_lib.atlas import published
+    from vlm_sae_lib.atlas.book import PROFILE
+
+    if arguments.profile != PROFILE or arguments.overrides:
+        raise UserError(f"The book's atlas is of the profile {PROFILE}; for other SAEs there is the stage `atlas`.")
+    if not arguments.force and not published.stale():
+        print(f"{'atlas':<30} up to date")
+        return
+    print(f"{'atlas':<30} running", flush=True)
+    print(f"{'atlas':<30} {published.make()}")
