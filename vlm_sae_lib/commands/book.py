@@ -42,6 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def build(edition: str, *, verbose: bool) -> int:
     """Build one edition from nothing; the return code of Sphinx."""
+    from vlm_sae_lib.live.publish import publish
     from vlm_sae_lib.publishing.editions import site_folder, write_source
 
     started = time.perf_counter()
@@ -56,7 +57,9 @@ def build(edition: str, *, verbose: bool) -> int:
     command += ["--path-output", str(output), "--all", "-W", "-n", "--keep-going", *([] if verbose else ["-q"])]
     if failed := subprocess.run(command, cwd=source).returncode:
         return failed
-    if edition != PUBLISHED:
+    if edition == PUBLISHED:
+        publish(site / "live")
+    else:
         shutil.rmtree(site, ignore_errors=True)
         site.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(output / "_build" / "html", site)

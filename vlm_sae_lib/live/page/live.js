@@ -1,0 +1,57 @@
+// What happens first: the page's data, the offer to load the model, and what stands in its place until then.
+import { showBeforehand } from "./beforehand.js";
+import { Client } from "./client.js";
+import { Desk } from "./desk.js";
+import { Painter } from "./painter.js";
+import { State } from "./state.js";
+import { Words } from "./words.js";
+
+const find = (id) => document.getElementById(id);
+const json = async (name) => {
+  const response = await fetch(new URL(name, import.meta.url));
+  if (!response.ok) throw new Error(`${name} could not be fetched (${response.status})`);
+  return response.json();
+};
+
+async function start() {
+  json("beforehand.json").then(showBeforehand).catch((error) => complain(error));
+  const [facts, island] = await Promise.all([json("model.json"), json("studio.json")]);
+  const state = new State(island, facts);
+  state.read(location.hash);
+  const desk = new Desk({ island, facts, words: new Words(facts), painter: new Painter(island), state });
+  addEventListener("hashchange", () => {
+    if (location.hash === state.link) return;
+    state.read(location.hash);
+    desk.reread();
+  });
+  find("megabytes").textContent = Math.round(facts.bytes / 1e6);
+  find("facts").textContent = `A latent is named by what it detects best, as measured by F1 on ${facts.namedOn} pictures; it says yes where it passes the threshold that this takes. “Writes it”: how often ${facts.multiple} times its maximum makes its name the answer to its own question, on up to ${facts.triedOn} other pictures that lack it. “By force”: how often as long a push in a random direction does.`;
+  find("loading").hidden = false;
+  find("load").addEventListener("click", () => load(facts, desk));
+}
+
+async function load(facts, desk) {
+  const bar = find("load-progress"), client = new Client();
+  Object.assign(find("load"), { disabled: true });
+  bar.hidden = false;
+  find("load-status").textContent = "Loading …";
+  try {
+    await client.load(facts, (bytes) => (bar.value = bytes / facts.bytes));
+    find("loading").hidden = find("beforehand").hidden = true;
+    document.querySelector("main").hidden = false;
+    await desk.use(client);
+    find("strength").disabled ? find("find").focus() : find("strength").focus();
+  } catch (error) {
+    client.close();
+    bar.hidden = true;
+    Object.assign(find("load"), { disabled: false });
+    complain(error);
+  }
+}
+
+function complain(error) {
+  find("loading").hidden = false;
+  find("load-status").textContent = `The model could not be loaded: ${error.message}. The answers below were computed beforehand and need no model.`;
+}
+
+start().catch(complain);
