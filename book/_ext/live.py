@@ -1,6 +1,6 @@
 """The role ``{live}``: a link into the live page, to a picture, a latent and a strength that are ready there.
 
-``{live}`text <picture=blank&latent=18&strength=2>` ``. A latent, a picture or a strength that the page does not have is a
+``{live}`text <picture=blank&latent=18&strength=2>` ``. A latent or a species that the page does not have is a
 warning, and so a failed build. The page stands once in a site, beside the published edition; others lead to it.
 """
 

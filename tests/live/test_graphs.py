@@ -101,8 +101,8 @@ def test_the_cache_changes_no_score(vlm, native, pictures):
 def test_weights_are_stored_as_in_the_repository_and_the_same_files_give_the_same_bytes():
     files = export().files()
     assert files == export().files()
-    stored = [tensor.data_type for name in ("tower", "language")
-              for tensor in onnx.load_from_string(files[f"{name}.onnx"]).graph.initializer if np.prod(tensor.dims) > 20_000]  # fmt: skip
+    graphs = [onnx.load_from_string(files[f"{name}.onnx"]).graph for name in ("tower", "language")]
+    stored = [weight.data_type for g in graphs for weight in g.initializer if np.prod(weight.dims) > 20_000]
     halves = stored.count(onnx.TensorProto.FLOAT16)
     assert halves == len(stored) - 1 > 40, "all large weights but those of the SAE's encoder are halves"
     assert sum(map(len, files.values())) < 8e6

@@ -44,9 +44,7 @@ def composed(island, view, family, colour, pattern, habitat, size) -> np.ndarray
 def test_a_composed_picture_of_a_species_is_the_worlds(island, views, view):
     for number, species in enumerate(tree.all_species()):
         habitat, size = tree.HABITATS[number % 6], language.SIZES[(number + view) % 3]
-        own = composed(
-            island, views[view], species.rank("family"), species.colour, species.pattern, habitat, size
-        )
+        own = composed(island, views[view], species.rank("family"), species.colour, species.pattern, habitat, size)
         theirs = np.asarray(world.paint(studio.facts_of(view, species, habitat, size)))
         assert np.array_equal(own, theirs), (species.path[-1], habitat, size)
 

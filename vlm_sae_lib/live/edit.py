@@ -43,6 +43,7 @@ def _projected(graph: Graph, states: Value, weights: Weights) -> Value:
     """Without the class token, through two layers with the exact GELU between them."""
     x = graph.Slice(states, [1], [2**31], [0])
     x = graph.linear(x, weights["linear_1.weight"], weights["linear_1.bias"])
-    x = graph.Mul(graph.Mul(x, np.float32(0.5)), graph.Add(graph.Erf(graph.Mul(x, np.float32(0.5**0.5))), np.float32(1)))
+    share = graph.Add(graph.Erf(graph.Mul(x, np.float32(0.5**0.5))), np.float32(1))
+    x = graph.Mul(graph.Mul(x, np.float32(0.5)), share)
     x = graph.linear(x, weights["linear_2.weight"], weights["linear_2.bias"])
     return graph.Unsqueeze(x, [0])

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 18
 IR_VERSION = 10  # of the oldest runtime that knows the opset; a newer one is refused by some
-TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.int64): TensorProto.INT64, np.dtype(bool): TensorProto.BOOL}
+TYPES = {np.float32: TensorProto.FLOAT, np.int64: TensorProto.INT64, bool: TensorProto.BOOL}
 Value = str
 """The name of something that flows through the graph."""
 
@@ -50,7 +50,7 @@ class Graph:
 
     def input(self, name: str, shape: Sequence[int | str], dtype: Any = np.float32) -> Value:
         """A value that the caller gives; a word in its shape is a length that is known when it runs."""
-        self._inputs.append(helper.make_tensor_value_info(name, TYPES[np.dtype(dtype)], list(shape)))
+        self._inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], list(shape)))
         return name
 
     def output(self, name: str, value: Value, shape: Sequence[int | str]) -> None:

@@ -58,10 +58,8 @@ class _Layer:
         """The layer's output, and its keys and values with the old ones before them."""
         graph = self.graph
         seen = self.norm(x, weights["input_layernorm.weight"])
-        q, k, v = (
-            graph.heads(graph.linear(seen, weights[f"self_attn.{name}_proj.weight"]), self.config["num_attention_heads"])
-            for name in "qkv"
-        )
+        linear = {name: graph.linear(seen, weights[f"self_attn.{name}_proj.weight"]) for name in "qkv"}
+        q, k, v = (graph.heads(linear[name], self.config["num_attention_heads"]) for name in "qkv")
         keys = graph.Concat(keys, self._turned(k), axis=2)
         values = graph.Concat(values, v, axis=2)
         looked = graph.attention(self._turned(q), keys, values, self.width, hidden=self.later)

@@ -80,7 +80,7 @@ def name(pooled: PooledLatents, factors: pd.DataFrame, asking: Asking) -> pd.Dat
     f1 = {pooling: best_f1(value, shown) for pooling, value in values.items()}
     rows = []
     for i, latent in enumerate(live):
-        pooling = max(f1, key=lambda pooling, i=i: f1[pooling][i].max())
+        pooling = "largest" if f1["largest"][i].max() >= f1["mean"][i].max() else "mean"
         concept, own = int(f1[pooling][i].argmax()), values[pooling][:, i]
         rows.append(
             {

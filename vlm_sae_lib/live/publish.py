@@ -53,7 +53,7 @@ def model_facts(size: int) -> dict[str, Any]:
     config, known = read_json(folder / "config.json"), latents.latents()
     if known["made_from"] != latents.made_from():
         raise UserError(
-            f"{latents.file()} names the latents of another model: run `python -m vlm_sae_lib.live.latents` and try again"
+            f"{latents.file()} names the latents of another model: run `python -m vlm_sae_lib.live.latents` first"
         )
     text, vision = config["text_config"], config["vision_config"]
     return {
