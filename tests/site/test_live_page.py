@@ -305,4 +305,17 @@ def test_every_named_latent_can_be_found(loaded):
     page = loaded("#")
     for row in latents.latents()["latents"][::50]:
         page.get_by_role("searchbox").fill(str(row["latent"]))
-        assert page.get_by_role("radio").count() == 1
+        expect(page.get_by_role("radio")).to_have_count(1)
+    page.get_by_role("searchbox").fill("unicorn")
+    expect(page.locator("#latents")).to_have_text("No latent is called that.")
+
+
+def test_the_answers_along_the_slider_stand_side_by_side(loaded):
+    page = loaded("#picture=ruby-dotshell,meadow,medium,1&latent=83&question=what+colour+is+it%3F")
+    page.locator("#along summary").click()
+    rows = page.locator("#along tbody tr")
+    expect(rows).to_have_count(9)
+    answers = {row.locator("button").inner_text(): row.locator("span").first.inner_text() for row in rows.all()}
+    assert answers["1 ×"] == "yellow" != answers["0 ×"]
+    act(page, lambda: rows.filter(has_text="1 ×").last.locator("button").click())
+    assert said(page) in answers.values() and "strength" in page.evaluate("location.hash")

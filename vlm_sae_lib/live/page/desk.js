@@ -6,6 +6,7 @@ import { described, multipleAt, nameOf as sceneName, stepOf } from "./state.js";
 import { prepared } from "./upload.js";
 
 const find = (id) => document.getElementById(id);
+const ALONG = [-4, -2, -1, 0, 0.5, 1, 2, 4, 8];
 
 export class Desk {
   constructor({ island, facts, words, painter, state }) {
@@ -37,6 +38,8 @@ export class Desk {
     find("another").addEventListener("click", () => this.#change({ direction: (this.state.direction + 1) % this.facts.directions.length }));
     find("own").addEventListener("click", () => this.#change({ question: this.own }));
     find("reset").addEventListener("click", () => this.#change({ multiple: null }));
+    find("along").addEventListener("toggle", () => this.#refresh());
+    find("where").addEventListener("change", () => this.#heat(this.state));
     for (const id of ["find", "unnamed"])
       find(id).addEventListener("input", () => this.list.narrow(find("find").value, find("unnamed").checked));
     find("upload").addEventListener("change", ({ target }) => this.#upload(target.files[0]));
@@ -140,6 +143,26 @@ export class Desk {
     const control = steered ? await this.client.answer({ latent, strength, keepError, direction }, prompt) : before;
     say(find("control"), this.#words(control), this.#words(before));
     document.documentElement.dataset.settled = String(Number(document.documentElement.dataset.settled ?? 0) + 1);
+    if (find("along").open && latent !== null) await this.#along(state, prompt, before);
+  }
+
+  // The answers at strengths over the whole slider, until the reader moves on. They change with all but the strength.
+  async #along({ latent, keepError }, prompt, before) {
+    const body = find("along").querySelector("tbody"), key = JSON.stringify([latent, keepError, prompt, this.seen.count]);
+    if (body.dataset.key === key) return;
+    body.replaceChildren();
+    for (const multiple of ALONG) {
+      const strength = multiple * this.rows.get(latent).maximum;
+      const answer = await this.client.answer({ latent, strength, keepError }, prompt);
+      if (this.again) return;
+      const row = body.insertRow(), button = document.createElement("button"), text = document.createElement("span");
+      Object.assign(button, { type: "button", textContent: `${multiple} ×`.replace("-", "−") });
+      button.addEventListener("click", () => this.#change({ multiple }));
+      say(text, this.#words(answer), this.#words(before));
+      row.insertCell().append(button);
+      row.insertCell().append(text);
+    }
+    body.dataset.key = key;
   }
 
   // Paints the picture, and has the model look at it, unless it has.
@@ -147,7 +170,7 @@ export class Desk {
     const key = scene.kind === "uploaded" ? scene.pixels : sceneName(this.painter.island, scene);
     if (this.seen?.key !== key) {
       const pixels = scene.pixels ?? (await this.painter.paint(scene));
-      this.seen = { key, pixels, latents: null };
+      this.seen = { key, pixels, latents: null, count: (this.seen?.count ?? 0) + 1 };
       this.before.clear();
       paintOn(find("picture"), pixels, this.facts.side);
       find("picture").setAttribute("aria-label", described(this.painter.island, scene));
@@ -159,8 +182,9 @@ export class Desk {
   }
 
   #heat({ latent }) {
+    if (!this.seen?.latents) return;
     const row = this.rows.get(latent), heat = find("heat");
-    heat.hidden = !row;
+    heat.hidden = !row || !find("where").checked;
     if (!row) return (find("heat-says").textContent = "Take a latent to see where on the picture it fires.");
     const patches = heat.width * heat.height;
     const firing = drawHeat(heat, this.seen.latents, this.facts.latents, latent, row.maximum);

@@ -39,23 +39,25 @@ export class Latents {
   draw() {
     const focused = this.element.contains(document.activeElement);
     const found = this.named.filter((row) => this.#fits(row));
+    const taken = this.named.filter(({ latent }) => latent === this.latent);
     const value = ({ latent }) => this.pooled.get(latent) ?? 0;
     const yes = found.filter((row) => value(row) >= row.threshold);
     const less = found.filter((row) => value(row) > 0 && value(row) < row.threshold);
     const silent = found.filter((row) => value(row) === 0);
     yes.sort((a, b) => b.f1 - a.f1 || a.latent - b.latent);
+    inTurn(yes);
     less.sort((a, b) => value(b) / b.top - value(a) / a.top);
     silent.sort((a, b) => b.writes - b.by_force - (a.writes - a.by_force) || a.latent - b.latent);
     const last = this.pooled.size ? "silent here, by what they write" : "by what they write";
-    const groups = [["say yes to this picture", yes], ["fire, but less", less], [last, silent]];
+    const groups = [["taken", taken], ["say yes to this picture", yes], ["fire, but less", less], [last, silent]];
     this.element.replaceChildren(...groups.filter(([, rows]) => rows.length).map((group) => this.#group(...group)));
-    if (!found.length) this.element.textContent = "No latent is called that.";
-    const taken = this.element.querySelector("input:checked");
-    if (focused) (taken ?? this.element.querySelector("input"))?.focus({ preventScroll: true });
+    if (!found.length && !taken.length) this.element.textContent = "No latent is called that.";
+    const checked = this.element.querySelector("input:checked");
+    if (focused) (checked ?? this.element.querySelector("input"))?.focus({ preventScroll: true });
   }
 
   #fits(row) {
-    if (row.latent === this.latent) return true;
+    if (row.latent === this.latent) return false; // stands by itself
     if (/^\d+$/.test(this.filter)) return row.latent === Number(this.filter);
     return (row.named || this.all) && `${row.about} ${row.value}`.includes(this.filter);
   }
@@ -63,9 +65,8 @@ export class Latents {
   #group(title, rows) {
     const group = document.createElement("div"), head = document.createElement("h3");
     head.textContent = title;
-    const own = rows.findIndex(({ latent }) => latent === this.latent);
     const open = this.opened.has(title) || this.filter;
-    const shown = open ? rows : rows.filter((_, i) => i < SHOWN || i === own);
+    const shown = open ? rows : rows.slice(0, SHOWN);
     group.append(head, ...shown.map((row) => this.#row(row)));
     if (shown.length < rows.length) {
       const more = document.createElement("button");
@@ -91,7 +92,7 @@ export class Latents {
     what.className = "what";
     const share = (this.pooled.get(row.latent) ?? 0) / row.top, percent = (part) => `${Math.round(100 * part)} %`;
     what.textContent = share > 0
-      ? `${percent(share)} of its most · F1 ${row.f1.toFixed(2)}`
+      ? `${share > 1 ? "above" : `${percent(share)} of`} its most · F1 ${row.f1.toFixed(2)}`
       : `writes it on ${percent(row.writes)}, by force ${percent(row.by_force)}`;
     bar.value = share > 0 ? share : row.writes;
     bar.className = share > 0 ? "fires" : "writes";
@@ -101,10 +102,21 @@ export class Latents {
   }
 }
 
+// The first of each name, then the second of each, so that many of one name do not hide the others.
+function inTurn(rows) {
+  const met = new Map(), turn = new Map();
+  for (const row of rows) {
+    const name = `${row.about} ${row.value}`;
+    turn.set(row, met.get(name) ?? 0);
+    met.set(name, turn.get(row) + 1);
+  }
+  rows.sort((a, b) => turn.get(a) - turn.get(b));
+}
+
 export const nameOf = ({ latent, about, value, named }) =>
   named ? `${value} · ${about} · ${latent}` : `unclear (nearest: ${value}) · ${latent}`;
 
-// The latent's value on each patch, over the picture. latents: as of `look`; a patch at the maximum is fully covered.
+// The latent's value on each patch, over the picture. latents: as of `look`; a patch at the maximum is covered most.
 export function drawHeat(canvas, latents, width, latent, maximum) {
   const pen = canvas.getContext("2d"), side = canvas.width, colour = getComputedStyle(canvas).color;
   pen.clearRect(0, 0, side, side);
@@ -112,7 +124,7 @@ export function drawHeat(canvas, latents, width, latent, maximum) {
   for (let patch = 0; patch < side * side; patch++) {
     const value = latents[(patch + 1) * width + latent];
     if (value > 0) firing++;
-    pen.globalAlpha = Math.min(1, Math.max(0, value / maximum)) * 0.85;
+    pen.globalAlpha = Math.min(1, Math.max(0, value / maximum)) * 0.7;
     pen.fillStyle = colour;
     pen.fillRect(patch % side, Math.floor(patch / side), 1, 1);
   }

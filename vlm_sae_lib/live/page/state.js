@@ -21,7 +21,7 @@ export class State {
     const asked = new URLSearchParams(hash.replace(/^#/, ""));
     this.scene = sceneOf(this.island, asked.get("picture") ?? "") ?? this.scene;
     const latent = whole(asked.get("latent"), 0, this.facts.latents - 1);
-    this.latent = latent ?? (asked.has("latent") ? null : this.latent);
+    if (asked.has("latent")) this.latent = this.facts.named.some((row) => row.latent === latent) ? latent : null;
     const multiple = Number.parseFloat(asked.get("strength") ?? "");
     const step = Math.max(-REACH, Math.min(REACH, Math.round(stepOf(Number.isFinite(multiple) ? multiple : null))));
     this.multiple = this.latent === null ? null : multipleAt(step);
