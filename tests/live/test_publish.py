@@ -93,5 +93,5 @@ def test_the_page_allows_no_script_but_its_own_and_asks_for_nothing_outside():
 @pytest.mark.parametrize("path", [path for path in PAGES if path.suffix == ".js"], ids=lambda path: path.name)
 def test_no_script_of_the_page_writes_markup(path):
     """What a model says must not be able to become an element."""
-    written = re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", path.read_text())
-    assert written == []
+    ways = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function"
+    assert re.findall(ways, path.read_text(encoding="utf-8")) == []

@@ -111,8 +111,8 @@ def _shown(panel: dict[str, Any]) -> dict[str, Any]:
     """What the page shows of the panel's data."""
     kept = {name: panel[name] for name in ("prompts", "multiples", "texts", "captions")}
     pictures = [{"label": picture["label"], "src": picture["src"]} for picture in panel["pictures"]]
-    # a change of all latents that was learned has no unit; before there were any, no neuron had one
-    neurons = [{"label": n.get("label", n["name"]), "learned": n.get("unit", "") is None} for n in panel["neurons"]]
+    # what was learned is stated in multiples of itself and has no unit
+    neurons = [{"label": neuron["label"], "learned": neuron["unit"] is None} for neuron in panel["neurons"]]
     return {**kept, "pictures": pictures, "neurons": neurons}
 
 
