@@ -1,4 +1,4 @@
-// The answers that were computed beforehand: those of the steering notebook, a picture, a neuron and a strength at a time.
+// The answers that were computed beforehand, those of the steering notebook: one picture, neuron and strength at a time.
 import { say } from "./said.js";
 
 const find = (id) => document.getElementById(id);
@@ -11,7 +11,8 @@ export function showBeforehand(data) {
   neuron.append(...data.neurons.map(({ label }, i) => new Option(label, i)));
   strength.max = data.multiples.length - 1;
   const update = () => {
-    const shown = data.pictures[picture.value], chosen = data.neurons[neuron.value], multiple = data.multiples[strength.value];
+    const shown = data.pictures[picture.value], chosen = data.neurons[neuron.value];
+    const multiple = data.multiples[strength.value];
     const said = data.captions[neuron.value][picture.value], words = (step) => split(data.texts[said[step][0]]);
     const unit = chosen.learned ? "what was learned" : "its maximum";
     const stated = multiple === null ? "unsteered" : `${multiple} × ${unit} on every token`.replace("-", "−");

@@ -13,8 +13,9 @@ export class Compose {
     species.append(new Option(NOBODY), new Option(BLANK), new Option(NONE));
     for (const [order, members] of grouped(island.species, "order")) species.append(group(order, members));
     for (const [order, members] of grouped(island.families, "order")) family.append(group(order, members));
-    for (const [name, values] of [["colour", island.colours], ["pattern", island.patterns], ["habitat", island.habitats], ["size", island.sizes]])
-      this.controls[name].append(...values.map((value) => new Option(value)));
+    const values = { colour: island.colours, pattern: island.patterns, habitat: island.habitats, size: island.sizes };
+    for (const [name, words] of Object.entries(values))
+      this.controls[name].append(...words.map((word) => new Option(word)));
     view.append(...island.views.map((_, i) => new Option(i + 1, i)));
     for (const [name, control] of Object.entries(this.controls))
       control.addEventListener("change", () => changed(this.#scene(name)));
@@ -48,7 +49,8 @@ export class Compose {
   #surprise() {
     const { species, habitats, sizes, views } = this.island;
     const one = (list) => list[Math.floor(Math.random() * list.length)];
-    return organism(this.island, one(species), { habitat: one(habitats), size: one(sizes), view: one([...views.keys()]) });
+    const rest = { habitat: one(habitats), size: one(sizes), view: one([...views.keys()]) };
+    return organism(this.island, one(species), rest);
   }
 }
 

@@ -31,13 +31,15 @@ export class Desk {
   }
 
   #listen() {
-    find("strength").addEventListener("input", ({ target }) => this.#change({ multiple: multipleAt(Number(target.value)) }));
-    find("keep").addEventListener("change", ({ target }) => this.#change({ keepError: target.checked }));
-    find("question").addEventListener("change", ({ target }) => this.#change({ question: target.value.trim() || this.facts.questions[0] }));
+    const { questions, directions } = this.facts;
+    const on = (id, event, change) => find(id).addEventListener(event, ({ target }) => this.#change(change(target)));
+    on("strength", "input", ({ value }) => ({ multiple: multipleAt(Number(value)) }));
+    on("keep", "change", ({ checked }) => ({ keepError: checked }));
+    on("question", "change", ({ value }) => ({ question: value.trim() || questions[0] }));
+    on("another", "click", () => ({ direction: (this.state.direction + 1) % directions.length }));
+    on("own", "click", () => ({ question: this.own }));
+    on("reset", "click", () => ({ multiple: null }));
     find("question").addEventListener("focus", ({ target }) => target.select());
-    find("another").addEventListener("click", () => this.#change({ direction: (this.state.direction + 1) % this.facts.directions.length }));
-    find("own").addEventListener("click", () => this.#change({ question: this.own }));
-    find("reset").addEventListener("click", () => this.#change({ multiple: null }));
     find("along").addEventListener("toggle", () => this.#refresh());
     find("where").addEventListener("change", () => this.#heat(this.state));
     for (const id of ["find", "unnamed"])
@@ -50,7 +52,8 @@ export class Desk {
     if (!file) return;
     try {
       const pixels = await prepared(file, this.facts.side);
-      find("upload-says").textContent = "It was brought to 64 × 64 pixels, as the model sees it, and stays on your machine. The model knows nothing but its island.";
+      find("upload-says").textContent = "It was brought to 64 × 64 pixels, as the model sees it, and stays on your "
+        + "machine. The model knows nothing but its island.";
       this.#change({ scene: { kind: "uploaded", pixels, name: file.name } });
     } catch (error) {
       find("upload-says").textContent = `${error.message}.`;
@@ -148,7 +151,8 @@ export class Desk {
 
   // The answers at strengths over the whole slider, until the reader moves on. They change with all but the strength.
   async #along({ latent, keepError }, prompt, before) {
-    const body = find("along").querySelector("tbody"), key = JSON.stringify([latent, keepError, prompt, this.seen.count]);
+    const body = find("along").querySelector("tbody");
+    const key = JSON.stringify([latent, keepError, prompt, this.seen.count]);
     if (body.dataset.key === key) return;
     body.replaceChildren();
     for (const multiple of ALONG) {

@@ -4,7 +4,8 @@ const SHOWN = 12;
 export class Latents {
   // named: rows of the page's facts; chosen(latent) is told when the reader takes one.
   constructor(element, named, chosen) {
-    Object.assign(this, { element, named, chosen, pooled: new Map(), latent: null, filter: "", all: false, opened: new Set() });
+    Object.assign(this, { element, named, chosen, latent: null, filter: "", all: false });
+    Object.assign(this, { pooled: new Map(), opened: new Set() });
     element.addEventListener("change", ({ target }) => {
       this.latent = Number(target.value);
       chosen(this.latent);
@@ -86,7 +87,7 @@ export class Latents {
   #row(row) {
     const label = document.createElement("label"), input = document.createElement("input");
     Object.assign(input, { type: "radio", name: "latent", value: row.latent, checked: row.latent === this.latent });
-    const name = document.createElement("span"), what = document.createElement("span"), bar = document.createElement("meter");
+    const [name, what, bar] = ["span", "span", "meter"].map((tag) => document.createElement(tag));
     name.className = "name";
     name.textContent = nameOf(row);
     what.className = "what";

@@ -25,7 +25,8 @@ async function start() {
     desk.reread();
   });
   find("megabytes").textContent = Math.round(facts.bytes / 1e6);
-  find("facts").textContent = `A latent is named by what it detects best, as measured by F1 on ${facts.namedOn} pictures; it says yes where it passes the threshold that this takes. “Writes it”: how often ${facts.multiple} times its maximum makes its name the answer to its own question, on up to ${facts.triedOn} other pictures that lack it. “By force”: how often as long a push in a random direction does.`;
+  for (const name of ["namedOn", "triedOn", "multiple"]) find(name).textContent = facts[name];
+  find("facts").hidden = false;
   find("loading").hidden = false;
   find("load").addEventListener("click", () => load(facts, desk));
 }
@@ -51,7 +52,8 @@ async function load(facts, desk) {
 
 function complain(error) {
   find("loading").hidden = false;
-  find("load-status").textContent = `The model could not be loaded: ${error.message}. The answers below were computed beforehand and need no model.`;
+  find("load-status").textContent = `The model could not be loaded: ${error.message}. The answers below were computed `
+    + "beforehand and need no model.";
 }
 
 start().catch(complain);

@@ -2,7 +2,7 @@
 import { unpacked } from "./fetching.js";
 
 const SIDE = 64, TIMES = 3, PIXELS = SIDE * TIMES;
-const NINTH = 1864135 / 2 ** 24; // as PIL has it, in whole numbers: a little less than 1/9, so that a mean may come out one lower
+const NINTH = 1864135 / 2 ** 24; // PIL's, a little less than 1/9: a mean may come out one lower
 
 export class Painter {
   // island: what there is to choose from and each view's table of contents (studio.json).

@@ -48,7 +48,7 @@ export function showOdds(body, name, before, after, most = 6) {
     head.scope = "row";
     head.textContent = name(i);
     row.append(head, ...[before[i], after[i]].map((share, k) => {
-      const cell = document.createElement("td"), bar = document.createElement("meter"), text = document.createElement("span");
+      const [cell, bar, text] = ["td", "meter", "span"].map((tag) => document.createElement(tag));
       bar.value = share;
       bar.className = k ? "steered" : "unsteered";
       bar.setAttribute("aria-hidden", "true");

@@ -4,7 +4,8 @@ export const REACH = 32; // steps to either side of its middle
 
 // The slider's middle leaves the model unsteered; one step to the left holds the latent at 0, further ones below it.
 export const multipleAt = (step) => (step === 0 ? null : step > 0 ? step / QUARTERS : (step + 1) / QUARTERS);
-export const stepOf = (multiple) => (multiple === null ? 0 : multiple > 0 ? multiple * QUARTERS : multiple * QUARTERS - 1);
+export const stepOf = (multiple) =>
+  multiple === null ? 0 : multiple > 0 ? multiple * QUARTERS : multiple * QUARTERS - 1;
 
 export class State {
   constructor(island, facts) {
@@ -49,20 +50,22 @@ function whole(text, least, most) {
 
 export function organism(island, species, rest = {}) {
   const { family, colour, pattern } = species;
-  return { kind: "organism", habitat: island.habitats[0], size: island.sizes[1], view: 0, ...rest, family, colour, pattern };
+  const where = { habitat: island.habitats[0], size: island.sizes[1], view: 0, ...rest };
+  return { kind: "organism", family, colour, pattern, ...where };
 }
 
 // The species that has these traits; undefined for an organism that lives nowhere on the island.
 export const speciesOf = (island, { family, colour, pattern }) =>
   island.species.find((one) => one.family === family && one.colour === colour && one.pattern === pattern);
 
-// "blank"; "nobody,meadow,2"; a species or "family.colour.pattern", then habitat, size and view: only the first word is
-// needed, and views are counted from 1.
+// "blank"; "nobody,meadow,2"; a species or "family.colour.pattern", then habitat, size and view, counted from 1. Only
+// the first word is needed.
 export function sceneOf(island, text) {
   const words = text.split(",").filter(Boolean), [what = ""] = words;
   const among = (list, otherwise) => list.find((word) => words.includes(word)) ?? otherwise;
   const view = (whole(words.find((word) => /^\d+$/.test(word)), 1, island.views.length) ?? 1) - 1;
-  const rest = { habitat: among(island.habitats, island.habitats[0]), size: among(island.sizes, island.sizes[1]), view };
+  const { habitats, sizes } = island;
+  const rest = { habitat: among(habitats, habitats[0]), size: among(sizes, sizes[1]), view };
   if (what === "blank") return { kind: "blank" };
   if (what === "nobody") return { kind: "nobody", habitat: rest.habitat, view };
   const known = island.species.find(({ name }) => name === what);
