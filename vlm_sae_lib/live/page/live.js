@@ -24,6 +24,7 @@ async function start() {
     state.read(location.hash);
     desk.reread();
   });
+  find("starting").hidden = true;
   find("megabytes").textContent = Math.round(facts.bytes / 1e6);
   for (const name of ["namedOn", "triedOn", "multiple"]) find(name).textContent = facts[name];
   find("facts").hidden = false;
@@ -51,6 +52,7 @@ async function load(facts, desk) {
 }
 
 function complain(error) {
+  find("starting").hidden = true;
   find("loading").hidden = false;
   find("load-status").textContent = `The model could not be loaded: ${error.message}. The answers below were computed `
     + "beforehand and need no model.";
