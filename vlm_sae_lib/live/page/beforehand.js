@@ -1,4 +1,4 @@
-// The answers that were computed beforehand, those of the steering notebook: one picture, neuron and strength at a time.
+// The answers that were computed beforehand, those of the steering notebook: a picture, a neuron, a strength at a time.
 import { say } from "./said.js";
 
 const find = (id) => document.getElementById(id);

@@ -85,6 +85,7 @@ export class Desk {
     find("stated").textContent = this.stated;
     find("keep").checked = state.keepError;
     find("question").value = state.question;
+    find("along").hidden = state.latent === null;
     find("own").hidden = !this.own || this.own === state.question;
     find("own").textContent = `ask “${this.own}”`;
     const strange = this.words.strange(state.question);
@@ -149,7 +150,7 @@ export class Desk {
     if (find("along").open && latent !== null) await this.#along(state, prompt, before);
   }
 
-  // The answers at strengths over the whole slider, until the reader moves on. They change with all but the strength.
+  // The answers at strengths over the whole slider, until the reader moves on; the slider itself changes none of them.
   async #along({ latent, keepError }, prompt, before) {
     const body = find("along").querySelector("tbody");
     const key = JSON.stringify([latent, keepError, prompt, this.seen.count]);

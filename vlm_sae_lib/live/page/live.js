@@ -14,7 +14,7 @@ const json = async (name) => {
 };
 
 async function start() {
-  json("beforehand.json").then(showBeforehand).catch((error) => complain(error));
+  json("beforehand.json").then(showBeforehand).catch(() => {}); // then there is nothing to show in the model's place
   const [facts, island] = await Promise.all([json("model.json"), json("studio.json")]);
   const state = new State(island, facts);
   state.read(location.hash);
@@ -54,8 +54,8 @@ async function load(facts, desk) {
 function complain(error) {
   find("starting").hidden = true;
   find("loading").hidden = false;
-  find("load-status").textContent = `The model could not be loaded: ${error.message}. The answers below were computed `
-    + "beforehand and need no model.";
+  const instead = find("beforehand").hidden ? "" : " The answers below were computed beforehand and need no model.";
+  find("load-status").textContent = `The model could not be loaded: ${error.message}.${instead}`;
 }
 
 start().catch(complain);
