@@ -258,7 +258,7 @@ def test_the_editions_are_joined_where_no_package_is_installed(tmp_path):
 # Both, built
 
 
-def test_two_editions_are_built_side_by_side(checkout, capfd):
+def test_two_editions_are_built_side_by_side(checkout, capfd, monkeypatch):
     """With the book's own configuration, templates and extensions, and toy pages."""
     for name in ("_ext", "_static", "_templates", "images"):
         shutil.copytree(
@@ -268,7 +268,7 @@ def test_two_editions_are_built_side_by_side(checkout, capfd):
     (checkout / "book" / "vendor_root" / "vendor" / "html-manager" / "embed.js").write_text("")
     shutil.copyfile(CHECKOUT / "book" / "references.bib", checkout / "book" / "references.bib")
     configuration = yaml.safe_load((CHECKOUT / "_config.yml").read_text())
-    for name in ("experiments", "inventory", "benchmark_page"):  # slow to import, and of no use here
+    for name in ("experiments", "inventory", "benchmark_page", "live"):  # slow to import, and of no use here
         configuration["sphinx"]["config"]["extensions"].remove(name)
         del configuration["sphinx"]["local_extensions"][name]
     (checkout / "_config.yml").write_text(yaml.safe_dump(configuration))
@@ -284,11 +284,13 @@ def test_two_editions_are_built_side_by_side(checkout, capfd):
     notebooks.write(paths.notebooks() / "01_toy.ipynb", executed(source, "pocket"))
     notebooks.write(run_of("01_toy"), executed(source))
 
+    monkeypatch.setattr("vlm_sae_lib.live.publish.publish", Path.mkdir)  # the toy checkout has no model
     assert book.build("pocket", verbose=False) == 0, capfd.readouterr().err
     alone = (paths.site() / "notebooks" / "01_toy.html").read_text()
     assert "editions" in alone and Switch(alone).label is None and "edition</strong>" not in alone
     assert book.build("light", verbose=False) == 0, capfd.readouterr().err
     assert edition_switch.write_switch(paths.site()) == ["pocket", "light"]
+    assert (paths.site() / "live").is_dir() and not (paths.site() / "light" / "live").exists()
 
     for name in ("book/intro.html", "notebooks/01_toy.html", "notebooks/02_toy.html", "search.html", "genindex.html"):
         assert leads_to(paths.site(), name, "light") == f"light/{name}"

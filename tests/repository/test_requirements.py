@@ -79,7 +79,7 @@ def test_on_colab_all_is_looked_for_that_the_library_needs_and_nothing_pinned():
 
 def test_what_the_library_and_the_notebooks_import_is_looked_for_on_colab():
     there = with_what_they_bring(read("requirements-colab.txt").keys() - ONLY_ON_COLAB) | ONLY_ON_COLAB
-    elsewhere = {"papermill"}  # `python -m vlm_sae_lib run`, which no notebook calls
+    elsewhere = {"papermill", "onnx"}  # `python -m vlm_sae_lib run` and `book`, which no notebook calls
     lost = {module for module in imported([*modules(paths.PACKAGE), *cells()]) if not homes(module) & there}
     assert lost - ONLY_ON_COLAB - WHERE_INSTALLED - elsewhere == set()
 

@@ -66,7 +66,7 @@ def test_every_page_of_both_editions_has_the_switch(both, page):
     assert LABEL in (both / page).read_text() and LABEL in other
 
 
-@pytest.mark.parametrize("page", [f"light/{STEERING}", "light/book/real_models.html", STEERING])
+@pytest.mark.parametrize("page", [f"light/{STEERING}", "light/book/real_models.html", "light/book/live.html", STEERING])
 def test_a_page_with_the_switch_is_whole(browser, served, both, page):
     facts = facts_of(browser, served, page)
     assert facts.console_errors == facts.outside_requests == facts.failed_requests == []

@@ -42,7 +42,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def build(edition: str, *, verbose: bool) -> int:
     """Build one edition from nothing; the return code of Sphinx."""
-    from vlm_sae_lib.atlas.published import publish
+    from vlm_sae_lib.atlas.published import publish as publish_atlas
+    from vlm_sae_lib.live.publish import publish as publish_live
     from vlm_sae_lib.publishing.editions import site_folder, write_source
 
     started = time.perf_counter()
@@ -57,12 +58,13 @@ def build(edition: str, *, verbose: bool) -> int:
     command += ["--path-output", str(output), "--all", "-W", "-n", "--keep-going", *([] if verbose else ["-q"])]
     if failed := subprocess.run(command, cwd=source).returncode:
         return failed
-    if edition != PUBLISHED:
+    if edition == PUBLISHED:
+        publish_live(site / "live")
+        publish_atlas(site)
+    else:
         shutil.rmtree(site, ignore_errors=True)
         site.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(output / "_build" / "html", site)
-    if edition == PUBLISHED:
-        publish(site)
     print(f"the book, in {time.perf_counter() - started:.1f} s: {site / 'index.html'}")
     return 0
 
