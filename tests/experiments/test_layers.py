@@ -75,6 +75,18 @@ def test_the_gain_is_the_difference_of_the_papers_means_in_every_training_and_ca
         assert effect.values[seed, effect.cases.index("block_4/second CLIP")] == pytest.approx(gain)
 
 
+def test_the_difference_of_kinds_without_that_of_random_directions_that_fire_as_often(toy):
+    bench, found = toy
+    effect, seed = found.effects["Matryoshka minus BatchTopK beyond random directions"], 7
+    test, net = bench.activations("test", "block_4"), []
+    for kind in ("matryoshka_batch_top_k", "batch_top_k"):
+        code = bench.saes([bench.config(kind, 4, seed=seed)], "block_4")[0].encode_sparse(test)
+        ours, theirs = (np.nanmean(monosemanticity_score(each, bench.embeddings(name="second CLIP").array()))
+                        for each in (code, random_directions(test.array().numpy(), code, seed)))  # fmt: skip
+        net.append(ours - theirs)
+    assert effect.values[seed, effect.cases.index("block_4/second CLIP")] == pytest.approx(net[0] - net[1])
+
+
 def test_every_number_of_seeds_is_told_with_the_interval_that_fits_it(toy):
     _, found = toy
     rows = {

@@ -11,7 +11,7 @@ from vlm_sae_lib.claims.verdict import said
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments import running
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.similarity import DECIDING, REST, REST_RIGHT, Size, run
+from vlm_sae_lib.experiments.similarity import DECIDING, REST, REST_BEYOND, REST_RIGHT, Size, run
 from vlm_sae_lib.pocket.language import ONE_WORD, QUESTIONS
 from vlm_sae_lib.pocket.world import blank
 from vlm_sae_lib.show.experiments.similarity import FIGURES
@@ -111,6 +111,24 @@ def test_effects_are_what_one_latent_after_the_other_gives(small, bench):
                 assert value == pytest.approx(near[:, place].mean() - its, abs=1e-5)
 
 
+def test_with_the_error_kept_the_random_push_keeps_it_too(small, bench):
+    found, pooled = small
+    vlm, sae, judge, alpha = bench.vlm(), bench.shown("steering"), bench.judge(), found.value("alpha")
+    latent = int(pooled.live(TOP_K)[0])
+    train = bench.pictures("train").subset(range(SMALL.train))
+    top = top_pictures(pooled.mean[:, [latent]])[0]
+    mean = judge.pictures([train.picture(int(i)) for i in top]).mean(0)
+    asked = SteeringBench(vlm, sae, bench.pictures("test").subset(range(SMALL.test)).images, keep_error=True)
+    own, blind = (
+        (judge.words(asked.answers([Intervention(latent, alpha, seed)], [ONE_WORD])[0, :, 0]) @ mean).mean()
+        for seed in (None, 1000 + latent)
+    )
+    effect = found.effects["gain over a random direction, error kept, pictures"]
+    assert effect.values[0, 0] == pytest.approx((own - blind) / np.linalg.norm(mean), abs=1e-5)
+    beside = found.results["pictures/similarity/steered, error kept"]["controls"]
+    assert set(beside) == {"random direction, error kept", "bare model"}
+
+
 def test_the_rest_is_held_against_nine_tenths_of_what_is_right_without_steering(small, bench):
     found, pooled = small
     vlm, sae, alpha = bench.vlm(), bench.shown("steering"), found.value("alpha")
@@ -119,7 +137,11 @@ def test_the_rest_is_held_against_nine_tenths_of_what_is_right_without_steering(
     questions = [QUESTIONS[about] for about in REST]
     bare = SteeringBench(vlm, sae, test.images, keep_error=True).answers([UNSTEERED], questions)[0]
     interventions = [Intervention(int(latent), alpha) for latent in pooled.live(TOP_K)]
-    told = SteeringBench(vlm, sae, test.images).answers(interventions, questions)
+    asked = SteeringBench(vlm, sae, test.images)
+    told = asked.answers(interventions, questions)
+    blind = asked.answers([Intervention(one.latent, alpha, 1000 + one.latent) for one in interventions], questions)
+    beyond = [(own == truth).mean() - (other == truth).mean() for own, other in zip(told, blind, strict=True)]
+    np.testing.assert_allclose(found.effects[REST_BEYOND].values[:, 0], beyond, atol=1e-12)
     expected = [(own == truth).mean() - 0.9 * (bare == truth).mean() for own in told]
     np.testing.assert_allclose(found.effects[REST_RIGHT].values[:, 0], expected)
     assert found.effects[REST_RIGHT].of == "share of answers"

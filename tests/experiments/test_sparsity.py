@@ -8,12 +8,14 @@ from toy_bench import ToyBench
 
 from vlm_sae_lib.claims import sparsity as claims
 from vlm_sae_lib.controls.codes import random_directions
+from vlm_sae_lib.controls.rectify import RectifiedNeurons
 from vlm_sae_lib.experiments import measure, running, sparsity
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import published
 from vlm_sae_lib.scores.comparison import pictures_above_minimum
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
+from vlm_sae_lib.scores.reconstruction import reconstruction
 from vlm_sae_lib.show.experiments.sparsity import FIGURES
 
 FIRST = "self-supervised"
@@ -65,16 +67,26 @@ def test_the_slopes_by_hand(toy, suffix, least):
     net, gross = (toy.effects[f"slope over sparsity{end}{suffix}"] for end in (" beyond random directions", ""))
     assert net.cases == bench.scoring_names and net.values.shape == (10, 2)
     for seed in (1, 9):
-        means = {"sae": [], "random": []}
+        means = {"sae": [], "random": [], "frozen": [], "rectified": []}
         for k in ks:
             sae = bench.saes([bench.config("matryoshka_batch_top_k", 1, k=k, seed=seed)], "projection")[0]
             code = sae.encode_sparse(test)
-            for who, each in (("sae", code), ("random", random_directions(test.array().numpy(), code, seed))):
+            config = bench.config("matryoshka_batch_top_k", 1, k=k, seed=seed, frozen="decoder")
+            frozen, train = bench.saes([config], "projection")[0], bench.activations("train", "projection")
+            raw, l0 = test.array().numpy(), reconstruction(sae, train).l0
+            codes = {
+                "sae": code, "random": random_directions(raw, code, seed), "frozen": frozen.encode_sparse(test),
+                "rectified": RectifiedNeurons.fit(train, l0).encode_sparse(raw),
+            }  # fmt: skip
+            for who, each in codes.items():
                 ms = monosemanticity_score(each, bench.embeddings(name="second CLIP").array())
                 means[who].append(np.nanmean(ms[pictures_above_minimum(each) >= least]))
         slopes = {who: np.polyfit([-np.log2(k) for k in ks], each, 1)[0] for who, each in means.items()}
         assert gross.values[seed, 1] == pytest.approx(slopes["sae"])
         assert net.values[seed, 1] == pytest.approx(slopes["sae"] - slopes["random"])
+        for end, who in (("a frozen decoder", "frozen"), ("rectified, cut", "rectified")):
+            beyond = toy.effects[f"slope over sparsity beyond {end}{suffix}"]
+            assert beyond.values[seed, 1] == pytest.approx(slopes["sae"] - slopes[who])
 
 
 def test_answers_follow_the_numbers_and_carry_no_verdict(toy):

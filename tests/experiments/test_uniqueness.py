@@ -87,7 +87,7 @@ def recorded(shares_of_seeds, random=None):
     found = Findings("uniqueness", "pocket")
     uniqueness._record_compared(found, 2048, learned, chances["random directions"])
     uniqueness._record(found, learned, chances, 400)
-    uniqueness._record_effect(found, learned)
+    uniqueness._record_effects(found, learned, chances["random directions"])
     return found
 
 
@@ -107,6 +107,15 @@ def test_the_effect_is_the_distance_to_one_in_a_thousand_by_hand(toy):
     by_hand = [1 - 2 / 4950 / 0.001, 1, 1 - 4 / 19900 / 0.001]
     np.testing.assert_allclose(found.effects["share of pairs below one in a thousand"].values[:, 0], by_hand)
     assert found.value("effect/share of pairs below one in a thousand") == pytest.approx(np.mean(by_hand))
+
+
+def test_random_directions_stand_beside_the_effect_on_its_own_scale():
+    found = recorded([(100, 2), (100, 0)], random=[(100, 1), (100, 1)])
+    name = "share of pairs below one in a thousand"
+    (beside,) = found.results[f"effect/{name}"]["controls"].values()
+    assert found.value(beside) == pytest.approx(1 - 1 / 4950 / 0.001)
+    by_hand = np.array([-1, 1]) / 4950 / 0.001
+    np.testing.assert_allclose(found.effects[f"{name} beyond random directions"].values[:, 0], by_hand)
 
 
 def test_nothing_is_said_of_seeds_without_pairs():

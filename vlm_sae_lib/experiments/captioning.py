@@ -35,6 +35,7 @@ FAMILIES = (AMPLIFY, SUPPRESS, SHIFT)
 BEYOND_RANDOM = "best edit beyond random latents"
 ALL_RIGHT = "all slots right"
 BEYOND = "captions right, best edit minus best random edit"
+REBUILT = "captions right, reconstruction minus best edit"
 SCORES = {ALL_RIGHT: lambda right: right.all(1), "slots right": lambda right: right.mean(1)}
 OVER_PICTURES = "2000 bootstrap draws of the pictures, middle 95 %"
 EXAMPLES = 5
@@ -73,7 +74,8 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
     pooled = {c: pool_latents(vlm, sae, images["choosing", c]) for c in CONDITIONS}
     found.add("SAE", sae.hash[:12], n=sae.n_latents, unit="first digits of the steering SAE's hash")
     denoising = Try(RECONSTRUCTION, "error dropped", LatentEdit(sae, lambda z: z, 1.0, keep_error=False))
-    chosen_rows, examples, beyond = [], [], []
+    chosen_rows, examples = [], []
+    compared: dict[str, list[np.ndarray]] = {BEYOND: [], REBUILT: []}
     for place, condition in enumerate(CONDITIONS):
         tries = make_tries(sae, pooled, condition, size)
         right: dict[tuple[str, str], np.ndarray] = {}
@@ -90,8 +92,9 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
             said |= {name: by_try[t] for name, t in settings.items()}
             right |= {(split, name): slots_right(texts, truth) for name, texts in said.items()}
         _record(found, condition, right, settings)
-        best, random = (right["test", name].all(1).astype(float) for name in (BEST, RANDOM))
-        beyond.append(best - random)
+        best, random, rebuilt = (right["test", who].all(1).astype(float) for who in (BEST, RANDOM, RECONSTRUCTION))
+        compared[BEYOND].append(best - random)
+        compared[REBUILT].append(rebuilt - best)
         examples += [
             {"condition": condition, "picture": int(parts["test"].ids[i]), "by": name, "caption": said[name][i]}
             for i in range(min(EXAMPLES, size.test)) for name in (BARE, RECONSTRUCTION, BEST)
@@ -103,10 +106,11 @@ def run(bench: Workbench, found: Findings, size: Size = Size()) -> None:
         ]  # fmt: skip
         found.add(f"{condition}/tries", sum(not t.random for t in tries), unit="edits compared on choosing pictures")
         found.add(f"{condition}/random tries", sum(t.random for t in tries), unit="tries of the control")
-    found.effect(
-        BEYOND, np.stack(beyond, axis=1), unit="picture", of="share of captions", n=len(parts["test"]), split=SPLIT,
-        cases=CONDITIONS,
-    )  # fmt: skip
+    for name, columns in compared.items():
+        found.effect(
+            name, np.stack(columns, axis=1), unit="picture", of="share of captions", n=len(parts["test"]), split=SPLIT,
+            cases=CONDITIONS,
+        )  # fmt: skip
     found.table("chosen", pd.DataFrame(chosen_rows).round(4))
     found.table("first test pictures", pd.DataFrame(examples))
 

@@ -166,7 +166,9 @@ def _depths(found: Findings, read: dict, sizes: Sequence[int], folders: Sequence
         for i, values in enumerate(by_level([r.depths[by] for r in ours], [level] * len(SEEDS), n)):
             estimate = of_trainings(values)
             theirs = paper(level=i, statistic="lca_depth") if by == "rounded_mean" else {}
-            beside = {name: f"depth/{name}/level {i}" for name in controls} | {"random pairs": "depth of random pairs"}
+            # the controls are plain means: beside another reading they would be another quantity
+            beside = {name: f"depth/{name}/level {i}" for name in controls if by == "mean"}
+            beside |= {"random pairs": "depth of random pairs"}
             found.estimate(f"depth/{by}/level {i}", estimate, interval_kind=OVER_TRAININGS, n=defined[i],
                            controls=beside, **basis, **theirs)  # fmt: skip
             rows.append({"who": by, "level": i, **row(estimate)})

@@ -102,28 +102,39 @@ def _minus(what: str, other: str, parts: Parts, at_least: int) -> Float[np.ndarr
     return means(parts[what], at_least) - means(parts[other], at_least)
 
 
-def _slope_of_the_best(parts: Parts, at_least: int) -> Float[np.ndarray, " n_seeds"]:
-    """By how much it is steeper than that of random directions."""
-    latents, chance = (
-        slopes(np.log2(TENFOLD), np.stack([best_percentile(parts[start.format(width)], at_least) for width in TENFOLD]))
-        for start in ("Matryoshka ×{}", "random for Matryoshka ×{}")
-    )
-    return latents - chance
+def _kinds_beyond_random(parts: Parts, at_least: int) -> Float[np.ndarray, " n_seeds"]:
+    """What is left of the difference of kinds once that of random directions at their firing rates is taken off."""
+    return _minus(MAIN, RIVAL, parts, at_least) - _minus(f"random for {MAIN}", f"random for {RIVAL}", parts, at_least)
 
 
-def _share_beyond(parts: Parts, at_least: int) -> Float[np.ndarray, " n_seeds"]:
-    latents, chance = (share_above_raw(parts, f"{start}Matryoshka ×1", at_least) for start in ("", "random for "))
-    return latents - chance
+def _slope_of_the_best(start: str, parts: Parts, at_least: int) -> Float[np.ndarray, " n_seeds"]:
+    best = [best_percentile(parts[f"{start}Matryoshka ×{width}"], at_least) for width in TENFOLD]
+    return slopes(np.log2(TENFOLD), np.stack(best))
 
 
+def _share(start: str, parts: Parts, at_least: int) -> Float[np.ndarray, " n_seeds"]:
+    return share_above_raw(parts, f"{start}Matryoshka ×1", at_least)
+
+
+def _beyond_random(
+    effect: Callable[[str, Parts, int], Float[np.ndarray, " n_seeds"]], parts: Parts, at_least: int
+) -> Float[np.ndarray, " n_seeds"]:
+    """An effect on the latents minus the same on the random directions that fire as often."""
+    return effect("", parts, at_least) - effect("random for ", parts, at_least)
+
+
+AT_EVERY_WIDTH = tuple(f"Matryoshka ×{width}" for width in TENFOLD)
 PLANNED = {
     **{f"gain over {word}": Planned(partial(_minus, MAIN, kind), (MAIN,), True) for word, kind in GAINS.items()},
+    "share above the raw mean": Planned(partial(_share, ""), ("Matryoshka ×1",), of="share of the defined neurons"),
     "share above the raw mean beyond random directions": Planned(
-        _share_beyond, ("Matryoshka ×1",), of="share of the defined neurons"
+        partial(_beyond_random, _share), ("Matryoshka ×1",), of="share of the defined neurons"
     ),
-    "slope of the best over width": Planned(_slope_of_the_best, tuple(f"Matryoshka ×{width}" for width in TENFOLD)),
+    "rise of the best over width": Planned(partial(_slope_of_the_best, ""), AT_EVERY_WIDTH),
+    "slope of the best over width": Planned(partial(_beyond_random, _slope_of_the_best), AT_EVERY_WIDTH),
     "mean at 4 minus 1": Planned(partial(_minus, MAIN, "Matryoshka ×1"), (MAIN, "Matryoshka ×1")),
     "mean at 4 minus 16": Planned(partial(_minus, MAIN, "Matryoshka ×16"), (MAIN, "Matryoshka ×16")),
     "Matryoshka minus BatchTopK": Planned(partial(_minus, MAIN, RIVAL), (MAIN, RIVAL), True),
+    "Matryoshka minus BatchTopK beyond random directions": Planned(_kinds_beyond_random, (MAIN, RIVAL), True),
 }
-"""By the names that the plan's claims ask for."""
+"""By the names that the plan's claims ask for: those that decide, and those that are told beside them."""

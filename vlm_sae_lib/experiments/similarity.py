@@ -24,15 +24,19 @@ from vlm_sae_lib.steering.sweep import UNSTEERED, Intervention, SteeringBench
 from vlm_sae_lib.steering.word_similarity import TOP_K, Latents, WordAndPicture, mean_pictures, top_pictures
 from vlm_sae_lib.workbench import Workbench
 
-STEERED, KEPT, DIRECTION = "steered", "steered, error kept", "random direction"
+STEERED, KEPT = "steered", "steered, error kept"
+DIRECTION, DIRECTION_KEPT = "random direction", "random direction, error kept"
 OTHER, IN_PLACE, BARE = "another latent's pictures", "SAE in place, unsteered", "bare model"
-ARMS = (STEERED, KEPT, OTHER, DIRECTION, IN_PLACE, BARE)
+CONTROLS = {STEERED: (OTHER, DIRECTION, IN_PLACE, BARE), KEPT: (DIRECTION_KEPT, BARE)}
+"""What stands beside each way of steering: what treats the autoencoder's error alike, and the bare model."""
+ARMS = (STEERED, KEPT, OTHER, DIRECTION, DIRECTION_KEPT, IN_PLACE, BARE)
 SETUPS = {"white": "white", "pictures": "imagenet"}
 """The setups, with the paper's name for the nearest of its own."""
 DECIDING = {DIRECTION: "a random direction", OTHER: "another latent's pictures"}
 """The controls that decide the plan's claim of steering."""
 NINE_TENTHS = 0.9
 REST_RIGHT = "other answers right, beyond nine tenths of those without steering"
+REST_SHARE, REST_BEYOND = "other answers right", "other answers right, beyond a random direction"
 REST = ("order", "colour", "pattern", "habitat")
 OVER_LATENTS = "Student's t over the latents"
 DRAWN_LATENTS = "2000 bootstrap draws of the latents, middle 95 %"
@@ -155,8 +159,9 @@ def measure(
     pictures = range(benches[0].n_pictures) if pictures is None else pictures
     indices = [int(k) for k in latents.indices[who]]
     steer = [Intervention(k, alpha) for k in indices]
+    blind = [Intervention(k, alpha, 1000 + k) for k in indices]
     edits = {
-        STEERED: (0, steer), KEPT: (1, steer), DIRECTION: (0, [Intervention(k, alpha, 1000 + k) for k in indices]),
+        STEERED: (0, steer), KEPT: (1, steer), DIRECTION: (0, blind), DIRECTION_KEPT: (1, blind),
         IN_PLACE: (0, [UNSTEERED]), BARE: (1, [UNSTEERED]),
     }  # fmt: skip
     measured = {}
@@ -207,7 +212,7 @@ def _record(found: Findings, setup: str, measured: dict, upper: float, lower: fl
             "paper_value": published("steering_similarity", **where),
             "source": published_source("steering_similarity", **where),
         }  # fmt: skip
-        controls = {a: f"{setup}/similarity/{a}" for a in ARMS[2:]} if arm in (STEERED, KEPT) else {}
+        controls = {a: f"{setup}/similarity/{a}" for a in CONTROLS.get(arm, ())}
         found.estimate(
             f"{setup}/similarity/{arm}", student(means[arm]), unit="cosine, mean over latents and pictures",
             interval_kind=OVER_LATENTS, controls=controls, **common, **paper,
@@ -219,43 +224,50 @@ def _record(found: Findings, setup: str, measured: dict, upper: float, lower: fl
                 interval_kind=OVER_LATENTS,
                 controls={BARE: f"{setup}/other answers right/{BARE}"} if arm != BARE else {}, **common,
             )  # fmt: skip
-    for arm, control in ((STEERED, IN_PLACE), (STEERED, BARE), (KEPT, BARE)):  # the two others are effects
+    for arm, control in ((STEERED, IN_PLACE), (STEERED, BARE), (KEPT, BARE)):  # the others are effects
         found.estimate(
             f"{setup}/gain/{arm} over {control}", student(means[arm] - means[control]), unit="difference of cosines",
             interval_kind=OVER_LATENTS, **common,
         )  # fmt: skip
-    _record_shares(found, setup, means, upper - lower)
+    _record_shares(found, setup, means, upper, lower)
 
 
 def _record_effects(found: Findings, setup: str, means: dict, measured: dict) -> None:
-    """What decides the plan's claims: the value of every live latent."""
+    """What decides the plan's claims, and what is told beside: the value of every live latent."""
     common: dict[str, Any] = {"unit": "latent", "n": len(means[STEERED]), "split": SPLIT}
     for control, name in DECIDING.items():
         found.effect(f"gain over {name}, {setup}", means[STEERED] - means[control], of="cosine", **common)
-    right, unsteered = measured[STEERED][1], measured[BARE][1]
+    kept = means[KEPT] - means[DIRECTION_KEPT]
+    found.effect(f"gain over a random direction, error kept, {setup}", kept, of="cosine", **common)
+    right, blind, unsteered = (measured[arm][1] for arm in (STEERED, DIRECTION, BARE))
     if right is not None:
-        beyond = right.mean(1) - NINE_TENTHS * unsteered.mean(1)
+        rest, beyond = right.mean(1), right.mean(1) - NINE_TENTHS * unsteered.mean(1)
         found.effect(REST_RIGHT, beyond, of="share of answers", **common)
+        found.effect(REST_SHARE, rest, of="share of answers", **common)
+        found.effect(REST_BEYOND, rest - blind.mean(1), of="share of answers", **common)
 
 
-def _record_shares(found: Findings, setup: str, means: dict, whole: float) -> None:
-    """Gains as shares of the way from shuffled to correct pairs, and the paper's ratio."""
+def _record_shares(found: Findings, setup: str, means: dict, upper: float, lower: float) -> None:
+    """Gains as shares of the way from shuffled to correct pairs; and the paper's ratio, where the bare model's word is
+    nearer than a wrong one: a ratio to next to nothing says nothing."""
     common: dict[str, Any] = {"n": len(means[STEERED]), "split": SPLIT}
     theirs = {
         c: published("steering_similarity", condition=c, images=i, statistic="mean")
         for c, i in (("correct_pairs", "imagenet"), ("shuffled_pairs", "imagenet"),
                      ("steered", SETUPS[setup]), ("not_steered", SETUPS[setup]))
     }  # fmt: skip
-    found.estimate(
-        f"{setup}/ratio/{STEERED} to {BARE}", bootstrap_ratio(means[STEERED], means[BARE], paired=True),
-        unit="ratio of mean cosines", interval_kind=DRAWN_LATENTS,
-        paper_value=theirs["steered"] / theirs["not_steered"], source="from v3 Table 3", **common,
-    )  # fmt: skip
+    if means[BARE].mean() > lower:
+        found.estimate(
+            f"{setup}/ratio/{STEERED} to {BARE}", bootstrap_ratio(means[STEERED], means[BARE], paired=True),
+            unit="ratio of mean cosines", interval_kind=DRAWN_LATENTS,
+            paper_value=theirs["steered"] / theirs["not_steered"], source="from v3 Table 3", **common,
+        )  # fmt: skip
     gain = (theirs["steered"] - theirs["not_steered"]) / (theirs["correct_pairs"] - theirs["shuffled_pairs"])
     for control in (OTHER, DIRECTION, IN_PLACE, BARE):
+        share = (means[STEERED] - means[control]) / (upper - lower)
         paper = {"paper_value": gain, "source": "from v3 Table 3"} if control == BARE else {}
         found.estimate(
-            f"{setup}/share of range/{STEERED} over {control}", student((means[STEERED] - means[control]) / whole),
+            f"{setup}/share of range/{STEERED} over {control}", student(share),
             unit="share of correct minus shuffled pairs", interval_kind=OVER_LATENTS,
             controls={"lower end": "reference/shuffled pairs", "upper end": "reference/correct pairs"},
             **common, **paper,

@@ -114,16 +114,16 @@ def _basis(runs: Sequence[Any]) -> dict[str, Any]:
 
 
 def _record_effects(found: Findings, cases: Mapping[str, Parts], ks: Sequence[int]) -> None:
-    """The slope of the mean MS over log2(1 / K), and what is left of it beyond random directions of the same seed."""
+    """The slope of the mean MS over log2(1 / K), and what is left of it beyond each control of the same seed."""
     for at_least, suffix in POPULATIONS:
-        gross, chance = (
+        gross, *others = (
             [slopes(-np.log2(ks), np.stack([means(parts[kind, k], at_least) for k in ks])) for parts in cases.values()]
-            for kind in (MAIN, CONTROLS[0])
+            for kind in (MAIN, *CONTROLS)
         )
         runs = [run for k in ks for run in next(iter(cases.values()))[MAIN, k]]
-        columns = {
-            "slope over sparsity beyond random directions": np.subtract(gross, chance), "slope over sparsity": gross,
-        }  # fmt: skip
+        columns = {"slope over sparsity": gross}
+        columns |= {f"slope over sparsity beyond {control}": np.subtract(gross, other)
+                    for control, other in zip(CONTROLS, others, strict=True)}  # fmt: skip
         for name, by_case in columns.items():
             found.effect(
                 name + suffix, np.transpose(by_case), unit="training", of="MS for each halving of K",

@@ -149,7 +149,7 @@ def _record_means(found: Findings, where: str, parts: Parts) -> list[dict]:
             )  # fmt: skip
             rows.append({"where": where, "what": what, "population": ending, "mean": mean.value}
                         | mean.interval._asdict())  # fmt: skip
-        if what == "raw" or controls:
+        if what in ("raw", RANDOM) or controls:
             _record_best(found, where, what, runs)
     for control in CONTROLS:
         for least, ending in POPULATIONS:
@@ -164,10 +164,12 @@ def _record_means(found: Findings, where: str, parts: Parts) -> list[dict]:
 def _record_best(found: Findings, where: str, what: str, runs: Sequence[Scored]) -> None:
     """The best neuron's MS; of one code alone without an interval, as a largest value has none by drawing pictures."""
     best = student([run.ms[run.kept()].max() if run.kept().any() else np.nan for run in runs])
+    beside = {} if what == "raw" else {"raw": "raw"}
+    beside |= {"random directions": RANDOM} if what == MAIN else {}
     found.add(
         f"{where}/best/{what}", best.value, unit="MS", split="test", n=_number(runs, 2),
         interval=best.interval if len(runs) > 1 else None, interval_kind=OVER_TRAININGS if len(runs) > 1 else None,
-        seeds=list(SEEDS[: len(runs)]), controls={} if what == "raw" else {"raw": f"{where}/best/raw"},
+        seeds=list(SEEDS[: len(runs)]), controls={word: f"{where}/best/{kind}" for word, kind in beside.items()},
         **_paper(where, what, "best"),
     )  # fmt: skip
 

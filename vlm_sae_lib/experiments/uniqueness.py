@@ -31,6 +31,7 @@ DEALS = f"smallest and largest of {DRAWS} dealings for each seed"
 CHANCES = ("blind sets", "equally popular pictures", "random directions")
 BAR = 0.001
 """The paper's claim, as a share of pairs (book/analysis_plan.md)."""
+BELOW = "share of pairs below one in a thousand"
 EVERY_PAIR = 10**7
 SAMPLE, SAMPLED = 300, 12
 """Test pictures, and busiest latents of the shipped SAE, of the sample that tests recompute slowly."""
@@ -57,7 +58,7 @@ def run(bench: Workbench, found: Findings) -> None:
         chances["random directions"].append(uniqueness(other, other_last, most_similar=EVERY_PAIR))
     _record_compared(found, saes[0].n_latents, learned, chances["random directions"])
     _record(found, learned, chances, len(train))
-    _record_effect(found, learned)
+    _record_effects(found, learned, chances["random directions"])
     found.table("jaccard", pd.DataFrame([
         point for name, reports in {"learned": learned, **chances}.items() for point in _curve(name, reports)
     ]))  # fmt: skip
@@ -178,13 +179,19 @@ def _record(
                        **basis, **paper)  # fmt: skip
 
 
-def _record_effect(found: Findings, learned: list[UniquenessReport]) -> None:
-    """The plan's: by how much the share of pairs stays below one in a thousand, as a share of that."""
-    found.effect(
-        "share of pairs below one in a thousand", [(BAR - share_above(report, 0.5)) / BAR for report in learned],
-        unit="training", of="share of one in a thousand", n=sum(report.pairs for report in learned), split="train",
-        seeds=list(SEEDS[: len(learned)]), controls={"random directions": "share of pairs above 0.5/random directions"},
-    )  # fmt: skip
+def _record_effects(found: Findings, learned: list[UniquenessReport], random: list[UniquenessReport]) -> None:
+    """The plan's: by how much the share of pairs stays below one in a thousand, as a share of that; the same of random
+    directions, and how much of it is beyond them, stand beside."""
+    below = {who: np.array([(BAR - share_above(report, 0.5)) / BAR for report in reports])
+             for who, reports in (("latents", learned), ("random directions", random))}  # fmt: skip
+    basis: dict[str, Any] = {
+        "unit": "training", "of": "share of one in a thousand", "split": "train", "seeds": list(SEEDS[: len(learned)]),
+    }  # fmt: skip
+    pairs, others = (sum(report.pairs for report in reports) for reports in (learned, random))
+    found.effect(f"{BELOW}, random directions", below["random directions"], n=others, **basis)
+    found.effect(f"{BELOW} beyond random directions", below["latents"] - below["random directions"], n=pairs, **basis)
+    found.effect(BELOW, below["latents"], n=pairs, **basis,
+                 controls={"random directions": f"effect/{BELOW}, random directions"})  # fmt: skip
 
 
 def _curve(name: str, reports: list[UniquenessReport]) -> list[dict]:
