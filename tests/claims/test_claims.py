@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.claims.claim import By, Claim
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.judging import judge, judged, word_of_claim
-from vlm_sae_lib.claims.markdown import card, observed
+from vlm_sae_lib.claims.markdown import card, observed, reasons
 from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.verdict import Verdict, clearly_above, clearly_below, counted, number, said
 from vlm_sae_lib.errors import UserError
@@ -31,7 +32,7 @@ def folder(tmp_path):
 
 
 def rewrite(folder, claim, shape):
-    """Give every effect of a claim the values that ``shape`` makes of (unit, δ)."""
+    """Give every effect of a claim the values that ``shape`` makes of (unit, δ), and room enough."""
     for by in claim.decided_by:
         path = folder / f"{by.experiment}.json"
         content = json.loads(path.read_text())
@@ -39,6 +40,8 @@ def rewrite(folder, claim, shape):
             if name.startswith(by.effect.removesuffix("*")):
                 units, cases = len(effect["values"]), len(effect["cases"])
                 effect["values"] = [[shape(unit, by.delta)] * cases for unit in range(units)]
+            elif by.room and name.startswith(by.room):
+                effect["values"] = [[1.0] * len(effect["cases"]) for _ in effect["values"]]
         path.write_text(json.dumps(content))
     return Evidence(folder)
 
@@ -50,9 +53,10 @@ def test_every_claim_finds_all_that_is_to_decide_it(claim):
         assert evidence.effects(by.experiment, by.effect, ENOUGH if claim.enough else ""), by
         assert by.delta > 0 and by.words
     for experiment, effect, words in claim.beside:
-        assert evidence.effects(experiment, effect) and words
+        assert (evidence.effects(experiment, effect) or effect in evidence.findings(experiment).results) and words
     assert claim.where and claim.evidence and (claim.decided_by or claim.remark)
-    assert (judge(claim, evidence).verdict is UNTESTED) is (not claim.decided_by and claim.made)
+    unasked = not claim.decided_by or any(by.room for by in claim.decided_by)
+    assert unasked or judge(claim, evidence).verdict is not UNTESTED
 
 
 @pytest.mark.parametrize("claim", DECIDED, ids=lambda claim: claim.text[:40])
@@ -99,12 +103,39 @@ CLAIM = Claim("It works.", "nowhere", "none", (By("toy", "gain", 0.05, "over not
 def test_a_card_tells_effect_interval_n_bar_population_and_stability(tmp_path):
     evidence = toy(tmp_path, [[0.1, 0.3], [0.21, 0.2], [0.2, 0.22]], **{f"gain{ENOUGH}": [[0, 0.0]] * 3})
     text = "\n".join(card(judge(CLAIM, evidence), evidence))
-    assert text.startswith(":::{admonition} It works. — holds\n:class: tip")
-    assert "over nothing: 0.20 [0.19, 0.22] MS; 3 trainings, n = 40, test; matters from 0.05 on: **holds**" in text
+    assert text.startswith(
+        ":::{admonition} It works. — holds (neurons active on at least ten pictures: does not hold)\n:class: tip"
+    )
+    told = "over nothing: 0.20 [0.19, 0.22] MS (3 trainings, n = 40, test); 0.05 or more would matter: **holds**"
+    assert told in text
     assert "Of neurons active on at least ten pictures, in the same order: 0.00 [0.00, 0.00]." in text
     differ = "**It depends on the neurons**: of neurons active on at least ten pictures it would say “does not hold”."
     assert text.index(differ) < text.index("over nothing"), "where they differ, the page says so first"
-    assert "With one thing left out, 5 of 5 analyses say “holds”." in text and text.endswith(":::\n")
+    left_out = "With one training, layer, encoder or tower left out, 5 of 5 analyses say “holds”."
+    assert left_out in text and text.endswith(":::\n")
+
+
+@pytest.mark.parametrize(
+    ("gains", "told"),
+    [
+        ([0.01, 0.011, 0.012], " (there is one, but a smaller one)"),
+        ([-0.01, -0.011, -0.012], " (it lies on the other side)"),
+        ([0.01, -0.01, 0.0], " (one of 0.05 is excluded; a smaller one is not)"),
+    ],
+)
+def test_what_does_not_hold_says_on_which_side_of_zero_it_lies(tmp_path, gains, told):
+    evidence = toy(tmp_path, [[gain, gain] for gain in gains])
+    assert f"**does not hold**{told}" in "\n".join(reasons(judge(CLAIM, evidence), evidence))
+
+
+def test_a_result_can_stand_beside_a_claim(tmp_path):
+    evidence = toy(tmp_path, [[0.1, 0.3], [0.21, 0.2], [0.2, 0.22]])
+    beside = (("toy", "effect/gain", "as a result"), ("toy", "gain", "as an effect"))
+    lines = reasons(judge(replace(CLAIM, beside=beside), evidence), evidence)
+    assert [line for line in lines if "Beside it" in line] == [
+        "- *Beside it, deciding nothing*: as a result, 0.20 [0.19, 0.22] MS, n = 40 ({doc}`experiments/toy`).",
+        "- *Beside it, deciding nothing*: as an effect, 0.20 [0.19, 0.22] MS, 3 trainings ({doc}`experiments/toy`).",
+    ]
 
 
 def test_an_effect_of_one_population_counts_in_both(tmp_path):
@@ -147,5 +178,6 @@ def test_numbers_in_sentences():
     assert [said(results, name) for name in "abc"] == ["0.50 [0.25, 0.75]", "-1,234", "–"]
     assert clearly_above(results, "a", 0.2) and not clearly_above(results, "a", 0.3) and not clearly_above(results, "b")
     assert clearly_below(results, "a", 0.8) and not clearly_below(results, "c")
-    assert counted(results, ["a", "c"]) == "1 of 2 clearly above zero, 0 clearly below"
+    assert counted(results, ["a", "c"]) == "1 of 2 lie above zero with their whole interval, 0 below"
+    assert [number(value, 2) for value in (-0.001, 0.001, -0.0)] == ["0.00"] * 3, "no sign without a figure"
     assert number(-0.25, 2) == "−0.25" and number([1, 0.5], 1) == "1, 0.5"

@@ -1,6 +1,7 @@
 """The rule of book/analysis_plan.md: each word, their order, Holm's widening, families, and stability."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,12 @@ def test_units_without_a_value_are_counted_and_left_out():
 def test_nothing_to_tell_from_cannot_be_tested(parts):
     found = decide(parts)
     assert found.word is found.before is UNTESTED and math.isnan(found.stability) and found.left_out == 0
+
+
+def test_without_room_for_an_effect_that_matters_it_cannot_be_tested():
+    """The plan's ceiling: a control that leaves 1 % cannot be exceeded by 5 %, however sure the interval is."""
+    small = part([0.01, 0.011, 0.009, 0.01])
+    assert [word(replace(small, room=room)) for room in (1, 0.05, 0.011)] == [FAILS, FAILS, UNTESTED]
 
 
 def test_two_units_are_too_few_to_leave_one_out():

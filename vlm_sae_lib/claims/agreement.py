@@ -34,9 +34,9 @@ def _random(found: Findings, cases: list[str]) -> Observation:
     for ending, whom in (("", "all pairs"), (ENOUGH, f"pairs of neurons{ENOUGH}")):
         of_pairs = [[f"{case}/{who}{ending}" for case in cases] for who in ("MS", RANDOM, f"MS minus {RANDOM}")]
         lines.append(
-            f"Over {whom} MS agrees with the truth in {_first(found, of_pairs[0])} of them with latents, in "
-            f"{_first(found, of_pairs[1])} with random directions in their place, by training a difference of "
-            f"{_first(found, of_pairs[2])}; of such differences in {len(cases)} cases of encoder and observer "
+            f"Over {whom} MS agrees with the truth in {_first(found, of_pairs[0])} of them with latents and in "
+            f"{said(found, of_pairs[1][0])} with random directions in their place, a difference of "
+            f"{said(found, of_pairs[2][0])}. Of such differences in {len(cases)} cases of encoder and observer "
             f"{counted(found, of_pairs[2])}."
         )
         for names, more in zip((ours, chance, gaps), of_pairs, strict=True):

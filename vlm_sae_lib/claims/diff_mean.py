@@ -1,6 +1,6 @@
 """What the experiment on insertion and suppression says beside the plan."""
 
-from vlm_sae_lib.claims.verdict import Observation, said
+from vlm_sae_lib.claims.verdict import Observation, apart, said
 from vlm_sae_lib.records.results import Results
 
 DOING = {"insertion": ("insert", "named"), "suppression": ("suppress", "gone")}
@@ -36,8 +36,8 @@ def _of_task(found: Results, task: str) -> list[Observation]:
         ),
         Observation(
             f"What if the SAE's error is kept ({task})?",
-            f"Both at once {said(found, both['SAE, error kept'])}: {said(found, kept)} minus the difference of means, "
-            f"{said(found, kept_random)} minus random directions.",
+            f"Both at once {said(found, both['SAE, error kept'])}. That is {apart(found, kept)} the difference of "
+            f"means and {apart(found, kept_random)} random directions.",
             (both["SAE, error kept"], kept, kept_random),
         ),
         Observation(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vlm_sae_lib.claims.claim import By, Claim
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.paper import CLAIMS
@@ -69,8 +71,10 @@ def word_of_claim(beginning: str) -> Verdict:
 def _named(by: By, evidence: Evidence, ending: str) -> list[Named]:
     """The effects that one line of a claim names, on one population."""
     found = []
+    bounds = evidence.effects(by.experiment, by.room, ending).values() if by.room else ()
+    room = min((float(np.nanmean(bound.by_unit())) for bound in bounds), default=float("inf"))
     for name, effect in evidence.effects(by.experiment, by.effect, ending).items():
         case = name.removesuffix(ending).removeprefix(by.effect.removesuffix("*")) if "*" in by.effect else ""
-        part = Deciding(effect, by.delta, tower=case.partition(" by ")[0])
+        part = Deciding(effect, by.delta, tower=case.partition(" by ")[0], room=room)
         found.append(Named(f"{by.words}, {case}" if case else by.words, part, by.experiment))
     return found

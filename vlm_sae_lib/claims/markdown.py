@@ -1,19 +1,23 @@
 """Judgements and observations as Markdown lines, for the pages."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from vlm_sae_lib.claims.claim import Claim
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.judging import Judgement
 from vlm_sae_lib.claims.rule import Deciding, Decision, Judged
 from vlm_sae_lib.claims.verdict import Observation, Verdict, number, with_interval
-from vlm_sae_lib.statistics.intervals import Estimate, student
+from vlm_sae_lib.statistics.intervals import Estimate, Interval, student
 
 CARDS = {
     Verdict.HOLDS: "tip", Verdict.REVERSED: "danger", Verdict.FAILS: "warning", Verdict.UNDECIDED: "note",
     Verdict.UNTESTED: "seealso", Verdict.NO_SUCH_CLAIM: "attention",
 }  # fmt: skip
-FIRST, SECOND = "every neuron whose score is defined", "neurons active on at least ten pictures"
+ONE_TRAINING = ("latent", "concept", "picture")
+"""Units within one autoencoder: an interval over them says nothing of another training."""
+MANY = 100
+"""Units of which one left out can hardly change a word."""
 
 
 def card(judgement: Judgement, evidence: Evidence, *, islands: Sequence[str] = (), tally: str = "") -> list[str]:
@@ -26,6 +30,8 @@ def card(judgement: Judgement, evidence: Evidence, *, islands: Sequence[str] = (
     claim, word = judgement.claim, judgement.verdict.value
     if tally:
         word = f"{word} here, {tally}"
+    if judgement.other is not None and judgement.other.word is not judgement.decision.word:
+        word = f"{word} ({_whom(claim)[1]}: {judgement.other.word.value})"
     lines = [f":::{{admonition}} {claim.text} — {word}", f":class: {CARDS[judgement.verdict]}", ""]
     lines += [f"*Claimed in* {claim.where}. *The paper's evidence*: {claim.evidence}", "", *islands]
     return [*lines, *reasons(judgement, evidence), "", *([claim.remark, ""] if claim.remark else []), ":::", ""]
@@ -42,22 +48,40 @@ def reasons(judgement: Judgement, evidence: Evidence, page: str | None = None) -
     def link(experiment: str) -> str:
         return "" if experiment == page else f" ({{doc}}`{'' if page else 'experiments/'}{experiment}`)"
 
+    several = len(decision.effects) > 1
     lines = [
-        f"- {named.words}: {_effect(one, named.part)}{link(named.experiment)}"
+        f"- {named.words}: {_effect(one, named.part, several)}{link(named.experiment)}"
         for named, one in zip(judgement.named, decision.effects, strict=True)
     ]
     for experiment, name, words in claim.beside:
-        for effect in evidence.effects(experiment, name).values():
-            told = f"{in_words(student(effect.by_unit()))} {effect.of}, {_count(len(effect.values), effect.unit)}"
-            lines += [f"- told beside, deciding nothing: {words}: {told}{link(experiment)}"]
+        lines += [f"- *Beside it, deciding nothing*: {words}, {told}{link(experiment)}."
+                  for told in _beside(evidence, experiment, name)]  # fmt: skip
+    for unit in sorted({one.part.effect.unit for one in judgement.named} & set(ONE_TRAINING)):
+        lines += [f"- *One autoencoder* stands behind it: an interval over {unit}s says nothing of another training."]
     if judgement.other is not None:
-        mine, theirs = (SECOND, FIRST) if claim.enough else (FIRST, SECOND)
+        mine, theirs = _whom(claim)
         word = judgement.other.word
         if word is not decision.word:  # the plan: where the two populations differ, the page says so first
             lines.insert(0, f"- **It depends on the neurons**: of {theirs} it would say “{word.value}”.")
-        values = "; ".join(in_words(one.corrected) for one in judgement.other.effects)
-        lines += [f"- These are means over {mine}. Of {theirs}, in the same order: {values}."]
-    return lines + _stability(decision)
+        values = "; ".join(_widened(one, several) for one in judgement.other.effects)
+        lines += [f"- All this is about {mine}. Of {theirs}, in the same order: {values}."]
+    return lines + _stability(decision, judgement)
+
+
+def _whom(claim: Claim) -> tuple[str, str]:
+    """The population that decides a claim, and the other."""
+    return claim.whom[::-1] if claim.enough else claim.whom
+
+
+def _beside(evidence: Evidence, experiment: str, name: str) -> Iterator[str]:
+    """An effect, or all that begin so, or else a result of that name: value, interval, quantity and n."""
+    effects = evidence.effects(experiment, name)
+    for effect in effects.values():
+        yield f"{in_words(student(effect.by_unit()))} {effect.of}, {_count(len(effect.values), effect.unit)}"
+    if not effects:
+        row = evidence.findings(experiment).results[name]
+        low, high = (math.nan if row[end] is None else row[end] for end in ("ci_low", "ci_high"))
+        yield f"{in_words(Estimate(row['value'], Interval(low, high)))} {row['unit'] or ''}, n = {number(row['n'], 0)}"
 
 
 def observed(observations: Sequence[Observation]) -> list[str]:
@@ -65,15 +89,30 @@ def observed(observations: Sequence[Observation]) -> list[str]:
     return [f"- *{one.question}* {one.answer}" for one in observations]
 
 
-def _effect(one: Judged, part: Deciding) -> str:
-    text, corrected, effect = in_words(one.estimate), in_words(one.corrected), part.effect
-    widened = "" if corrected == text else f", for several comparisons at once {corrected}"
+def _effect(one: Judged, part: Deciding, several: bool) -> str:
+    effect = part.effect
     units = _count(one.units, effect.unit) + (f" ({one.undefined} undefined)" if one.undefined else "")
     behind = f", n = {number(effect.n, 0)}" if effect.n != len(effect.values) else ""
     return (
-        f"{text}{widened} {effect.of}; {units}{behind}, {effect.split}; "
-        f"matters from {part.delta:g} on: **{one.word.value}**"
+        f"{_widened(one, several)} {effect.of} ({units}{behind}, {effect.split}); {part.delta:g} or more would matter: "
+        f"**{one.word.value}**{_smaller(one, part.delta)}"
     )
+
+
+def _widened(one: Judged, several: bool) -> str:
+    """A value with its interval; and with the one that was widened because several decide."""
+    text = in_words(one.estimate)
+    return f"{text}, for several comparisons at once {in_words(one.corrected)}" if several else text
+
+
+def _smaller(one: Judged, delta: float) -> str:
+    """Of an effect too small to matter: on which side of zero it lies."""
+    if one.word is not Verdict.FAILS:
+        return ""
+    _, (low, high) = one.corrected
+    if low > 0:
+        return " (there is one, but a smaller one)"
+    return " (it lies on the other side)" if high < 0 else f" (one of {delta:g} is excluded; a smaller one is not)"
 
 
 def in_words(estimate: Estimate) -> str:
@@ -85,12 +124,16 @@ def in_words(estimate: Estimate) -> str:
     return number(value, digits) if math.isnan(low) else with_interval(value, low, high, digits)
 
 
-def _stability(decision: Decision[Judged]) -> list[str]:
+def _stability(decision: Decision[Judged], judgement: Judgement) -> list[str]:
     if math.isnan(decision.stability):
         return []
     same = round(decision.stability * decision.left_out)
-    text = f"- With one thing left out, {same} of {decision.left_out} analyses say “{decision.before.value}”"
-    return [f"{text}, too few to say so." if decision.word is not decision.before else f"{text}."]
+    units = " or ".join(sorted({one.part.effect.unit for one in judgement.named}))
+    places = any(one.part.effect.parts() for one in judgement.named)
+    left_out = f"{units}, layer, encoder or tower" if places else units
+    text = f"- With one {left_out} left out, {same} of {decision.left_out} analyses say “{decision.before.value}”"
+    few = "; of so many a single one never weighs much" if decision.left_out > MANY else ""
+    return [f"{text}, too few to say so." if decision.word is not decision.before else f"{text}{few}."]
 
 
 def _count(units: int, unit: str) -> str:

@@ -1,6 +1,6 @@
 """What training for the score says beside what the plan judges."""
 
-from vlm_sae_lib.claims.verdict import Observation, counted, said
+from vlm_sae_lib.claims.verdict import Observation, apart, counted, said
 from vlm_sae_lib.experiments.monoloss import GAIN, KEPT
 from vlm_sae_lib.experiments.score_training import OWN, ZEROS
 from vlm_sae_lib.records.effects import ENOUGH
@@ -50,8 +50,8 @@ def _optimism(found: Results) -> Observation:
     names = [f"optimism/{GAIN}{population}" for population in OPTIMISM] + [f"optimism/{KEPT}"]
     return Observation(
         "How much better does it look on the pictures by which λ was chosen?",
-        f"There the gain in MS is larger by {said(found, names[0], 3)}, over latents of at least ten pictures by "
-        f"{said(found, names[1], 3)}, and the R² that is kept by {said(found, names[2], 4)}.",
+        f"There the gain in MS lies {apart(found, names[0], 3)} that on test pictures, over latents of at least ten "
+        f"pictures {apart(found, names[1], 3)}, and the R² that is kept {apart(found, names[2], 4)}.",
         tuple(names),
     )
 

@@ -1,6 +1,6 @@
 """What the origins experiment says beside what the plan judges."""
 
-from vlm_sae_lib.claims.verdict import Observation, counted, said
+from vlm_sae_lib.claims.verdict import Observation, apart, counted, said
 from vlm_sae_lib.experiments.origins import BINS, ONE_CUT, RATES
 from vlm_sae_lib.experiments.rivals import AT_ONE_CUT, FROZEN, K_MEANS, RANDOM, SAE
 from vlm_sae_lib.records.effects import ENOUGH
@@ -15,6 +15,7 @@ def observe(found: Results) -> list[Observation]:
     return [
         _at_one_cut(found, encoders),
         _k_means(found, encoders),
+        _rectified(found),
         _rarity(found, encoders),
         _frozen(found, encoders),
         _truth(found),
@@ -42,6 +43,16 @@ def _k_means(found: Results, encoders: list[str]) -> Observation:
         f"{_by_encoder(found, names[RATES])} at the same firing rates. In mean F1 over all factors it is "
         f"{said(found, f'{TRUTH}/{SAE} minus {K_MEANS}', 3)}.",
         (*names[ONE_CUT], *names[RATES], f"{TRUTH}/{SAE} minus {K_MEANS}"),
+    )
+
+
+def _rectified(found: Results) -> Observation:
+    names = [f"effect/gain over rectified raw neurons{population}" for population in ("", ENOUGH)]
+    return Observation(
+        "And raw neurons, rectified, each made to fire as rarely as a latent?",
+        f"At the same firing rates the latents' mean MS, over both encoders, lies {apart(found, names[0])} theirs; "
+        f"over neurons{ENOUGH} {apart(found, names[1])}.",
+        tuple(names),
     )
 
 

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from vlm_sae_lib.claims.verdict import Observation, counted, said
+from vlm_sae_lib.claims.verdict import Observation, apart, counted, said
 from vlm_sae_lib.experiments.editing import DIRECTION, EDITED, INSTEAD, LENGTH, WHAT
 from vlm_sae_lib.experiments.probing import BOUND, FROZEN, LATENTS, LEARNED, MATRYOSHKA, METRICS, RIVALS
 from vlm_sae_lib.experiments.scrambled_tower import RATES, SHUFFLED, TRAINED, UNTRAINED
@@ -46,13 +46,14 @@ def _against_rivals(found: Results, metric: str) -> Observation:
         for rival in RIVALS
     }
     parts = [
-        f"{rival} by {said(found, some[0], 3)} with one and {said(found, some[len(LATENTS) - 1], 3)} with five "
-        f"({counted(found, some)})"
+        f"{apart(found, some[0], 3)} that of {rival} with one, {apart(found, some[len(LATENTS) - 1], 3)} it with "
+        f"five ({counted(found, some)})"
         for rival, some in names.items()
     ]
     return Observation(
         f"Is a probe on so few latents better than one on as many of anything else, by {metric}?",
-        f"Matryoshka exceeds {'; '.join(parts)}. In brackets: with 1, 2 and 5 latents of both kinds of autoencoder.",
+        f"With Matryoshka latents it lies {'; '.join(parts)}. In brackets: with 1, 2 and 5 latents of both kinds of "
+        "autoencoder.",
         tuple(name for some in names.values() for name in some),
     )
 

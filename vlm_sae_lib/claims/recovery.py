@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from vlm_sae_lib.claims.verdict import Observation, counted, said
+from vlm_sae_lib.claims.verdict import Observation, apart, counted, said
 from vlm_sae_lib.experiments.recovery import COMPARED, RANKED
 from vlm_sae_lib.experiments.recovery_kinds import BOUND, DIRECTIONS, FIRING, KINDS, LEARNS_ALL, PICTURES, WHOLE
 from vlm_sae_lib.experiments.recovery_stability import COSINE, SHARE
@@ -57,12 +57,12 @@ def _frozen(found: Results) -> Observation:
     ways = (DIRECTIONS, FIRING, PICTURES)
     names = {frozen: [f"{way}/F1/{LEARNS_ALL} minus {frozen}" for way in ways] for frozen in FROZEN}
     parts = [
-        f"{frozen} {', '.join(f'{said(found, name)} ({way})' for way, name in zip(ways, of_one, strict=True))}"
+        f"{frozen} {', '.join(f'{apart(found, name)} ({way})' for way, name in zip(ways, of_one, strict=True))}"
         for frozen, of_one in names.items()
     ]
     return Observation(
-        "How much less is recovered where a part of the autoencoder never learns?",
-        f"F1 of the whole {LEARNS_ALL} autoencoder minus one with {'; with '.join(parts)}.",
+        "Is less recovered where a part of the autoencoder never learns?",
+        f"The F1 of the whole {LEARNS_ALL} autoencoder lies, beside one with {'; beside one with '.join(parts)}.",
         tuple(name for of_one in names.values() for name in of_one),
     )
 

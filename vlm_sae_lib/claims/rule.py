@@ -19,11 +19,18 @@ STABLE = 0.9
 
 @dataclass(frozen=True, eq=False)
 class Deciding:
-    """One effect that decides a claim, and the smallest size that matters; ``tower`` where a claim is about several."""
+    """One effect that decides a claim.
+
+    Attributes:
+        delta: the smallest size that matters.
+        tower: where a claim is about several.
+        room: how large the effect could be at most; below ``delta`` it cannot be tested.
+    """
 
     effect: Effect
     delta: float
     tower: str = ""
+    room: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def _judge(parts: Sequence[Deciding]) -> tuple[Judged, ...]:
     for part, level in zip(parts, levels, strict=True):
         values = part.effect.by_unit()
         corrected, undefined = student(values, level=level), int(np.isnan(values).sum())
-        word = word_of(corrected, part.delta)
+        word = word_of(corrected, part.delta) if part.room >= part.delta else Verdict.UNTESTED
         judged.append(Judged(student(values), corrected, len(values) - undefined, undefined, word))
     return tuple(judged)
 

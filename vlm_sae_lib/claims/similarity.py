@@ -25,10 +25,10 @@ def observe(found: Results) -> list[Observation]:
         ),
         Observation(
             "How much of that gain is the latent's own?",
-            "Of the way from shuffled to correct pairs the word gains "
+            "Of the way from shuffled to correct pairs the word comes "
             + "; ".join(
-                f"{said(found, gross[setup])} {where}, of which {said(found, net[setup])} is beyond what the same word "
-                "gains with the pictures of all the other latents"
+                f"{said(found, gross[setup])} closer to its latent's pictures {where}, and {said(found, net[setup])} "
+                "closer to them than to the pictures of all the other latents"
                 for setup, where in WHERE.items()
             ) + ".",
             (*gross.values(), *net.values()),

@@ -39,6 +39,16 @@ def said(results: Results, name: str, digits: int = 2) -> str:
     return with_interval(row["value"], row["ci_low"], row["ci_high"], digits)
 
 
+def apart(results: Results, name: str, digits: int = 2) -> str:
+    """A difference in words: ``0.14 [0.11, 0.16] above``, or with its sign turned ``… below``; a dash if undefined."""
+    row = results.results[name]
+    value, low, high = row["value"], row["ci_low"], row["ci_high"]
+    if value is None or value >= 0:
+        return with_interval(value, low, high, digits) + (" above" if value is not None else "")
+    low, high = (None, None) if low is None else (-high, -low)
+    return with_interval(-value, low, high, digits) + " below"
+
+
 def with_interval(value: Any, low: Any, high: Any, digits: int = 2) -> str:
     """A value with its interval, where it has one."""
     text = number(value, digits)
@@ -58,9 +68,9 @@ def clearly_below(results: Results, name: str, bar: float = 0.0) -> bool:
 
 
 def counted(results: Results, names: tuple[str, ...] | list[str]) -> str:
-    """How many of some differences are clearly above zero, how many below: ``3 of 8 clearly above zero, 1 below``."""
+    """How many of some differences have their whole interval on one side of zero, and how many on the other."""
     above, below = (sum(side(results, name) for name in names) for side in (clearly_above, clearly_below))
-    return f"{above} of {len(names)} clearly above zero, {below} clearly below"
+    return f"{above} of {len(names)} lie above zero with their whole interval, {below} below"
 
 
 def number(value: Any, digits: int) -> str:
@@ -73,4 +83,5 @@ def number(value: Any, digits: int) -> str:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return f"{value:.{digits}f}".replace("-", "−")
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if not float(text) else text.replace("-", "−")

@@ -116,6 +116,11 @@ def _share(start: str, parts: Parts, at_least: int) -> Float[np.ndarray, " n_see
     return share_above_raw(parts, f"{start}Matryoshka ×1", at_least)
 
 
+def _room_above_random(parts: Parts, at_least: int) -> Float[np.ndarray, " n_seeds"]:
+    """By how much a share could at most exceed that of random directions."""
+    return 1 - _share("random for ", parts, at_least)
+
+
 def _beyond_random(
     effect: Callable[[str, Parts, int], Float[np.ndarray, " n_seeds"]], parts: Parts, at_least: int
 ) -> Float[np.ndarray, " n_seeds"]:
@@ -130,6 +135,7 @@ PLANNED = {
     "share above the raw mean beyond random directions": Planned(
         partial(_beyond_random, _share), ("Matryoshka ×1",), of="share of the defined neurons"
     ),
+    "room above random directions": Planned(_room_above_random, ("Matryoshka ×1",), of="share of the defined neurons"),
     "rise of the best over width": Planned(partial(_slope_of_the_best, ""), AT_EVERY_WIDTH),
     "slope of the best over width": Planned(partial(_beyond_random, _slope_of_the_best), AT_EVERY_WIDTH),
     "mean at 4 minus 1": Planned(partial(_minus, MAIN, "Matryoshka ×1"), (MAIN, "Matryoshka ×1")),
