@@ -1,0 +1,20 @@
+"""The directive ``{in-short} layers``: what an experiment comes to, in a few sentences made from its results."""
+
+from docutils import nodes
+from experiments import FromResults
+from sphinx.application import Sphinx
+
+from vlm_sae_lib.claims.in_short import in_short
+
+
+class InShort(FromResults):
+    has_content = False
+
+    def show(self) -> list[nodes.Node]:
+        told = in_short(self.arguments[0], self.findings(self.arguments[0]))
+        return self.markdown([":::{admonition} In short", ":class: important", told, ":::"])
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_directive("in-short", InShort)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
