@@ -1,8 +1,11 @@
-// A word in the title of a page of the story comes before the same word in a section of a page about files.
+// A page whose title holds the word comes before sections and passing mentions; what the glossary says of it comes first.
 var Scorer = {
-  score: ([page, , anchor, , score]) => {
-    const first = /^notebooks\//.test(page) ? 60 : /^book\/(experiments\/|claims|glossary|intro|tour)/.test(page) ? 20 : 0;
-    return score + (anchor && score > 15 ? -10 : 0) + first;
+  score: ([page, title, anchor, , score]) => {
+    if (/^term-/.test(anchor.replace("#", ""))) return score + 50;
+    if (anchor) return Math.min(score, 30);
+    const words = (new URLSearchParams(location.search).get("q") || "").toLowerCase().split(/\s+/).filter(Boolean);
+    const inTitle = words.some((word) => title.toLowerCase().includes(word));
+    return score + (inTitle ? 60 : 0) + (/^notebooks\//.test(page) ? 2 : 0);
   },
   objNameMatch: 11,
   objPartialMatch: 6,

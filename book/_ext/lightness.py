@@ -25,8 +25,8 @@ USES = {
     "clipboard.min.js": 'class="highlight',
     "copybutton.js": 'class="highlight',
     "copybutton.css": 'class="highlight',
-    "togglebutton.js": "toggle",
-    "togglebutton.css": "toggle",
+    "togglebutton.js": "dropdown admonition",
+    "togglebutton.css": "dropdown admonition",
 }
 """By a part of a script's or a style's name: what must stand in the body of a page that needs it."""
 

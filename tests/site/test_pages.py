@@ -91,7 +91,7 @@ def test_a_link_to_a_claim_that_is_not_chosen_shows_it(visit, words):
 @pytest.mark.parametrize(("query", "first"), [
     ("taxonomy", "notebooks/04_taxonomy_alignment"), ("activation", "notebooks/01|glossary.html#term-activation"),
     ("steering", "notebooks/05|glossary.html#term-steering"), ("plan", "book/analysis_plan"),
-    ("benchmarks", "book/benchmarks"),
+    ("benchmarks", "book/benchmarks"), ("layers", "book/experiments/layers"),
 ])  # fmt: skip
 def test_the_search_puts_what_a_word_means_and_the_story_first(visit, query, first):
     page = visit.open(f"search.html?q={query}")
