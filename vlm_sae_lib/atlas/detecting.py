@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 
 from vlm_sae_lib.atlas.known import Factor
 
-
 ROUNDING = 1e-9
 """A gain below is one of the arithmetic."""
 
