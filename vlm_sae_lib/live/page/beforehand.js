@@ -9,7 +9,9 @@ export function showBeforehand(data) {
   const picture = find("b-picture"), neuron = find("b-neuron"), strength = find("b-strength");
   picture.append(...data.pictures.map(({ label }, i) => new Option(label, i)));
   neuron.append(...data.neurons.map(({ label }, i) => new Option(label, i)));
+  const unsteered = data.multiples.indexOf(null); // amid the others: what suppresses lies before it
   strength.max = data.multiples.length - 1;
+  strength.value = unsteered;
   const update = () => {
     const shown = data.pictures[picture.value], chosen = data.neurons[neuron.value];
     const multiple = data.multiples[strength.value];
@@ -19,8 +21,8 @@ export function showBeforehand(data) {
     strength.setAttribute("aria-valuetext", stated);
     find("b-stated").textContent = `asked: ${data.prompts[0]} — ${stated}`;
     Object.assign(find("b-image"), { src: shown.src, alt: shown.label });
-    say(find("b-caption"), words(strength.value), words(0));
-    say(find("b-before"), words(0));
+    say(find("b-caption"), words(strength.value), words(unsteered));
+    say(find("b-before"), words(unsteered));
   };
   for (const control of [picture, neuron, strength]) control.addEventListener("input", update);
   update();
