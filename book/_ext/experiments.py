@@ -54,8 +54,8 @@ BESIDE = {
 """Before the observations of an experiment, by whether it decides a claim."""
 PLANNED_APART = ("keeping_the_rest",)
 BY_ITS_OWN_RULE = (
-    "What comes first was asked by a rule written beforehand (at the end of the {doc}`plan <../analysis_plan>`), the rest "
-    "without:"
+    "What comes first was asked by a rule written beforehand (the end of the {doc}`plan <../analysis_plan>`), the "
+    "rest without:"
 )
 UNCORRECTED = (
     "These intervals are of 95 % each and are not corrected for their number: of forty comparisons without any effect "
