@@ -2,9 +2,9 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
 from vlm_sae_lib import paths
@@ -15,7 +15,6 @@ from .test_live_model import settle
 
 LIVE = "live/index.html"
 CAVE = "#picture=ruby-dotshell,meadow,medium,1&latent=18&strength=2"
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
 MEGABYTES = 30
 
 
@@ -286,8 +285,7 @@ def test_it_fits_every_window_and_assistive_technology(browser, origin, width, s
 
 def serious(page: Page) -> list[str]:
     """What axe-core finds that keeps readers out."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.evaluate("async () => (await axe.run()).violations")
+    found = Axe().run(page).response["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")]
 
 
