@@ -121,7 +121,7 @@ def _record_effects(found: Findings, cases: Mapping[str, Parts], ks: Sequence[in
             for kind in (MAIN, *CONTROLS)
         )
         runs = [run for k in ks for run in next(iter(cases.values()))[MAIN, k]]
-        columns = {"slope over sparsity": gross}
+        columns: dict[str, Any] = {"slope over sparsity": gross}
         columns |= {f"slope over sparsity beyond {control}": np.subtract(gross, other)
                     for control, other in zip(CONTROLS, others, strict=True)}  # fmt: skip
         for name, by_case in columns.items():
