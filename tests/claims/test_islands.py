@@ -170,6 +170,7 @@ def test_every_claim_of_the_paper_can_be_asked_of_the_published_results():
     there = evidences()
     for claim in CLAIMS:
         answers = ask(claim, there)
-        assert (HOME.name in answers.counted) is bool(claim.decided_by)
+        room = not any(by.room for by in claim.decided_by)  # where a control leaves too little, nothing is tested
+        assert (HOME.name in answers.counted) is bool(claim.decided_by and room)
         assert "None" not in text(answers) and not re.search(r"\bnan\b", text(answers))
     assert isinstance(there["atoll"], Evidence)

@@ -117,6 +117,7 @@ def test_no_verdict_and_the_numbers_move_the_words(published):
     for name in names:
         found.results[name].update(value=0.02, ci_low=0.01, ci_high=0.03)
     lines = claims.observe(found)
-    assert "6 of 6 clearly above zero, 0 clearly below" in lines[1].answer and "0.02 [0.01, 0.03]" in lines[1].answer
+    assert "6 of 6 lie above zero with their whole interval, 0 below" in lines[1].answer
+    assert "0.02 [0.01, 0.03]" in lines[1].answer
     assert all(line.question.endswith("?") and "hold" not in line.answer for line in lines)
     assert {name for line in lines for name in line.rests_on} <= set(found.results)

@@ -10,7 +10,7 @@ from vlm_sae_lib.experiments.layer_effects import MAIN, RIVAL, TENFOLD, record_e
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.scores.comparison import Scored
 
-KINDS = ("rectified, cut", f"random for {MAIN}", f"shuffled {MAIN}", RIVAL,
+KINDS = ("rectified, cut", f"random for {MAIN}", f"shuffled {MAIN}", RIVAL, f"random for {RIVAL}",
          *(f"{start}Matryoshka ×{width}" for start in ("", "random for ") for width in TENFOLD))  # fmt: skip
 CASES = [f"{point}/{encoder}" for point in ("block_4", "projection") for encoder in ("first", "second")]
 
@@ -65,14 +65,20 @@ def test_every_effect_by_hand(suffix, least):
     for seed in range(10):
         shares = [np.mean([ms > bar for ms in scores(last[what][seed])])
                   for what in ("Matryoshka ×1", "random for Matryoshka ×1")]  # fmt: skip
-        share = found.effects["share above the raw mean beyond random directions" + suffix].values[seed, 0]
-        assert share == pytest.approx(shares[0] - shares[1])
+        planned = {"share above the raw mean": shares[0], "room above random directions": 1 - shares[1],
+                   "share above the raw mean beyond random directions": shares[0] - shares[1]}  # fmt: skip
+        for name, share in planned.items():
+            assert found.effects[name + suffix].values[seed, 0] == pytest.approx(share)
         slopes = []
         for start in ("", "random for "):
             runs = [last[f"{start}Matryoshka ×{width}"][seed] for width in TENFOLD]
             slopes.append(np.polyfit([0, 1, 2, 3, 4], [np.quantile(scores(run), 0.99) for run in runs], 1)[0])
-        slope = found.effects["slope of the best over width" + suffix].values[seed, 0]
-        assert slope == pytest.approx(slopes[0] - slopes[1])
+        for name, slope in {"slope of the best": slopes[0] - slopes[1], "rise of the best": slopes[0]}.items():
+            assert found.effects[f"{name} over width{suffix}"].values[seed, 0] == pytest.approx(slope)
+        kinds = [mean(last[MAIN][seed]) - mean(last[RIVAL][seed])]
+        kinds += [mean(last[f"random for {MAIN}"][seed]) - mean(last[f"random for {RIVAL}"][seed])]
+        net = found.effects["Matryoshka minus BatchTopK beyond random directions" + suffix]
+        assert net.values[seed, CASES.index("projection/first")] == pytest.approx(kinds[0] - kinds[1])
         for width in (1, 16):
             step = mean(last[MAIN][seed]) - mean(last[f"Matryoshka ×{width}"][seed])
             assert found.effects[f"mean at 4 minus {width}" + suffix].values[seed, 0] == pytest.approx(step)

@@ -146,7 +146,7 @@ def test_answers_follow_the_numbers_and_carry_no_verdict(toy):
         changed.results[name] |= {"value": -0.2, "ci_low": -0.3, "ci_high": -0.1}
     before, after = claims.observe(found), claims.observe(changed)
     assert [line.question for line in before] == [line.question for line in after]
-    assert "Over all neurons with a score: 0 of 4 clearly above zero, 4 clearly below" in after[1].answer
+    assert "Over all neurons with a score: 0 of 4 lie above zero with their whole interval, 4 below" in after[1].answer
     assert before[1].answer != after[1].answer and before[0].answer == after[0].answer
     assert not any(hasattr(line, "verdict") or " holds" in line.answer for line in before)
     assert all(name in found.results for line in before for name in line.rests_on)

@@ -165,7 +165,8 @@ def test_observations_say_the_numbers_and_how_many_trainings_lie_outside(small):
         return next(one.answer for one in claims.observe(found) if question in one.question)
 
     assert "0.020 [0.010, 0.050] (BatchTopK, projection)" in answer("purer")
-    assert "2 of 2 clearly above zero" in answer("purer") and "1 of 4 have an R² outside" in answer("purer")
+    assert "2 of 2 lie above zero with their whole interval" in answer("purer")
+    assert "1 of 4 have an R² outside" in answer("purer")
     found.results[names[1]]["seeds"] = [0, 1]
     assert "outside" not in answer("purer")
     assert all(set(one.rests_on) <= set(found.results) for one in claims.observe(found))

@@ -269,7 +269,8 @@ def test_observations_are_questions_and_follow_the_numbers(small):
     for name in rivals_:
         rows[name].update(value=0.111, ci_low=0.1, ci_high=0.12)
     moved = claims.observe(SimpleNamespace(results=rows))
-    assert "k-means by 0.111 [0.100, 0.120] with one and 0.111 [0.100, 0.120] with five (6 of 6" in moved[1].answer
+    told = "0.111 [0.100, 0.120] above that of k-means with one, 0.111 [0.100, 0.120] above it with five (6 of 6"
+    assert told in moved[1].answer
 
 
 @pytest.mark.parametrize("name", FIGURES)

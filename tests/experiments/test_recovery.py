@@ -264,7 +264,7 @@ def test_observations_have_no_verdict_and_the_numbers_move_the_words(small):
     assert {name for line in lines for name in line.rests_on} <= set(found.results)
     assert all(line.question.endswith("?") and line.answer.endswith(".") for line in lines)
     text = " ".join(line.answer for line in lines)
-    assert "16 of 16 clearly above zero, 0 clearly below" in text
+    assert "16 of 16 lie above zero with their whole interval, 0 below" in text
     assert not re.search(r"hold|undecided|reversed", text)
     assert said(found, "ranks/all kinds/synthetic, by direction, F1 with pictures, by firing, F1") in text
     assert "a standard deviation of 0.38 for 8 and 0.50 for 5" in text

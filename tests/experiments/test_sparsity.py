@@ -95,7 +95,7 @@ def test_answers_follow_the_numbers_and_carry_no_verdict(toy):
         name = f"{FIRST}/K = {k}/Matryoshka minus random directions"
         changed.results[name] |= {"value": 0.15, "ci_low": 0.1, "ci_high": 0.2}
     gains = [line for line in claims.observe(changed) if "random directions" in line.question]
-    assert "Over all neurons with a score: 4 of 4 clearly above zero" in gains[0].answer
+    assert "Over all neurons with a score: 4 of 4 lie above zero with their whole interval" in gains[0].answer
     for line in claims.observe(toy):
         assert not hasattr(line, "verdict") and " holds" not in line.answer
         assert set(line.rests_on) <= set(toy.results)

@@ -187,10 +187,10 @@ def test_answers_rest_on_what_there_is_and_follow_the_numbers():
         towers._record_means(found, f"first CLIP/projection/{encoder}", parts)
     raw, frozen, encoders, ranks, beyond, truth = lines = claims.observe(found)
     assert all(line.question.endswith("?") and set(line.rests_on) <= set(found.results) for line in lines)
-    assert encoders.answer.count("in 0 of 2 (2 of 4 clearly above zero, 2 clearly below)") == 2
-    assert "1 of 1 clearly above zero, 0 clearly below" in ranks.answer and "1 of 1" in beyond.answer
+    assert encoders.answer.count("in 0 of 2 (2 of 4 lie above zero with their whole interval, 2 below)") == 2
+    assert "1 of 1 lie above zero with their whole interval, 0 below" in ranks.answer and "1 of 1" in beyond.answer
     assert "second CLIP" in raw.answer and "the truth" in truth.answer
-    assert frozen.answer.count("1 of 2 clearly above zero, 1 clearly below") == 2
+    assert frozen.answer.count("1 of 2 lie above zero with their whole interval, 1 below") == 2
 
 
 def test_a_sample_agrees_with_the_slow_definition(published):
