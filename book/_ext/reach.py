@@ -7,10 +7,12 @@ definition when it is pointed at or focused, by the theme's own tooltips; withou
 
 import html
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
 GLOSSARY = "book/glossary"
@@ -80,6 +82,12 @@ def meaning(definition: nodes.Element) -> str:
     return text[: text.rfind(". ", 0, LONGEST) + 1] or text
 
 
+def find_scorer(app: Sphinx, config: Config) -> None:
+    """Sphinx would look for the search's scorer where the build was started from, which may be anywhere."""
+    config.html_search_scorer = str(Path(app.confdir) / "book" / "search_scorer.js")
+
+
 def setup(app: Sphinx) -> dict:
+    app.connect("config-inited", find_scorer)
     app.connect("html-page-context", finish_page, priority=800)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
