@@ -39,6 +39,24 @@ FIGURES = "_build/experiment_figures"
 """Under the source of whichever edition is built."""
 
 
+BESIDE = {
+    True: "What else was looked at, beside the plan and so without one of its words:",
+    False: "What the numbers answer. No claim of the paper rests on it:",
+}
+"""Before the observations of an experiment, by whether it decides a claim."""
+PLANNED_APART = ("keeping_the_rest",)
+BY_ITS_OWN_RULE = (
+    "What comes first was asked by a rule written beforehand (the end of the {doc}`plan <../analysis_plan>`), the "
+    "rest without:"
+)
+UNCORRECTED = (
+    "These intervals are of 95 % each and are not corrected for their number: of forty comparisons without any effect "
+    "about one would lie above zero with its whole interval, and one below. The least and the largest of several are "
+    "picked out, and so look more extreme than they are. Student's t does not know what is possible: the interval of a "
+    "share may reach beyond 1."
+)
+
+
 class FromResults(SphinxDirective):
     """A directive whose argument begins with an experiment's name."""
 
@@ -171,8 +189,8 @@ class ExperimentVerdicts(FromResults):
             word = f"{judgement.verdict.value} here, {tally}" if tally else judgement.verdict.value
             lines += [f"**{judgement.claim.text}** {word}.", ""]
             lines += [*reasons(judgement, evidence, name), ""]
-        lines += ["What else was looked at, without a plan and so without a verdict:", ""]
-        lines += observed(evidence.observations(name))
+        lines += [BESIDE[bool(decided)] if name not in PLANNED_APART else BY_ITS_OWN_RULE, ""]
+        lines += [*observed(evidence.observations(name)), "", UNCORRECTED]
         short = {what: hash[:10] for what, hash in sorted(found.inputs.items()) if what in running.INPUTS}
         lines += ["", f"Made again by `python -m vlm_sae_lib run --only experiments/{name}`; made from "
                   + ", ".join(f"{what} `{hash}`" for what, hash in short.items()) + "."]  # fmt: skip
