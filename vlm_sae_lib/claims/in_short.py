@@ -63,11 +63,12 @@ def _uniqueness(found: Results) -> str:
 
 def _agreement(found: Results) -> str:
     start, name = "self-supervised/all factors", "effect/agreement beyond rules without pictures"
+    random = f"{start}/MS minus MS of random directions{ENOUGH}"
     return (
         f"The score agrees with the truth in {said(found, f'{start}/MS{ENOUGH}')} of the pairs of latents{ENOUGH} (one "
-        f"encoder, one observer). Over all observers that is "
-        f"{beside(found, name + ENOUGH, 'the better of two rules that look at no picture')}. With random directions in "
-        f"the latents' place it is {beside(found, f'{start}/MS minus MS of random directions{ENOUGH}', 'theirs')}."
+        f"encoder, one observer). That is {beside(found, random, 'the share with random directions in their place')}. "
+        "Over all observers the share is "
+        f"{beside(found, name + ENOUGH, 'that of the better of two rules that look at no picture')}."
     )
 
 
@@ -119,8 +120,8 @@ def _keeping_the_rest(found: Results) -> str:
 
 def _captioning(found: Results) -> str:
     kinds = ", ".join(
-        f"{beside(found, f'{kind}/beyond random latents, all slots right/best edit', 'it')} on {kind} pictures"
-        for kind in ("noise", "dark", "occluded", "clean")
+        f"{beside(found, f'{kind}/beyond random latents, all slots right/best edit', 'it')} on {word} pictures"
+        for kind, word in {"noise": "noisy", "dark": "dark", "occluded": "covered", "clean": "clean"}.items()
     )  # fmt: skip
     rebuilt = "effect/captions right, reconstruction minus best edit"
     return (
@@ -166,7 +167,7 @@ def _naming(found: Results) -> str:
         f"{said(found, case)} of {row['n']:,} named latents get a name that is true of most of their held-out "
         "pictures, by their top pictures with the mean of all taken off. That is "
         f"{beside(found, f'{case}/minus named blindly', 'names given blindly')}. "
-        "Only latents that fire on sixteen pictures of either set were named."
+        "Only latents that fire on sixteen pictures of both sets were named."
     )
 
 

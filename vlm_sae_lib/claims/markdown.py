@@ -81,7 +81,8 @@ def _beside(evidence: Evidence, experiment: str, name: str) -> Iterator[str]:
     if not effects:
         row = evidence.findings(experiment).results[name]
         low, high = (math.nan if row[end] is None else row[end] for end in ("ci_low", "ci_high"))
-        yield f"{in_words(Estimate(row['value'], Interval(low, high)))} {row['unit'] or ''}, n = {number(row['n'], 0)}"
+        told = f"{in_words(Estimate(row['value'], Interval(low, high)))} {row['unit'] or ''}".rstrip()
+        yield f"{told}, n = {number(row['n'], 0)}"
 
 
 def observed(observations: Sequence[Observation]) -> list[str]:
