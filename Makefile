@@ -52,10 +52,12 @@ test: $(STAMP) lint
 	$(UNIT) tests
 	$(NBVAL) notebooks
 	$(PY) -m vlm_sae_lib book
-	$(PYTEST) tests/site
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile tests/site
 
 test-long: $(STAMP)
 	TQDM_DISABLE=1 $(PYTEST) -m long tests --timeout 3600
+	$(PY) -m vlm_sae_lib book
+	$(PYTEST) -m long tests/site --timeout 3600
 
 test-parity: $(PARITY)/.installed
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PARITY)/bin/python -m pytest -m parity tests/parity

@@ -2,7 +2,8 @@
 
 Sphinx, the theme and MyST-NB link on every page what some page needs. Here a page loses the scripts and styles of which
 its body has no use, and its pictures below the first wait until they are near. Once all pages are written, Font Awesome
-is cut down to the icons that they show: rules of the theme's style, and glyphs of its two fonts.
+is cut down to the icons that they show, rules of the theme's style and glyphs of its two fonts, and the style loses the
+components of Bootstrap that no page has.
 """
 
 import re
@@ -34,6 +35,12 @@ STYLE = Path("_static/styles/pydata-sphinx-theme.css")
 FONTS = Path("_static/vendor/fontawesome/webfonts")
 ICON = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"[^"]*"\}')
 """A rule of the theme's style that gives icons their glyph: ``.fa-bars:before{content:"\\f0c9"}``."""
+RULE = re.compile(r"([^{}@;]+)\{[^{}]*\}")
+COMPONENT = re.compile(
+    r"\.((?:accordion|carousel|list-group|modal|offcanvas|pagination|placeholder|popover|progress|spinner|toast)"
+    r"(?![a-zA-Z])[\w-]*)"
+)
+"""A part of Bootstrap by its classes, which the theme brings and of which a page of a book has rarely a use."""
 WHOLE_FONT = re.compile(
     r'src:url\(\.\./vendor/fontawesome/webfonts/([\w-]+)\.woff2\) format\("woff2"\),url\([^)]*\) format\("\w+"\)'
 )
@@ -82,6 +89,7 @@ def finish(app: Sphinx, failed: Exception | None) -> None:
         unused.unlink()
     told = "\n".join(path.read_text(encoding="utf-8") for path in told_of_icons(site))
     style = with_icons((site / STYLE).read_text(encoding="utf-8"), set(re.findall(r"fa-[\w-]+", told)))
+    style = with_components(style, set(re.findall(r"[\w-]+", " ".join(re.findall(r'class="([^"]*)"', told)))))
     (site / STYLE).write_text(with_fonts(style), encoding="utf-8")
     others = "".join(path.read_text(encoding="utf-8") for path in site.glob("_static/**/*.css"))
     letters = {int(code, 16) if code else ord(letter) for code, letter in GLYPH.findall(style + others)}
@@ -101,6 +109,19 @@ def told_of_icons(site: Path) -> Iterator[Path]:
 def with_icons(style: str, asked: set[str]) -> str:
     """The style without the glyphs of icons that nobody asks for."""
     return ICON.sub(lambda rule: rule[0] if asked & set(re.findall(r"\.(fa-[\w-]+):before", rule[0])) else "", style)
+
+
+def with_components(style: str, classes: set[str]) -> str:
+    """The style without the rules of Bootstrap's components of which no page has any class."""
+
+    shown = tuple({found[1].partition("-")[0] for name in classes if (found := COMPONENT.match(f".{name}"))})
+
+    def unused(selector: str) -> bool:
+        found = COMPONENT.search(selector)
+        said_of_another = found is None or ":" in selector[: found.start()]  # ``p:not(.toast)``
+        return not said_of_another and not found[1].startswith(shown)
+
+    return RULE.sub(lambda rule: "" if all(map(unused, rule[1].split(","))) else rule[0], style)
 
 
 def with_fonts(style: str) -> str:

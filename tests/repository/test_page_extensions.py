@@ -51,6 +51,12 @@ def test_icons_that_nobody_asks_for_lose_their_glyph(lightness):
     assert lightness.with_icons(style, {"fa-navicon"}) == style.partition(".fa-yen")[0]
 
 
+def test_components_of_which_no_page_has_a_class_lose_their_rules(lightness):
+    kept = ".toast,.card{a:b}p:not(.toast,.x){a:b}.toaster{a:b}@media print{.card{a:b}"
+    style = kept + ".toast .toast-body{a:b}.carousel-item.active,.carousel{a:b}}.popover{a:b}"
+    assert lightness.with_components(style, {"card", "popover-body"}) == kept + "}.popover{a:b}"
+
+
 def test_a_table_gets_a_box_and_its_empty_corner_a_word(reach):
     done = reach.reachable('<table class="t"><tr><th></th><th>n</th></tr><tr><td></td></tr></table>')
     assert done.startswith('<div class="table-box"><table') and done.endswith("</table></div>")

@@ -6,12 +6,28 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import yaml
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+from vlm_sae_lib import paths
+
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # the network is cut
+)  # fmt: skip
 PATIENCE = 90_000  # milliseconds: a busy machine is no fault of the page
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+STEERING = "notebooks/05_llava_steering.html"
+
+
+def pages_in_toc() -> list[str]:
+    toc = yaml.safe_load((paths.root() / "_toc.yml").read_text())
+    files = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    return [f"{file}.html" for file in files]
 
 
 @dataclass
@@ -23,6 +39,7 @@ class Visit:
     console_errors: list[str] = field(default_factory=list)
     outside_requests: list[str] = field(default_factory=list)
     failed_requests: list[str] = field(default_factory=list)
+    files: set[str] = field(default_factory=set)  # of the site, that were asked for
 
     def open(self, path: str) -> Page:
         self.page.goto(f"{self.origin}/{path}", wait_until="networkidle")
@@ -43,24 +60,23 @@ def serve(folder: Path) -> Iterator[str]:
 
 
 class visiting:
-    """A fresh browser context in which every request to anywhere but ``origin`` is stopped and recorded."""
+    """A fresh browser context in which every request to anywhere but ``origin`` is recorded; none gets there."""
 
-    def __init__(self, browser: Browser, origin: str, viewport: dict = WIDE):
-        self.context = browser.new_context(viewport=viewport)
+    def __init__(self, browser: Browser, origin: str, viewport: dict = WIDE, scheme: str = "light"):
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme)
         self.context.set_default_timeout(PATIENCE)
         self.visit = Visit(self.context.new_page(), origin)
-        self.context.route("**/*", self._route)
         page, visit = self.visit.page, self.visit
         page.on("console", self._console)
         page.on("pageerror", lambda error: visit.console_errors.append(str(error)))
         page.on("response", self._response)
+        page.on("request", self._request)
 
-    def _route(self, route) -> None:
-        if route.request.url.startswith((self.visit.origin, "data:", "blob:")):
-            route.continue_()
-        else:
-            self.visit.outside_requests.append(route.request.url)
-            route.abort()
+    def _request(self, request) -> None:
+        if request.url.startswith(f"{self.visit.origin}/"):
+            self.visit.files.add(urlsplit(request.url).path.lstrip("/"))
+        elif not request.url.startswith(("data:", "blob:")):
+            self.visit.outside_requests.append(request.url)
 
     def _console(self, message) -> None:
         if message.type == "error":
@@ -79,34 +95,43 @@ class visiting:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a page is like, wide and on a phone."""
+    """What a page is like: wide in the light, and on a phone in the dark; each visited once."""
 
     headings: list[str]
     console_errors: list[str]
     outside_requests: list[str]
     failed_requests: list[str]
+    files: set[str]  # of the site, that the page asks for before it is scrolled
     images_without_alt: list[str]
+    icons: list[tuple[str, str]]  # class, and the glyph that is drawn for it
     sideways: dict[int, int]  # width of the window → width of the page
     links: list[str]  # to this site, without their anchors
     formulas: tuple[int, int]  # in the source, and drawn
     widgets: tuple[int, int]  # in the source, and drawn
+    barriers: dict[str, dict[str, list[str]]]  # by scheme: what axe finds serious in our content
 
 
 def facts_of(browser: Browser, origin: str, path: str) -> Facts:
-    sideways = {}
-    with visiting(browser, origin, PHONE) as visit:
+    sideways, barriers = {}, {}
+    with visiting(browser, origin, PHONE, scheme="dark") as visit:
         sideways[PHONE["width"]] = visit.open(path).evaluate("document.documentElement.scrollWidth")
+        barriers["dark"] = findings(visit.page, OURS, ALIKE, SEEN)
     with visiting(browser, origin, WIDE) as visit:
         page = visit.open(path)
         sideways[WIDE["width"]] = page.evaluate("document.documentElement.scrollWidth")
-        return Facts(
+        facts = Facts(
             headings=page.locator("h1:visible").all_inner_texts(),
-            console_errors=visit.console_errors,
-            outside_requests=visit.outside_requests,
-            failed_requests=visit.failed_requests,
+            console_errors=list(visit.console_errors),
+            outside_requests=list(visit.outside_requests),
+            failed_requests=list(visit.failed_requests),
+            files=set(visit.files),
             images_without_alt=page.evaluate(
                 """[...document.images].filter(i => !i.hidden && !(i.getAttribute('alt') || '').trim())
                     .map(i => i.outerHTML.slice(0, 150))"""
+            ),
+            icons=page.evaluate(
+                """[...document.querySelectorAll("[class*='fa-']")].map(i => [i.className,
+                    getComputedStyle(i, "::before").content])"""
             ),
             sideways=sideways,
             links=page.evaluate(
@@ -117,4 +142,38 @@ def facts_of(browser: Browser, origin: str, path: str) -> Facts:
                 page.locator("script[type='application/vnd.jupyter.widget-view+json']").count(),
                 page.locator(".widget-subarea > .jupyter-widgets").count(),
             ),
+            barriers=barriers,
         )
+        barriers["light"] = findings(page, OURS, ALIKE)  # last: axe asks for files of its own
+    return facts
+
+
+SERIOUS = ("serious", "critical")
+OURS = "article.bd-article"
+ALIKE = (".highlight", "tbody tr:nth-child(n+4)")
+"""What a page has so often that to look at each takes most of the time: coloured code, and later rows of tables."""
+RULES = {"type": "tag", "values": [
+    "wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"]}  # fmt: skip
+
+
+SEEN = {"type": "rule", "values": [
+    "color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]}  # fmt: skip
+"""What another window and other colours can change."""
+
+
+def findings(
+    page: Page,
+    within: str = "body",
+    but: tuple[str, ...] = (),
+    rules: dict = RULES,
+    weights: tuple[str, ...] = SERIOUS,
+) -> dict[str, list[str]]:
+    """By axe's rule and weight: the places on which it finds fault."""
+    options = {"resultTypes": ["violations"], "runOnly": rules}
+    context = {"include": [[within]], "exclude": [[part] for part in but]}
+    found = Axe().run(page, context=context, options=options).response["violations"]
+    return {
+        f"{rule['id']} ({rule['impact']})": [" ".join(map(str, node["target"])) for node in rule["nodes"]]
+        for rule in found
+        if rule["impact"] in weights
+    }

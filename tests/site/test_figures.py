@@ -7,16 +7,26 @@ import pytest
 
 from vlm_sae_lib import paths
 
-from .browsing import PHONE
+from .browsing import PHONE, visiting
 
 PAGES = [f"notebooks/{path.stem}.html" for path in sorted(paths.notebooks().glob("0*.ipynb"))]
-each_notebook = pytest.mark.parametrize("page", PAGES)
 GROUND = "getComputedStyle(document.body).backgroundColor"
 
 
-@each_notebook
-def test_plots_take_the_pages_colours_and_pictures_keep_their_own(visit, page):
-    opened = visit.open(page)
+@pytest.fixture(scope="module", params=PAGES)
+def page(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def opened(browser, origin, page):
+    """A notebook's page, opened once for all that is asked of it."""
+    with visiting(browser, origin) as visit:
+        yield visit.open(page)
+
+
+
+def test_plots_take_the_pages_colours_and_pictures_keep_their_own(opened):
     opened.evaluate("document.documentElement.dataset.theme = 'dark'")
     grounds = opened.evaluate(
         "[...document.querySelectorAll('figure.plot svg path')].slice(0, 1).map(p => getComputedStyle(p).fill)"
@@ -29,9 +39,7 @@ def test_plots_take_the_pages_colours_and_pictures_keep_their_own(visit, page):
     assert set(filters) <= {"none"}
 
 
-@each_notebook
-def test_each_figure_is_numbered_named_and_gives_its_data_and_its_code(visit, page, site):
-    opened = visit.open(page)
+def test_each_figure_is_numbered_named_and_gives_its_data_and_its_code(opened, page, site):
     number = int(page.partition("/")[2][:2])
     captions = opened.locator("figure.plot figcaption").all_inner_texts()
     assert [text.split()[1] for text in captions] == [f"{number}.{i}." for i in range(1, len(captions) + 1)]
@@ -48,17 +56,13 @@ def test_each_figure_is_numbered_named_and_gives_its_data_and_its_code(visit, pa
         assert len(rows) > 1 and {len(row) for row in rows} == {len(rows[0])}
 
 
-@each_notebook
-def test_plates_wait_until_the_reader_comes_near(visit, page):
-    opened = visit.open(page)
+def test_plates_wait_until_the_reader_comes_near(opened):
     assert opened.evaluate(
         "[...document.querySelectorAll('figure.plot img')].every(i => i.loading === 'lazy' && i.width && i.height)"
     )
 
 
-@each_notebook
-def test_code_fits_its_column_and_one_switch_hides_it(visit, page):
-    opened = visit.open(page)
+def test_code_fits_its_column_and_one_switch_hides_it(opened):
     wide = opened.evaluate(
         """[...document.querySelectorAll('.cell_input pre')]
             .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
@@ -75,9 +79,7 @@ def test_code_fits_its_column_and_one_switch_hides_it(visit, page):
     assert cells.count() > 5, "who asks for the code sees it"
 
 
-@each_notebook
-def test_tables_are_whole_and_reachable_by_keyboard(visit, page):
-    opened = visit.open(page)
+def test_tables_are_whole_and_reachable_by_keyboard(opened):
     boxes = opened.locator(".table-scroll")
     assert boxes.count() >= 2
     assert opened.evaluate("[...document.querySelectorAll('.table-scroll')].every(b => b.tabIndex === 0)")

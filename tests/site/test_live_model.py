@@ -17,7 +17,7 @@ from vlm_sae_lib.vlms.vlm import greedy
 
 from .browsing import visiting
 
-TRIPLES, CHANGED, DIFFERENT, TIE = 200, 100, 2, 1e-3
+TIE = 1e-3  # between two best logits, below which either word will do
 LIMIT = 300  # milliseconds from the slider to the answer
 QUESTIONS = (language.DESCRIBE, language.ONE_WORD, *(language.QUESTIONS[a] for a in ("order", "colour", "habitat")))
 
@@ -64,11 +64,11 @@ def asked(page: Page, jobs: list[dict]) -> list[str]:
     )
 
 
-def triples() -> list[tuple]:
+def triples(count: int) -> list[tuple]:
     """(picture, latent, strength, whether the error is kept, question) for pictures that nothing was chosen on."""
     rng, rows = np.random.default_rng(0), latents.latents()["latents"]
     named = [row for row in rows if row["named"]]
-    pictures = [*pocket_pictures(TRIPLES - 4, 977).images, *[blank()] * 4]
+    pictures = [*pocket_pictures(count - 4, 977).images, *[blank()] * 4]
     chosen = []
     for number, picture in enumerate(pictures):
         row = named[int(rng.integers(len(named)))]
@@ -78,15 +78,16 @@ def triples() -> list[tuple]:
     return chosen
 
 
-def test_greedy_answers_are_pytorchs(page, vlm, capsys):
+@pytest.mark.parametrize(("count", "unlike"), [(40, 1), pytest.param(200, 2, marks=pytest.mark.long)])
+def test_greedy_answers_are_pytorchs(page, vlm, capsys, count, unlike):
     sae = SparseAutoencoder.load(paths.pocket() / "sae" / "steering")
-    chosen = triples()
+    chosen = triples(count)
     jobs = [
         {"pixels": np.asarray(picture).ravel().tolist(), "question": question,
          "edit": {"latent": latent, "strength": strength, "keepError": keep}}
         for picture, latent, strength, keep, question in chosen
     ]  # fmt: skip
-    answers = [answer for start in range(0, TRIPLES, 50) for answer in asked(page, jobs[start : start + 50])]
+    answers = [answer for start in range(0, count, 50) for answer in asked(page, jobs[start : start + 50])]
     changed, different = 0, []
     for (picture, latent, strength, keep, question), answer in zip(chosen, answers, strict=True):
         with steered(vlm, sae, {}, keep_error=keep):
@@ -97,9 +98,9 @@ def test_greedy_answers_are_pytorchs(page, vlm, capsys):
             if answer != after:
                 different.append((answer, after, margin(vlm, picture, question, answer.split(), after.split())))
     with capsys.disabled():
-        print(f"\n{TRIPLES} answers in the browser: {changed} changed by the edit, {len(different)} unlike PyTorch's")
-    assert changed >= CHANGED
-    assert len(different) <= DIFFERENT and all(gap < TIE for *_, gap in different), different
+        print(f"\n{count} answers in the browser: {changed} changed by the edit, {len(different)} unlike PyTorch's")
+    assert changed >= count / 2
+    assert len(different) <= unlike and all(gap < TIE for *_, gap in different), different
 
 
 def margin(vlm, picture, question, answer: list[str], expected: list[str]) -> float:
@@ -154,7 +155,7 @@ def settle(page: Page, so_often: int) -> None:
 def test_composed_pictures_are_the_islands_own(page):
     """Pixel by pixel, what lives there and what lives nowhere, with nobody in it, and a blank page."""
     rng, scenes, expected = np.random.default_rng(1), [{"kind": "blank"}], [blank()]
-    for number in range(300):
+    for number in range(150):
         view, habitat, size = number % studio.VIEWS, str(rng.choice(tree.HABITATS)), str(rng.choice(language.SIZES))
         species = tree.all_species()[number % len(tree.all_species())]
         facts, colour = studio.facts_of(view, species, habitat, size), str(rng.choice(list(tree.COLOURS)))

@@ -1,46 +1,28 @@
-"""Who can use the pages: axe-core on each of them, the keyboard in wide tables, definitions on focus, icons, paper."""
+"""Who can use the pages: what axe sees, the keyboard in wide tables, definitions on focus, icons, paper."""
 
 import re
 
-from axe_playwright_python.sync_playwright import Axe
+import pytest
 from playwright.sync_api import expect
 
-from .browsing import PHONE, WIDE, visiting
-from .test_site import every_page
+from .browsing import OURS, PHONE, SERIOUS, findings, visiting
 
-SERIOUS = ("serious", "critical")
-OURS = {"include": [["article.bd-article"]]}
-OPTIONS = {"resultTypes": ["violations"], "runOnly": {"type": "tag", "values": [
-    "wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice", "experimental"]}}  # fmt: skip
 THEME = {
     "region": "the logo of the sidebar stands outside every landmark",
 }
 """Findings outside our own content that stay, as the theme makes them, by axe's name of the rule."""
 
 
-def findings(page, context=None) -> dict[str, list[str]]:
-    """By rule and weight: the places on which axe finds fault."""
-    found = Axe().run(page, context=context, options=OPTIONS).response["violations"]
-    return {
-        f"{rule['id']} ({rule['impact']})": [" ".join(map(str, node["target"])) for node in rule["nodes"]]
-        for rule in found
-        if rule["impact"] in SERIOUS or context is None
-    }
-
-
-@every_page
-def test_axe_finds_nothing_serious_in_our_content(visit, page):
-    opened = visit.open(page)
-    for scheme, window in (("light", WIDE), ("dark", PHONE)):
-        opened.emulate_media(color_scheme=scheme)
-        opened.set_viewport_size(window)
-        opened.wait_for_timeout(300)  # until colours have changed, and wide tables are known as such
-        assert findings(opened, OURS) == {}, (scheme, window)
-
-
 def test_what_axe_finds_in_the_theme_is_listed(visit):
-    found = findings(visit.open("book/claims.html"))
+    found = findings(visit.open("book/claims.html"), weights=("minor", "moderate", *SERIOUS))
     assert {name.partition(" ")[0] for name in found} <= set(THEME), found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_code_and_long_tables(browser, origin, scheme):
+    for page, part in (("notebooks/02_sae_training.html", ".highlight"), ("book/leaderboard.html", "table")):
+        with visiting(browser, origin, scheme=scheme) as visit:
+            assert findings(visit.open(page), part) == {}
 
 
 def test_axe_sees_each_kind_of_fault(visit):
@@ -73,18 +55,6 @@ def test_the_definition_of_a_word_shows_on_focus(visit):
     assert word.get_attribute("aria-describedby") == shown.get_attribute("id")
     page.keyboard.press("Tab")
     expect(shown).to_have_count(0)
-
-
-@every_page
-def test_every_icon_of_a_page_is_drawn(browser, origin, page):
-    """Each icon has a glyph, and the cut font holds it: what it lacks would be a box, as wide as any."""
-    with visiting(browser, origin) as visit:
-        icons = visit.open(page).evaluate(
-            """[...document.querySelectorAll("[class*='fa-']")].map(i => [i.className,
-                getComputedStyle(i, "::before").content])"""
-        )
-    assert icons
-    assert [name for name, content in icons if re.fullmatch("none|normal|", content)] == []
 
 
 def test_the_fonts_hold_every_icon(site):

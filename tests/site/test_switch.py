@@ -13,8 +13,7 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.publishing import edition_switch, notebooks
 from vlm_sae_lib.terms import PUBLISHABLE
 
-from .browsing import PHONE, facts_of, serve, visiting
-from .test_site import STEERING, pages_in_toc
+from .browsing import PHONE, STEERING, facts_of, pages_in_toc, serve, visiting
 
 PAGES = [*pages_in_toc(), "search.html", "genindex.html"]
 LABEL = "Edition of this book"

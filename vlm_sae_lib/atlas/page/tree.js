@@ -24,11 +24,11 @@ export function drawTree(element, { atlas, sae, columns, tree, state, go }) {
     const more = drawn.cut.has(node) ? ` (${drawn.cut.get(node)} below)` : "";
     const words = `${tree.nodes.name[node]}, ${atlas.ranks[tree.nodes.rank[node]]}: ${lit.length ? lit.map(told).join("; ") : "no latent"}${more}`;
     return h("button", {
-      class: `knot${lit.length ? " lit" : ""}${x === drawn.depth ? " last" : ""}`, "aria-label": words, "aria-pressed": node === selected ? "true" : "false",
+      class: `knot${lit.length ? " lit" : ""}${x === drawn.depth ? " last" : ""}`, "aria-pressed": node === selected ? "true" : "false",
       title: words, onclick: () => go({ node }), style: { "--x": `${x * COLUMN}px`, "--y": `${y * ROW}px` },
-    }, h("span", { class: "taxon" }, tree.nodes.name[node]),
-      h("span", { class: "marks" }, lit.slice(0, MARKS).map((latent) => levelMark(latent.level, levels)), lit.length > MARKS ? `+${lit.length - MARKS}` : ""),
-      h("span", { class: "much" }, best(lit), more));
+    }, h("span", { class: "unseen" }, words), h("span", { class: "taxon", "aria-hidden": "true" }, tree.nodes.name[node]),
+      h("span", { class: "marks", "aria-hidden": "true" }, lit.slice(0, MARKS).map((latent) => levelMark(latent.level, levels)), lit.length > MARKS ? `+${lit.length - MARKS}` : ""),
+      h("span", { class: "much", "aria-hidden": "true" }, best(lit), more));
   };
   const lines = [...drawn.at].map(([node, [x, y]]) => {
     const parent = tree.nodes.parent[node];

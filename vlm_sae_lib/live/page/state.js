@@ -10,25 +10,26 @@ export const stepOf = (multiple) =>
 export class State {
   constructor(island, facts) {
     Object.assign(this, { island, facts });
-    this.scene = sceneOf(island, "ruby-dotshell") ?? organism(island, island.species[0]);
-    this.latent = null;
-    this.multiple = null;
-    this.question = facts.questions[0];
-    this.keepError = false;
-    this.direction = 0;
+    this.read("");
   }
 
+  // All of the state: what a link does not tell is as it was when the page was opened, but for a picture of the reader's.
   read(hash) {
     const asked = new URLSearchParams(hash.replace(/^#/, ""));
-    this.scene = sceneOf(this.island, asked.get("picture") ?? "") ?? this.scene;
+    this.scene = sceneOf(this.island, asked.get("picture") ?? "") ?? this.#otherwise();
     const latent = whole(asked.get("latent"), 0, this.facts.latents - 1);
-    if (asked.has("latent")) this.latent = this.facts.named.some((row) => row.latent === latent) ? latent : null;
+    this.latent = this.facts.named.some((row) => row.latent === latent) ? latent : null;
     const multiple = Number.parseFloat(asked.get("strength") ?? "");
     const step = Math.max(-REACH, Math.min(REACH, Math.round(stepOf(Number.isFinite(multiple) ? multiple : null))));
     this.multiple = this.latent === null ? null : multipleAt(step);
-    this.question = (asked.get("question") ?? this.question).slice(0, 200);
+    this.question = (asked.get("question") ?? this.facts.questions[0]).slice(0, 200);
     this.keepError = asked.get("keep") === "yes";
     this.direction = whole(asked.get("direction"), 0, this.facts.directions.length - 1) ?? 0;
+  }
+
+  #otherwise() {
+    if (this.scene?.kind === "uploaded") return this.scene;
+    return sceneOf(this.island, "ruby-dotshell") ?? organism(this.island, this.island.species[0]);
   }
 
   get link() {
