@@ -7,6 +7,7 @@ components of Bootstrap that no page has.
 """
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from docutils import nodes
 from PIL import Image
 from sphinx.application import Sphinx
 
+from vlm_sae_lib.publishing import notebooks
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
 USES = {
     "tex-svg.js": 'class="math',
     "window.MathJax": 'class="math',
-    "embed.js": "application/vnd.jupyter.widget-view+json",
-    "offline.js": "application/vnd.jupyter.widget-view+json",
+    "embed.js": WIDGET,
+    "offline.js": WIDGET,
     "mystnb.": 'class="cell',
     "sphinx-design.min.css": 'class="sd-',
     "design-tabs.js": "sd-tab",
@@ -87,6 +91,11 @@ def finish(app: Sphinx, failed: Exception | None) -> None:
         return
     for unused in {*site.glob("_static/**/*.map"), *site.glob("_static/scripts/fontawesome.js*")}:
         unused.unlink()
+    shutil.rmtree(site / "_static" / "locales", ignore_errors=True)  # of the theme, in other languages than the book's
+    if not any(WIDGET in path.read_text(encoding="utf-8") for path in site.glob("notebooks/*.html")):
+        shutil.rmtree(site / "vendor" / "html-manager", ignore_errors=True)
+    for download in site.glob("_sources/notebooks/*.ipynb"):  # to be run; executed it stands on its page
+        notebooks.write(download, notebooks.stripped(notebooks.read(download)))
     told = "\n".join(path.read_text(encoding="utf-8") for path in told_of_icons(site))
     style = with_icons((site / STYLE).read_text(encoding="utf-8"), set(re.findall(r"fa-[\w-]+", told)))
     style = with_components(style, set(re.findall(r"[\w-]+", " ".join(re.findall(r'class="([^"]*)"', told)))))

@@ -62,7 +62,9 @@ def explained(body: str, meanings: dict[str, str]) -> str:
 
 
 def definitions(env: BuildEnvironment) -> dict[str, str]:
-    """By the address of each term within the glossary: what it means, as text."""
+    """By the address of each term within the glossary: what it means, as text; nothing in a book without a glossary."""
+    if GLOSSARY not in env.found_docs:
+        return {}
     if not hasattr(env.app, "glossary_meanings"):
         glossary = env.get_and_resolve_doctree(GLOSSARY, env.app.builder)
         env.app.glossary_meanings = {
@@ -84,7 +86,7 @@ def meaning(definition: nodes.Element) -> str:
 
 def find_scorer(app: Sphinx, config: Config) -> None:
     """Sphinx would look for the search's scorer where the build was started from, which may be anywhere."""
-    config.html_search_scorer = str(Path(app.confdir) / "book" / "search_scorer.js")
+    config.html_search_scorer = str(Path(__file__).with_name("search_scorer.js"))
 
 
 def setup(app: Sphinx) -> dict:

@@ -55,7 +55,9 @@ def outputs(world, profile: str, name: str) -> str:
     notebook = nbformat.read(world / "runs" / profile / "notebooks" / f"{name}.ipynb", as_version=4)
     said = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in said if output.output_type == "error"]
-    return "\n".join(str(o.get("text", o.get("data", {}).get("text/markdown", ""))) for o in said)
+    data = [output.get("data", {}) for output in said]
+    texts = [o.get("text", d.get("text/markdown", d.get("text/html", ""))) for o, d in zip(said, data, strict=True)]
+    return "\n".join(map(str, texts))
 
 
 @pytest.fixture(scope="session", params=["colab", "paper", pytest.param("light", marks=pytest.mark.long)])
@@ -114,6 +116,6 @@ def test_a_run_of_public_models_can_be_an_edition_of_the_book_which_shows_none_o
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     site = tmp_path / "_build" / "html" / ran
-    assert rasters.signed(site) == [] and len(rasters.in_folder(site)) >= 60
+    assert rasters.signed(site) == [] and len(rasters.in_folder(site)) >= 50
     page = site / "notebooks" / "03_monosemanticity_score.html"
     assert "You will NOT distribute the dataset images" in page.read_text()
