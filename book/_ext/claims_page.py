@@ -64,7 +64,8 @@ class Claims(FromResults):
         top = [f"{len(judgements)} claims{here}: {sums}.", "", *island_markdown.summary(answers)]
         found = [*self.markdown(top), nodes.raw("", choice(judgements), format="html")]
         for i, (judgement, several) in enumerate(zip(judgements, answers, strict=True)):
-            there = island_markdown.lines(several, self.strip(several, i) if several.elsewhere else ())
+            drawn = self.strip(several, i) if several.elsewhere and several.counted else ()
+            there = island_markdown.lines(several, drawn)
             lines = card(judgement, home, islands=there, tally=island_markdown.tally(several))
             found.append(section(judgement, self.markdown(lines)))
         return found

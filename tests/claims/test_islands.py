@@ -88,6 +88,16 @@ def test_an_island_with_too_few_values_does_not_count(tmp_path, values):
     assert tuple(answers.counted) == ("", "fjord") and "`atoll` (cannot be tested here)" in text(answers)
 
 
+def test_a_claim_that_can_be_tested_on_no_island_has_no_strip_and_says_so(tmp_path):
+    for island in ("", "skerry"):
+        put(tmp_path, island, gain=[0.2])
+    answers = ask(CLAIM, evidences(tmp_path))
+    assert answers.elsewhere and not answers.counted
+    assert text(answers).startswith("**Cannot be tested on any island on which it was asked**.")
+    assert "cannot be tested on any island on which it was asked | – |" in "\n".join(island_markdown.summary([answers]))
+    assert island_markdown.tally(answers) == island_markdown.NOWHERE
+
+
 def test_on_the_published_island_alone_the_card_is_what_it_was_and_one_sentence(tmp_path):
     home = where(tmp_path, home=0.2)
     answers = ask(CLAIM, home)

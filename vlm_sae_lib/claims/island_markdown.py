@@ -24,6 +24,7 @@ READ = (
     "no other island. At the right stands the claim's word on each. How the islands differ stands on {doc}`a page "
     "of its own <islands>`."
 )
+NOWHERE = "cannot be tested on any island on which it was asked"
 SHARES = ((0.25, "hardly any"), (0.5, "some"), (0.75, "most"), (math.inf, "nearly all"))
 """Upper ends of I², and how much of the spread between islands that is."""
 
@@ -36,7 +37,8 @@ def tally(answers: Answers) -> str:
     """``holds on 3 of 5 islands``; empty where it has been asked on the published island alone."""
     if not answers.elsewhere:
         return ""
-    m = len(answers.counted)
+    if not (m := len(answers.counted)):
+        return NOWHERE
     return f"{Verdict.HOLDS.value} on {answers.words[Verdict.HOLDS]} of {m} island{'' if m == 1 else 's'}"
 
 
@@ -48,6 +50,8 @@ def lines(answers: Answers, strip: Sequence[str] = ()) -> list[str]:
     """
     if not answers.elsewhere:
         return [ONLY_HERE, ""] if answers.claim.decided_by else []
+    if not answers.counted:
+        return [f"**{_capital(NOWHERE)}**.", "", "On the published island:", ""]
     told = [f"**{_capital(tally(answers))}**{_others(answers)}.{_left_out(answers)}{_apart(answers)}", "", *strip, ""]
     return [*told, *_overall(answers.overall), "", *_numbers(answers), "On the published island:", ""]
 
@@ -59,8 +63,9 @@ def summary(claims: Sequence[Answers]) -> list[str]:
     rows = [["claim", "published island", "holds on", "over islands"], ["---"] * 4]
     for answers in (answers for answers in claims if answers.claim.decided_by):
         home = next((one for one in answers.each if not one.island.name), None)
-        alone = not answers.elsewhere
-        on = "not asked on others" if alone else f"{answers.words[Verdict.HOLDS]} of {len(answers.counted)} islands"
+        alone = not answers.elsewhere or not answers.counted
+        nothing = NOWHERE if answers.elsewhere else "not asked on others"
+        on = nothing if alone else f"{answers.words[Verdict.HOLDS]} of {len(answers.counted)} islands"
         over = "–" if alone else answers.overall.word.value
         rows += [[answers.claim.text, _word(home) if home else "–", on, over]]
     return [READ, "", *("| " + " | ".join(row) + " |" for row in rows), ""]

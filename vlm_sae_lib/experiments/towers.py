@@ -222,9 +222,10 @@ def _of_enough_pictures(run: Scored) -> np.ndarray:
 
 def _record_sample(found: Findings, bench: Workbench) -> None:
     """MS of three raw neurons of the last tower on a few pictures: small enough to recompute by hand."""
-    raw = bench.activations("test", PROJECTION).array().numpy()[:SAMPLE, SAMPLED]
+    raw = bench.activations("test", PROJECTION).array().numpy()[:SAMPLE]
+    there = [neuron for neuron in SAMPLED if neuron < raw.shape[1]]  # an island's towers may be narrower
     embeddings = bench.embeddings("test").array()[:SAMPLE]
-    found.table("sample", pd.DataFrame({"neuron": SAMPLED, "MS": monosemanticity_score(raw, embeddings)}))
+    found.table("sample", pd.DataFrame({"neuron": there, "MS": monosemanticity_score(raw[:, there], embeddings)}))
 
 
 def _paper(where: str, what: str, statistic: str) -> dict[str, Any]:
