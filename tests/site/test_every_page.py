@@ -1,4 +1,4 @@
-"""What must be true of every page of the book, visited once wide and once on a phone: whole, light, open to all."""
+"""What must be true of every page of the book, visited once, wide and then narrow: whole, light, open to all."""
 
 import gzip
 import re
