@@ -65,24 +65,6 @@ UNCORRECTED = (
 )
 
 
-BESIDE = {
-    True: "What else was looked at, beside the plan and so without one of its words:",
-    False: "What the numbers answer. No claim of the paper rests on it:",
-}
-"""Before the observations of an experiment, by whether it decides a claim."""
-PLANNED_APART = ("keeping_the_rest",)
-BY_ITS_OWN_RULE = (
-    "What comes first was asked by a rule written beforehand (the end of the {doc}`plan <../analysis_plan>`), the "
-    "rest without:"
-)
-UNCORRECTED = (
-    "These intervals are of 95 % each and are not corrected for their number: of forty comparisons without any effect "
-    "about one would lie above zero with its whole interval, and one below. The least and the largest of several are "
-    "picked out, and so look more extreme than they are. Student's t does not know what is possible: the interval of a "
-    "share may reach beyond 1."
-)
-
-
 class FromResults(SphinxDirective):
     """A directive whose argument begins with an experiment's name."""
 

@@ -122,7 +122,6 @@ def with_icons(style: str, asked: set[str]) -> str:
 
 def with_components(style: str, classes: set[str]) -> str:
     """The style without the rules of Bootstrap's components of which no page has any class."""
-
     shown = tuple({found[1].partition("-")[0] for name in classes if (found := COMPONENT.match(f".{name}"))})
 
     def unused(selector: str) -> bool:
