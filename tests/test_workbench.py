@@ -180,7 +180,8 @@ class Elsewhere:
 
 @pytest.mark.parametrize("profile", ["colab", "pocket"])
 def test_the_sae_for_steering_is_where_the_tower_is_that_it_looks_into(at, monkeypatch, profile):
-    bench, loaded = at(profile), []
+    few = {"train_pictures": "pocket:400:11"} if profile == "pocket" else {}
+    bench, loaded = at(profile, **few), []
     sae, (tower, hook_point) = bench.shown("steering"), bench.steering_tower
     assert sae.device == tower.device
     bench.__dict__["steering_tower"] = Elsewhere(tower), hook_point

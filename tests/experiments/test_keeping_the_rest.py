@@ -25,8 +25,8 @@ from vlm_sae_lib.steering.following import lessons
 from vlm_sae_lib.steering.learned import LatentChange
 
 TOY = Size(
-    shared=diff_mean.Size(kinds=("colour", "habitat"), per_kind=1, pictures=120, n_choosing=6, n_test=(3, 3)),
-    taught=10, lesson=Lesson(steps=2, batch=4), acting=2, most_latents=6,
+    shared=diff_mean.Size(kinds=("colour", "habitat"), per_kind=1, pictures=60, n_choosing=3, n_test=(2, 2)),
+    taught=6, lesson=Lesson(steps=2, batch=4), acting=2, most_latents=6,
 )  # fmt: skip
 
 

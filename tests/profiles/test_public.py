@@ -60,7 +60,10 @@ def outputs(world, profile: str, name: str) -> str:
     return "\n".join(map(str, texts))
 
 
-@pytest.fixture(scope="session", params=["colab", "paper", pytest.param("light", marks=pytest.mark.long)])
+LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("paper", "light")]
+
+
+@pytest.fixture(scope="session", params=["colab", *LONG])
 def ran(world, request):
     """The five notebooks under a profile."""
     before = {path: path.read_bytes() for path in paths.notebooks().glob("*.ipynb")}
@@ -109,7 +112,7 @@ def test_a_run_of_public_models_can_be_an_edition_of_the_book_which_shows_none_o
     assert after >= 20 and before > after, "drawings, and pictures of the pocket world, are still there"
     told = (edition / "notebooks" / "03_monosemanticity_score.ipynb").read_text()
     assert told.count("Not shown here: pictures of ") == 4
-    if ran == "paper":  # a minute each: the pages of two are enough
+    if ran != "light":  # more than a minute each: the pages of one are enough
         return
     command = [sys.executable, "-m", "vlm_sae_lib", "book", "--edition", ran]
     environment = os.environ | stand_ins.environment(world)

@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
@@ -53,8 +54,11 @@ def cells():
                 yield ast.parse("\n".join(line for line in cell.source.splitlines() if line[:1] not in "%!"))
 
 
+installed = cache(packages_distributions)
+
+
 def homes(module: str) -> set[str]:
-    return {canonicalize_name(name) for name in packages_distributions().get(module, ())}
+    return {canonicalize_name(name) for name in installed().get(module, ())}
 
 
 def with_what_they_bring(named: set[str]) -> set[str]:

@@ -223,8 +223,8 @@ def best_matching(similarity):
 
 def pearson(a, b):
     """Correlation of two lists; NaN where one is constant."""
-    n = len(a)
-    a, b = ([float(x) - math.fsum(map(float, side)) / n for x in side] for side in (a, b))
+    means = [math.fsum(map(float, side)) / len(side) for side in (a, b)]
+    a, b = ([float(x) - mean for x in side] for side, mean in zip((a, b), means, strict=True))
     length = math.sqrt(math.fsum(x * x for x in a) * math.fsum(y * y for y in b))
     return math.fsum(x * y for x, y in zip(a, b, strict=True)) / length if length else math.nan
 
