@@ -36,7 +36,7 @@ def test_the_scoring_encoder_is_well_spread_and_knows_species():
 
 
 def test_llava_answers_and_describes():
-    found = accuracy(exam.examine_llava(world.pocket_pictures(150, SEED), n_captions=100))
+    found = accuracy(exam.examine_llava(world.pocket_pictures(80, SEED), n_captions=40))
     for slot in ("order", "colour", "pattern", "habitat", "species"):
         assert found[f"one word: {slot}"] >= 0.95, slot
         assert found[f"caption: {slot}"] >= 0.95, slot
