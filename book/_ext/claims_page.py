@@ -72,9 +72,9 @@ class Claims(FromResults):
 
     def strip(self, answers: Answers, place: int) -> list[str]:
         """A claim's effects on every island, drawn into a file; the lines that show it."""
-        path = f"{FIGURES}/claim-{place}.png"
+        path = f"{FIGURES}/claim-{place}.svg"
         draw(strip, answers, Path(self.env.srcdir) / path)
-        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", "```"]
+        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", ":class: dark-light plot", "```"]
 
 
 def section(judgement: Judgement, body: list[nodes.Node]) -> nodes.section:

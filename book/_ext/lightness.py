@@ -49,6 +49,7 @@ WHOLE_FONT = re.compile(
     r'src:url\(\.\./vendor/fontawesome/webfonts/([\w-]+)\.woff2\) format\("woff2"\),url\([^)]*\) format\("\w+"\)'
 )
 GLYPH = re.compile(r'"(?:\\([0-9a-f]{4})|([\ue000-\uf8ff]))"')
+SVG_SIZE = re.compile(r'<svg [^>]*?\bwidth="(\d+)" height="(\d+)"')
 IMAGE = re.compile(r'<img [^>]*?src="([^"]*?_images/([^"/]+))"[^>]*>')
 
 
@@ -76,12 +77,20 @@ def patient(body: str, sources: dict[str, Path]) -> str:
         seen += 1
         more = "" if seen == 1 or "loading=" in found[0] else ' loading="lazy" decoding="async"'
         source = sources.get(found[2])
-        if source is not None and source.suffix != ".svg" and not re.search(r"\b(width|style)=", found[0]):
-            with Image.open(source) as image:
-                more += f' width="{image.width}" height="{image.height}"'
+        if source is not None and not re.search(r"\b(width|style)=", found[0]):
+            more += sized(source)
         return found[0].replace("<img ", f"<img{more} ", 1)
 
     return IMAGE.sub(one, body)
+
+
+def sized(picture: Path) -> str:
+    """The size of a picture as attributes, in pixels; none for an SVG that does not say its own."""
+    if picture.suffix == ".svg":
+        size = SVG_SIZE.match(picture.read_text(encoding="utf-8"))
+        return f' width="{size[1]}" height="{size[2]}"' if size else ""
+    with Image.open(picture) as image:
+        return f' width="{image.width}" height="{image.height}"'
 
 
 def finish(app: Sphinx, failed: Exception | None) -> None:

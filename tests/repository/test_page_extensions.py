@@ -44,6 +44,10 @@ def test_all_pictures_but_the_first_wait_and_have_their_size(lightness, tmp_path
     assert "loading" not in first and 'width="30" height="20"' in first
     assert 'loading="lazy"' in second and second.count("width=") == 1
     assert other == '<img src="x">'
+    (tmp_path / "a.svg").write_text('<svg xmlns="x" width="614" height="200" viewBox="0 0 1 1"><path width="1"/></svg>')
+    (tmp_path / "b.svg").write_text('<svg viewBox="0 0 9 9"><rect width="5" height="5"/></svg>')
+    told = [lightness.patient(f'<img src="_images/{n}">', {n: tmp_path / n}) for n in ("a.svg", "b.svg")]
+    assert 'width="614" height="200"' in told[0] and "width" not in told[1]
 
 
 def test_icons_that_nobody_asks_for_lose_their_glyph(lightness):
