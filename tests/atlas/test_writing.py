@@ -73,8 +73,11 @@ def test_all_files_are_as_the_schema_has_them(world, pictures, tmp_path):
             assert min(content["values"]) >= -1 and max(content["values"]) < len(content["words"])
     assert ids[:3] == [5, 7, 9] and len(set(ids)) == len(ids) == read_json(out / INDEX)["pictures"]["number"]
     first, last = read_json(out / "sae" / "latents" / "0000.json"), read_json(out / "sae" / "latents" / "0001.json")
+    texts, labels = first["texts"], dict(zip(measured.known.image_ids.tolist(), measured.known.labels, strict=True))
+    assert all(texts[place] == labels[image_id] for image_id, place in first["pictures"].values())
+    assert first["pictures"] and len(set(texts)) == len(texts)
     assert (
-        first["latents"][4]["steering"]["captions"][0] == [HOSTILE] * 3
+        [texts[place] for place in first["latents"][4]["steering"]["captions"][0]] == [HOSTILE] * 3
         and first["latents"][4]["steering"]["random"] == [None] * 4
     )
     assert "fires on 0" in first["latents"][1]["steering"]["why"]

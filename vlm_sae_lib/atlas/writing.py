@@ -19,6 +19,8 @@ from vlm_sae_lib.files import canonical_json, read_json, whole_folder, write_byt
 from vlm_sae_lib.taxonomy import RANKS
 
 SCHEMA = 1
+SCHEMA_OF_LATENTS = 2
+"""Of the files of details: since then what is said many times stands once, in ``texts``."""
 INDEX = "atlas.json"
 SHEETS = "pictures"
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
@@ -59,7 +61,7 @@ def write_data(
         for image_id in () if measured.steered is None else measured.steered.pictures:
             pictures.number(image_id)  # they stand on many pages, so that they lie together
         for number, part in enumerate(details(measured, pictures)):
-            _write(folder / measured.key / "latents" / f"{number:04d}.json", part)
+            _write(folder / measured.key / "latents" / f"{number:04d}.json", with_texts(part))
         filled = columns(measured, pictures)
         for column in filled:
             _write(folder / measured.key / "columns" / f"{column.column.name}.json", column.as_dict())
@@ -74,6 +76,28 @@ def write_data(
     }  # fmt: skip
     _write(folder / INDEX, index)
     return pictures.ids
+
+
+def with_texts(part: dict[str, Any]) -> dict[str, Any]:
+    """A file of details in which what is said is its place among the file's ``texts``.
+
+    That are the labels of pictures, the names and values of factors, and captions.
+    """
+    places: dict[str, int] = {}
+
+    def place(text: str) -> int:
+        return places.setdefault(text, len(places))
+
+    pictures = {number: [image_id, place(label)] for number, (image_id, label) in part["pictures"].items()}
+    latents = []
+    for latent in part["latents"]:
+        steering = latent["steering"]
+        if steering and "captions" in steering:
+            steering = steering | {"captions": [[place(text) for text in said] for said in steering["captions"]]}
+        detects = [[place(factor), place(value), *rest] for factor, value, *rest in latent["detects"]]
+        latents.append(latent | {"detects": detects, "steering": steering})
+    own = {"schema": SCHEMA_OF_LATENTS, "texts": list(places), "pictures": pictures, "latents": latents}
+    return part | own
 
 
 def write_page(folder: Path) -> None:
