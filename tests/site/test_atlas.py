@@ -124,8 +124,8 @@ def test_two_latents_side_by_side(at_desk):
 def test_steering_is_shown_by_dose(at_desk, site):
     index = read_json(site / "atlas" / "atlas.json")
     sae = next(sae for sae in index["saes"] if sae["key"] == "steering")
-    file = read_json(site / "atlas" / "steering" / "latents" / "0000.json")
-    details, texts = file["latents"], file["texts"]
+    details = read_json(site / "atlas" / "steering" / "latents" / "0000.json")["latents"]
+    texts = read_json(site / "atlas" / "steering" / "texts.json")["texts"]
     latent = next(i for i, one in enumerate(details) if "captions" in one["steering"])
     page = shown(at_desk, f"#sae=steering&latent={latent}")
     dose = page.get_by_label("how far it is turned up")
