@@ -74,7 +74,8 @@ class Claims(FromResults):
         """A claim's effects on every island, drawn into a file; the lines that show it."""
         path = f"{FIGURES}/claim-{place}.svg"
         draw(strip, answers, Path(self.env.srcdir) / path)
-        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", ":class: dark-light plot", "```"]
+        how = [":class: dark-light plot", ":figclass: strip"]
+        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", *how, "```"]
 
 
 def section(judgement: Judgement, body: list[nodes.Node]) -> nodes.section:

@@ -20,6 +20,8 @@ LEVELS = 4
 """Of 256: by how much a picture's pixels may be off. Its edges stay as sharp as they are."""
 QUALITY = 90
 """Of WebP with loss, out of 100: it blurs the colours of small drawings, and is good enough for most photographs."""
+LARGE = 2**20
+"""Pixels of a picture that is worth a few seconds of the build."""
 RASTER = re.compile(r"data:image/\w+;base64,\s*([A-Za-z0-9+/=\s]+)")
 PARTS = re.compile(r"<defs>.*?</defs>|<style.*?</style>|<[^>]*>|[^<]+", re.S)
 PATH = re.compile(r' d="([^"]*)"')
@@ -142,5 +144,6 @@ def _lighter_picture(found: re.Match[str]) -> str:
 
 def _webp(picture: Image.Image, **how: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", method=4, **how)
+    method = 6 if picture.width * picture.height > LARGE else 4  # six: a third less, in fifty times the time
+    picture.save(buffer, "WEBP", method=method, **how)
     return buffer.getvalue()
