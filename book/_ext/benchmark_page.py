@@ -127,6 +127,7 @@ def draw(rows: list[dict], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     from vlm_sae_lib.files import write_bytes
+    from vlm_sae_lib.publishing.light_svg import light
     from vlm_sae_lib.show.style import use_style
     from vlm_sae_lib.show.svg import dark_by_itself, to_svg
 
@@ -145,7 +146,7 @@ def draw(rows: list[dict], path: Path) -> None:
         axis.set_title(f"{row['work'].partition(',')[0]}\nexponent {facts['exponent']:.2f}", fontsize=10)
         axis.set_ylabel("s")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, dark_by_itself(to_svg(figure)).encode())
+    write_bytes(path, dark_by_itself(light(to_svg(figure))).encode())
     plt.close(figure)
 
 

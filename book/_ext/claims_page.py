@@ -72,9 +72,10 @@ class Claims(FromResults):
 
     def strip(self, answers: Answers, place: int) -> list[str]:
         """A claim's effects on every island, drawn into a file; the lines that show it."""
-        path = f"{FIGURES}/claim-{place}.png"
+        path = f"{FIGURES}/claim-{place}.svg"
         draw(strip, answers, Path(self.env.srcdir) / path)
-        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", "```"]
+        how = [":class: dark-light plot", ":figclass: strip"]
+        return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", *how, "```"]
 
 
 def section(judgement: Judgement, body: list[nodes.Node]) -> nodes.section:

@@ -31,6 +31,7 @@ from vlm_sae_lib.claims.verdict import number, said
 from vlm_sae_lib.experiments import running
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.files import write_bytes
+from vlm_sae_lib.publishing.light_svg import light
 from vlm_sae_lib.show.plotted import plotted
 from vlm_sae_lib.show.style import use_style
 from vlm_sae_lib.show.svg import dark_by_itself, to_svg
@@ -247,9 +248,9 @@ class ExperimentVerdicts(FromResults):
 
 
 def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path) -> pd.DataFrame:
-    """Draw a figure into a file, SVG or PNG by its name; the same results give the same bytes. Returns what it shows.
+    """Draw a figure into an SVG file; the same results give the same bytes. Returns what it shows.
 
-    An SVG that a page shows as a picture follows the page's colour scheme.
+    A page shows it as a picture, and it follows the colour scheme of whoever reads.
     """
     import matplotlib
 
@@ -261,10 +262,7 @@ def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path
     path.parent.mkdir(parents=True, exist_ok=True)
     table = plotted(figure)
     with covered(figure):  # this page is published
-        if path.suffix == ".svg":
-            write_bytes(path, dark_by_itself(to_svg(figure)).encode())
-        else:
-            figure.savefig(path, dpi=150, metadata={"Software": None})
+        write_bytes(path, dark_by_itself(light(to_svg(figure))).encode())
     plt.close(figure)
     return table
 

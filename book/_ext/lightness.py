@@ -2,13 +2,14 @@
 
 Sphinx, the theme and MyST-NB link on every page what some page needs. Here a page loses the scripts and styles of which
 its body has no use, and its pictures below the first wait until they are near. Once all pages are written, Font Awesome
-is cut down to the icons that they show, rules of the theme's style and glyphs of its two fonts, and the style loses the
-components of Bootstrap that no page has.
+is cut down to the icons that they show, rules of the theme's style and glyphs of its two fonts; styles lose the rules
+of which no page can have the class, as most of Bootstrap, and pages the room between their lines and the marks of code
+that have no colour of their own.
 """
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from PIL import Image
 from sphinx.application import Sphinx
 
 from vlm_sae_lib.publishing import notebooks
+from vlm_sae_lib.publishing.edition_switch import PUBLISHED
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 USES = {
-    "tex-svg.js": 'class="math',
+    "mathjax/startup.js": 'class="math',
     "window.MathJax": 'class="math',
     "embed.js": WIDGET,
     "offline.js": WIDGET,
@@ -36,19 +38,27 @@ USES = {
 """By a part of a script's or a style's name: what must stand in the body of a page that needs it."""
 
 STYLE = Path("_static/styles/pydata-sphinx-theme.css")
+RUNTIME = Path("vendor/onnxruntime-web")
+"""Of the live model."""
 FONTS = Path("_static/vendor/fontawesome/webfonts")
 ICON = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"[^"]*"\}')
 """A rule of the theme's style that gives icons their glyph: ``.fa-bars:before{content:"\\f0c9"}``."""
 RULE = re.compile(r"([^{}@;]+)\{[^{}]*\}")
-COMPONENT = re.compile(
-    r"\.((?:accordion|carousel|list-group|modal|offcanvas|pagination|placeholder|popover|progress|spinner|toast)"
-    r"(?![a-zA-Z])[\w-]*)"
-)
-"""A part of Bootstrap by its classes, which the theme brings and of which a page of a book has rarely a use."""
+STYLES = (STYLE, Path("_static/sphinx-design.min.css"), Path("_static/mystnb.*.css"))
+"""Of libraries that bring far more than a book shows."""
+CLASS = re.compile(r"\.(-?[a-zA-Z_][\w-]*)")
+WORD = re.compile(r"[\w-]+")
+CODE_STYLE = Path("_static/pygments.css")
+CODE = re.compile(r'<div class="highlight"><pre>.*?</pre></div>', re.S)
+KEPT = re.compile(r"(<(pre|textarea|script|style)\b.*?</\2>)", re.S)
+"""What of a page means something by its white space."""
 WHOLE_FONT = re.compile(
     r'src:url\(\.\./vendor/fontawesome/webfonts/([\w-]+)\.woff2\) format\("woff2"\),url\([^)]*\) format\("\w+"\)'
 )
+STRIPE = re.compile(r'<tr class="row-(?:odd|even)">')
+"""A row of a table as docutils marks it; the theme stripes tables without that."""
 GLYPH = re.compile(r'"(?:\\([0-9a-f]{4})|([\ue000-\uf8ff]))"')
+SVG_SIZE = re.compile(r'<svg [^>]*?\bwidth="(\d+)" height="(\d+)"')
 IMAGE = re.compile(r'<img [^>]*?src="([^"]*?_images/([^"/]+))"[^>]*>')
 
 
@@ -58,7 +68,7 @@ def trim(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context[kind] if needed(file, body)]
     sources = {name: Path(app.srcdir) / source for source, name in app.builder.images.items()}
-    context["body"] = patient(body, sources)
+    context["body"] = patient(STRIPE.sub("<tr>", body), sources)
 
 
 def needed(file: Any, body: str) -> bool:
@@ -76,16 +86,24 @@ def patient(body: str, sources: dict[str, Path]) -> str:
         seen += 1
         more = "" if seen == 1 or "loading=" in found[0] else ' loading="lazy" decoding="async"'
         source = sources.get(found[2])
-        if source is not None and source.suffix != ".svg" and not re.search(r"\b(width|style)=", found[0]):
-            with Image.open(source) as image:
-                more += f' width="{image.width}" height="{image.height}"'
+        if source is not None and not re.search(r"\b(width|style)=", found[0]):
+            more += sized(source)
         return found[0].replace("<img ", f"<img{more} ", 1)
 
     return IMAGE.sub(one, body)
 
 
+def sized(picture: Path) -> str:
+    """The size of a picture as attributes, in pixels; none for an SVG that does not say its own."""
+    if picture.suffix == ".svg":
+        size = SVG_SIZE.match(picture.read_text(encoding="utf-8"))
+        return f' width="{size[1]}" height="{size[2]}"' if size else ""
+    with Image.open(picture) as image:
+        return f' width="{image.width}" height="{image.height}"'
+
+
 def finish(app: Sphinx, failed: Exception | None) -> None:
-    """After the last page: only the icons that are shown, and no source maps of the theme's scripts."""
+    """After the last page: nothing lies there that no page uses."""
     site = Path(app.outdir)
     if failed or not (site / STYLE).exists():
         return
@@ -94,14 +112,27 @@ def finish(app: Sphinx, failed: Exception | None) -> None:
     shutil.rmtree(site / "_static" / "locales", ignore_errors=True)  # of the theme, in other languages than the book's
     if not any(WIDGET in path.read_text(encoding="utf-8") for path in site.glob("notebooks/*.html")):
         shutil.rmtree(site / "vendor" / "html-manager", ignore_errors=True)
+    if app.config.edition != PUBLISHED:  # the live model stands once in a site
+        shutil.rmtree(site / RUNTIME, ignore_errors=True)
     for download in site.glob("_sources/notebooks/*.ipynb"):  # to be run; executed it stands on its page
         notebooks.write(download, notebooks.stripped(notebooks.read(download)))
-    told = "\n".join(path.read_text(encoding="utf-8") for path in told_of_icons(site))
-    style = with_icons((site / STYLE).read_text(encoding="utf-8"), set(re.findall(r"fa-[\w-]+", told)))
-    style = with_components(style, set(re.findall(r"[\w-]+", " ".join(re.findall(r'class="([^"]*)"', told)))))
+    lighten_styles(site)
+    plain = colourless((site / CODE_STYLE).read_text(encoding="utf-8"))
+    for path in pages(site):
+        path.write_text(dense(uncoloured(path.read_text(encoding="utf-8"), plain)), encoding="utf-8")
+
+
+def lighten_styles(site: Path) -> None:
+    """Only the icons that are shown, and only rules that something can follow."""
+    scripts = "\n".join(path.read_text(encoding="utf-8") for path in site.glob("_static/**/*.js"))
+    told = "\n".join(path.read_text(encoding="utf-8") for path in pages(site))
+    style = with_icons((site / STYLE).read_text(encoding="utf-8"), set(re.findall(r"fa-[\w-]+", told + scripts)))
     (site / STYLE).write_text(with_fonts(style), encoding="utf-8")
-    others = "".join(path.read_text(encoding="utf-8") for path in site.glob("_static/**/*.css"))
-    letters = {int(code, 16) if code else ord(letter) for code, letter in GLYPH.findall(style + others)}
+    can_be = possible(told, scripts)
+    for path in (path for pattern in STYLES for path in site.glob(str(pattern))):
+        path.write_text(with_classes(path.read_text(encoding="utf-8"), can_be), encoding="utf-8")
+    styles = "".join(path.read_text(encoding="utf-8") for path in site.glob("_static/**/*.css"))
+    letters = {int(code, 16) if code else ord(letter) for code, letter in GLYPH.findall(styles)}
     (site / "_static" / "fonts").mkdir(exist_ok=True)
     for font in (site / FONTS).glob("*.ttf"):
         cut(font, letters, site / "_static" / "fonts" / f"{font.stem}.woff")
@@ -109,10 +140,35 @@ def finish(app: Sphinx, failed: Exception | None) -> None:
         font.unlink()
 
 
-def told_of_icons(site: Path) -> Iterator[Path]:
-    """The files in which an icon can be asked for."""
-    for pattern in ("*.html", "book/**/*.html", "notebooks/**/*.html", "_static/**/*.js"):
+def pages(site: Path) -> Iterator[Path]:
+    for pattern in ("*.html", "book/**/*.html", "notebooks/**/*.html"):
         yield from site.glob(pattern)
+
+
+def dense(page: str) -> str:
+    """The page without what stands before, behind and between its lines, where that is not shown."""
+    parts = KEPT.split(page)  # what is not kept as it is, what is, and its tag, in turn
+    parts[::3] = [re.sub(r"\s*\n\s*", "\n", part) for part in parts[::3]]
+    del parts[2::3]
+    return "".join(parts)
+
+
+def colourless(style: str) -> set[str]:
+    """Kinds of words of code that a style of Pygments gives the colour of all code, by their class, whatever the theme.
+
+    White space is one of them: nobody sees its colour.
+    """
+    of_all = dict(re.findall(r"^(html\S+) \.highlight \{[^}]*?\bcolor: ([^;\s]+)", style, flags=re.M))
+    rules: dict[str, set[bool]] = {}
+    for theme, kind, rule in re.findall(r"^(html\S+) \.highlight \.(\w+) \{([^}]*)\}", style, flags=re.M):
+        rules.setdefault(kind, set()).add(rule.strip() == f"color: {of_all.get(theme)}")
+    return {"w"} | {kind for kind, same in rules.items() if same == {True}}
+
+
+def uncoloured(page: str, plain: set[str]) -> str:
+    """The page without marks around words of code that change nothing."""
+    mark = re.compile(rf'<span class="(?:{"|".join(sorted(plain))})">([^<]*)</span>')
+    return CODE.sub(lambda code: mark.sub(r"\1", code[0]), page)
 
 
 def with_icons(style: str, asked: set[str]) -> str:
@@ -120,16 +176,36 @@ def with_icons(style: str, asked: set[str]) -> str:
     return ICON.sub(lambda rule: rule[0] if asked & set(re.findall(r"\.(fa-[\w-]+):before", rule[0])) else "", style)
 
 
-def with_components(style: str, classes: set[str]) -> str:
-    """The style without the rules of Bootstrap's components of which no page has any class."""
-    shown = tuple({found[1].partition("-")[0] for name in classes if (found := COMPONENT.match(f".{name}"))})
+def possible(told: str, scripts: str) -> Callable[[str], bool]:
+    """Whether anything can have a class: it is a word of pages or scripts, or a script can put together such a word.
+
+    It does so from a beginning that ends with a hyphen or has one within: ``bs-tooltip`` and a side.
+    """
+    beginnings = set(WORD.findall(scripts))
+    words = beginnings | set(WORD.findall(told))
+
+    def can_be(name: str) -> bool:
+        begun = (name[:at] for at, letter in enumerate(name) if at and letter == "-")
+        return name in words or any(f"{one}-" in beginnings or ("-" in one and one in beginnings) for one in begun)
+
+    return can_be
+
+
+def with_classes(style: str, can_be: Callable[[str], bool]) -> str:
+    """The style without the rules all of whose selectors ask for a class that nothing can have; licences stay."""
 
     def unused(selector: str) -> bool:
-        found = COMPONENT.search(selector)
-        said_of_another = found is None or ":" in selector[: found.start()]  # ``p:not(.toast)``
-        return not said_of_another and not found[1].startswith(shown)
+        return not all(can_be(name) for name in CLASS.findall(selector))
 
-    return RULE.sub(lambda rule: "" if all(map(unused, rule[1].split(","))) else rule[0], style)
+    def one(rule: re.Match[str]) -> str:
+        selectors = re.sub(r"/\*.*?\*/|\[[^\]]*\]", "", rule[1], flags=re.S)
+        while selectors != (outer := re.sub(r"\([^()]*\)", "", selectors)):  # ``p:not(.toast, .x)`` asks for none
+            selectors = outer
+        if not all(map(unused, selectors.split(","))):
+            return rule[0]
+        return "".join(re.findall(r"/\*!.*?\*/", rule[1], flags=re.S))
+
+    return RULE.sub(one, style)
 
 
 def with_fonts(style: str) -> str:

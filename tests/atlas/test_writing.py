@@ -16,7 +16,7 @@ from vlm_sae_lib.atlas.naming import Names
 from vlm_sae_lib.atlas.own import own_atlas
 from vlm_sae_lib.atlas.pictures import PER_ROW, PER_SHEET, SIDE, Numbered, write_sheets
 from vlm_sae_lib.atlas.steering import DOSES, Steered
-from vlm_sae_lib.atlas.writing import INDEX, schema, write_data
+from vlm_sae_lib.atlas.writing import INDEX, TEXTS, schema, write_data
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import folder_hash, read_json
 from vlm_sae_lib.pictures import load_pictures
@@ -27,9 +27,8 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 def kind_of(path):
-    return {"columns": "column", "latents": "latents"}.get(path.parent.name) or {INDEX: "index", "tree.json": "tree"}[
-        path.name
-    ]
+    by_name = {INDEX: "index", "tree.json": "tree", TEXTS: "texts"}
+    return {"columns": "column", "latents": "latents"}.get(path.parent.name) or by_name[path.name]
 
 
 def check(folder):
@@ -73,8 +72,14 @@ def test_all_files_are_as_the_schema_has_them(world, pictures, tmp_path):
             assert min(content["values"]) >= -1 and max(content["values"]) < len(content["words"])
     assert ids[:3] == [5, 7, 9] and len(set(ids)) == len(ids) == read_json(out / INDEX)["pictures"]["number"]
     first, last = read_json(out / "sae" / "latents" / "0000.json"), read_json(out / "sae" / "latents" / "0001.json")
+    texts = read_json(out / "sae" / TEXTS)["texts"]
+    labels = dict(zip(measured.known.image_ids.tolist(), measured.known.labels, strict=True))
+    assert all(texts[place] == labels[image_id] for image_id, place in first["pictures"].values())
+    assert first["pictures"] and len(set(texts)) == len(texts)
+    told = [texts[place] for latent in first["latents"] for place, *_ in latent["detects"]]
+    assert told and set(told) <= {factor.name for factor in measured.known.factors}
     assert (
-        first["latents"][4]["steering"]["captions"][0] == [HOSTILE] * 3
+        [texts[place] for place in first["latents"][4]["steering"]["captions"][0]] == [HOSTILE] * 3
         and first["latents"][4]["steering"]["random"] == [None] * 4
     )
     assert "fires on 0" in first["latents"][1]["steering"]["why"]

@@ -8,7 +8,8 @@ from toy_notebooks import toy_notebook
 from vlm_sae_lib.publishing import figures, notebooks
 
 PLOT = '<svg width="600" height="300"><path/></svg>'
-PLATE = '<svg width="600" height="300"><image xlink:href="data:image/png;base64,AA"/></svg>'
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+PLATE = f'<svg width="600" height="300"><image xlink:href="data:image/png;base64,{DOT}"/></svg>'
 
 
 @pytest.fixture

@@ -128,7 +128,18 @@ def test_the_strip_of_a_claim_is_drawn_once_more_with_the_same_bytes(tmp_path):
     drawn = tmp_path / lines[0].removeprefix("```{figure} /")
     before = drawn.read_bytes()
     assert lines == extension("claims_page").Claims.strip(page, answers, 3) and drawn.read_bytes() == before
-    assert drawn.name == "claim-3.png" and lines[1].startswith(":alt: Holds on 2 of 2 islands. published island: ")
+    assert drawn.name == "claim-3.svg" and lines[1].startswith(":alt: Holds on 2 of 2 islands. published island: ")
+
+
+def test_the_strip_of_a_claim_is_dark_in_the_dark(tmp_path):
+    answers = ask(CLAIM, where(tmp_path, home=0.2, twin=0.3, atoll=0.1))
+    page = SimpleNamespace(env=SimpleNamespace(srcdir=tmp_path))
+    lines = extension("claims_page").Claims.strip(page, answers, 0)
+    drawn = (tmp_path / lines[0].removeprefix("```{figure} /")).read_text()
+    assert ":class: dark-light plot" in lines, "else the theme lays a white sheet under it"
+    assert "prefers-color-scheme: dark" in drawn and "published island" in drawn
+    bare = re.sub(r"<style>@media.*?</style>|var\([^)]*\)", "", drawn)
+    assert re.findall(r"#[0-9a-f]{6}\b(?!\))", bare) == [], "each colour is one that a page can change"
 
 
 def test_a_line_of_the_benchmarks_is_what_was_measured():

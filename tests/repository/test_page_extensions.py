@@ -29,9 +29,9 @@ def file(name: str) -> SimpleNamespace:
 
 def test_a_script_goes_where_a_page_has_no_use_for_it(lightness):
     formula, words = '<span class="math notranslate">', "<p>words</p>"
-    for name in ("../vendor/mathjax/tex-svg.js", "vendor/html-manager/embed.js", "mystnb.1.css"):
+    for name in ("../vendor/mathjax/startup.js", "vendor/html-manager/embed.js", "mystnb.1.css"):
         assert not lightness.needed(file(name), words)
-    assert lightness.needed(file("../vendor/mathjax/tex-svg.js"), formula)
+    assert lightness.needed(file("../vendor/mathjax/startup.js"), formula)
     assert lightness.needed(file("doctools.js"), words)
     config = SimpleNamespace(filename=None, attributes={"body": "window.MathJax = {}"})
     assert lightness.needed(config, formula) and not lightness.needed(config, words)
@@ -44,6 +44,10 @@ def test_all_pictures_but_the_first_wait_and_have_their_size(lightness, tmp_path
     assert "loading" not in first and 'width="30" height="20"' in first
     assert 'loading="lazy"' in second and second.count("width=") == 1
     assert other == '<img src="x">'
+    (tmp_path / "a.svg").write_text('<svg xmlns="x" width="614" height="200" viewBox="0 0 1 1"><path width="1"/></svg>')
+    (tmp_path / "b.svg").write_text('<svg viewBox="0 0 9 9"><rect width="5" height="5"/></svg>')
+    told = [lightness.patient(f'<img src="_images/{n}">', {n: tmp_path / n}) for n in ("a.svg", "b.svg")]
+    assert 'width="614" height="200"' in told[0] and "width" not in told[1]
 
 
 def test_icons_that_nobody_asks_for_lose_their_glyph(lightness):
@@ -51,10 +55,41 @@ def test_icons_that_nobody_asks_for_lose_their_glyph(lightness):
     assert lightness.with_icons(style, {"fa-navicon"}) == style.partition(".fa-yen")[0]
 
 
-def test_components_of_which_no_page_has_a_class_lose_their_rules(lightness):
-    kept = ".toast,.card{a:b}p:not(.toast,.x){a:b}.toaster{a:b}@media print{.card{a:b}"
-    style = kept + ".toast .toast-body{a:b}.carousel-item.active,.carousel{a:b}}.popover{a:b}"
-    assert lightness.with_components(style, {"card", "popover-body"}) == kept + "}.popover{a:b}"
+def test_rules_of_which_nothing_can_have_the_class_go(lightness):
+    script = 'e.add("tip-" + side); f = `bs-pop-${n}`; g("shown"); h("a-b" + k)'
+    can_be = lightness.possible('<p class="card x">', script)
+    assert all(map(can_be, ("card", "shown", "tip-left", "bs-pop-end", "a-b-c")))
+    assert not any(map(can_be, ("toast", "carding", "x-small", "tip2", "shown-off")))
+    kept = (
+        ".toast,.card{a:b}p:not(.toast, .y){a:b}a[href$='.toast']{a:b}.card .tip-left::after{a:b}"
+        "@media print{.card{a:b}}@keyframes toast{12.5%{a:b}}/*! (c) www.toast.org */"
+    )
+    style = kept + ".toast .card,.carousel.card{a:b}@media print{.card{a:b}.toast:is(.card,.x){a:b}}/* .card */.y{a:b}"
+    assert lightness.with_classes(style, can_be) == kept + "@media print{.card{a:b}}"
+
+
+def test_words_of_code_in_the_colour_of_all_code_lose_their_mark(lightness):
+    light = """
+html[data-theme="light"] .highlight { background: #fefefe; color: #080808 }
+html[data-theme="light"] .highlight .n { color: #080808 } /* Name */
+html[data-theme="light"] .highlight .p { color: #080808 }
+html[data-theme="light"] .highlight .b { color: #080808; font-weight: bold }
+html[data-theme="light"] .highlight .k { color: #6730C5 }"""
+    dark = light.replace('"light"', '"dark"').replace("#080808", "#f8f8f2")
+    dark = dark.replace(".p { color: #f8f8f2", ".p { color: #ff0000")
+    plain = lightness.colourless(light + dark)
+    assert plain == {"n", "w"}
+    code = '<span class="k">a</span><span class="w"> </span><span class="n">b</span>'
+    page = f'<span class="n">c</span><div class="highlight"><pre>{code}</pre></div><p><span class="n">d</span></p>'
+    assert lightness.uncoloured(page, plain) == page.replace('<span class="w"> </span><span class="n">b</span>', " b")
+
+
+def test_a_page_loses_the_room_between_its_lines_but_not_in_code(lightness):
+    page = "<p>\n\n   a\n  b</p>\n<pre>x\n\n   y\n</pre>  \n  <script>\n  s\n</script>\n\n<textarea>\n  t</textarea>\n"
+    assert lightness.dense(page) == (
+        "<p>\na\nb</p>\n<pre>x\n\n   y\n</pre>\n<script>\n  s\n</script>\n<textarea>\n  t</textarea>\n"
+    )
+    assert lightness.dense(lightness.dense(page)) == lightness.dense(page)
 
 
 def test_a_table_gets_a_box_and_its_empty_corner_a_word(reach):

@@ -59,6 +59,31 @@ def test_a_map_tells_each_cell(axis):
     ]  # fmt: skip
 
 
+def test_a_band_is_the_interval_of_the_line_that_it_lies_along(axis):
+    x = [1, 2, 4]
+    for name, y, colour in (("a", [3, 4, 5], "red"), ("b", [8, 9, 7], "red"), ("c", [1, 1, 1], "blue")):
+        axis.plot(x, y, color=colour, label=name)
+    axis.fill_between(x, [7.5, 8.5, 6.5], [8.25, 9.5, 7.25], color="red", alpha=0.2)
+    axis.fill_between(x, [2.5, np.nan, 4.5], [3.5, np.nan, 5.5], color="red", alpha=0.2)
+    axis.fill_between(x, 0, 10, color="green", alpha=0.2)  # of no line
+    found = {(row["series"], row["x"]): (row["low"], row["high"]) for row in rows(axis)}
+    assert [found["b", at] for at in x] == [(7.5, 8.25), (8.5, 9.5), (6.5, 7.25)]
+    assert found["a", 1] == (2.5, 3.5) and found["a", 4] == (4.5, 5.5)
+    assert all(np.isnan(found[key]).all() for key in (("a", 2), ("c", 1), ("c", 4)))
+    assert len(found) == 9 and digest(plotted(axis.figure)).startswith("a: n = 3, min 3, median 4, max 5\n")
+
+
+def test_a_band_can_lie_along_named_places(axis):
+    axis.plot(["one", "two"], [1, 2], color="red", label="a")
+    axis.fill_between(["one", "two"], [0.5, 1.5], [1.5, 2.5], color="red", alpha=0.1)
+    assert [(row["x"], row["low"], row["high"]) for row in rows(axis)] == [("one", 0.5, 1.5), ("two", 1.5, 2.5)]
+
+
+def test_a_line_without_a_band_has_no_columns_for_it(axis):
+    axis.plot([1, 2], [1, 2], label="a")
+    assert list(plotted(axis.figure)) == ["series", "x", "y"]
+
+
 def test_the_digest_has_a_line_a_series_in_three_digits_and_survives_nothing(axis):
     assert digest(plotted(axis.figure)) == ""
     axis.plot([0, 1, 2], [0.12345, np.nan, 4], label="a")

@@ -107,6 +107,7 @@ class Facts:
     sideways: dict[int, int]  # width of the window → width of the page
     links: list[str]  # to this site, without their anchors
     formulas: tuple[int, int]  # in the source, and drawn
+    refused: list[str]  # what of a formula could not be read
     widgets: tuple[int, int]  # in the source, and drawn
     barriers: dict[str, dict[str, list[str]]]  # by scheme: what axe finds serious in our content
 
@@ -135,6 +136,7 @@ def facts_of(browser: Browser, origin: str, path: str) -> Facts:
                 "[...document.links].filter(a => a.origin === location.origin).map(a => decodeURI(a.pathname))"
             ),
             formulas=(page.locator(".math").count(), page.locator(".math mjx-container").count()),
+            refused=page.locator("mjx-merror, [data-mml-node='merror']").all_inner_texts(),
             widgets=(
                 page.locator("script[type='application/vnd.jupyter.widget-view+json']").count(),
                 page.locator(".widget-subarea > .jupyter-widgets").count(),

@@ -125,6 +125,7 @@ def test_steering_is_shown_by_dose(at_desk, site):
     index = read_json(site / "atlas" / "atlas.json")
     sae = next(sae for sae in index["saes"] if sae["key"] == "steering")
     details = read_json(site / "atlas" / "steering" / "latents" / "0000.json")["latents"]
+    texts = read_json(site / "atlas" / "steering" / "texts.json")["texts"]
     latent = next(i for i, one in enumerate(details) if "captions" in one["steering"])
     page = shown(at_desk, f"#sae=steering&latent={latent}")
     dose = page.get_by_label("how far it is turned up")
@@ -132,7 +133,7 @@ def test_steering_is_shown_by_dose(at_desk, site):
     page.keyboard.press("Home")
     expect(page.locator(".answers li")).to_have_text(sae["steering"]["before"])
     page.keyboard.press("ArrowRight")
-    said = [text or "(says nothing)" for text in details[latent]["steering"]["captions"][0]]
+    said = [texts[place] or "(says nothing)" for place in details[latent]["steering"]["captions"][0]]
     expect(page.locator(".answers li")).to_have_text(said)
 
 

@@ -54,6 +54,7 @@ def test_links_within_the_site_lead_somewhere(facts, page, site):
 def test_formulas_and_widgets_are_drawn(facts, page):
     for written, drawn in (facts(page).formulas, facts(page).widgets):
         assert drawn == written
+    assert facts(page).refused == []
 
 
 @every_page

@@ -25,7 +25,6 @@ def opened(browser, origin, page):
         yield visit.open(page)
 
 
-
 def test_plots_take_the_pages_colours_and_pictures_keep_their_own(opened):
     opened.evaluate("document.documentElement.dataset.theme = 'dark'")
     grounds = opened.evaluate(

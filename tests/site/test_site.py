@@ -1,8 +1,29 @@
-"""The built site in a browser, with the network cut: the way in, the search, and the steering page's panel."""
+"""The built site in a browser, with the network cut: its weight, the way in, the search, the steering page's panel."""
 
 from playwright.sync_api import expect
 
+from vlm_sae_lib.publishing.edition_switch import editions
+
 from .browsing import PHONE, STEERING
+
+LIVE_MODEL = ("live/model/", "vendor/onnxruntime-web/")
+"""What alone does not count: the graphs of the live model and what runs them, fetched by who asks for them."""
+AT_MOST = 15_000_000
+
+
+def test_the_site_is_light_but_for_the_live_model(site):
+    """Every file of the published edition, as it lies on the disk: pages, figures, atlas, scripts, downloads."""
+    others = [folder for folder in editions(site).values() if folder != site]
+    sizes = {
+        path.relative_to(site).as_posix(): path.stat().st_size
+        for path in site.rglob("*")
+        if path.is_file() and not any(folder in path.parents for folder in others)
+    }
+    apart = {name for name in sizes if name.startswith(LIVE_MODEL)}
+    assert all(any(name.startswith(folder) for name in apart) for folder in LIVE_MODEL)
+    counted = {name: size for name, size in sizes.items() if name not in apart}
+    heaviest = sorted(counted.items(), key=lambda one: -one[1])[:10]
+    assert sum(counted.values()) <= AT_MOST, (sum(counted.values()), heaviest)
 
 
 def test_the_first_page_is_the_introduction(visit):

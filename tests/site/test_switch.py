@@ -87,6 +87,11 @@ def test_a_page_with_the_switch_is_whole(browser, served, both, page):
     assert facts.widgets[0] == facts.widgets[1]
 
 
+def test_the_runtime_of_the_live_model_lies_in_a_site_once(both):
+    assert [path.relative_to(both).as_posix() for path in both.rglob("onnxruntime-web")] == ["vendor/onnxruntime-web"]
+    assert any((both / "vendor" / "onnxruntime-web").glob("*.wasm"))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_switch_changes_the_edition_on_a_phone(browser, served, scheme):
     with visiting(browser, served, PHONE) as visit:

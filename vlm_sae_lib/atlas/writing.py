@@ -19,6 +19,9 @@ from vlm_sae_lib.files import canonical_json, read_json, whole_folder, write_byt
 from vlm_sae_lib.taxonomy import RANKS
 
 SCHEMA = 1
+SCHEMA_OF_LATENTS = 2
+"""Of the files of details: since then what is said many times stands once, in the autoencoder's ``TEXTS``."""
+TEXTS = "texts.json"
 INDEX = "atlas.json"
 SHEETS = "pictures"
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
@@ -56,10 +59,12 @@ def write_data(
     """
     pictures, saes = Numbered(), []
     for measured in atlas:
+        texts = Texts()
         for image_id in () if measured.steered is None else measured.steered.pictures:
             pictures.number(image_id)  # they stand on many pages, so that they lie together
         for number, part in enumerate(details(measured, pictures)):
-            _write(folder / measured.key / "latents" / f"{number:04d}.json", part)
+            _write(folder / measured.key / "latents" / f"{number:04d}.json", placed(part, texts))
+        _write(folder / measured.key / TEXTS, texts.as_dict())
         filled = columns(measured, pictures)
         for column in filled:
             _write(folder / measured.key / "columns" / f"{column.column.name}.json", column.as_dict())
@@ -74,6 +79,33 @@ def write_data(
     }  # fmt: skip
     _write(folder / INDEX, index)
     return pictures.ids
+
+
+class Texts:
+    """What is said of an autoencoder's latents, each once, in the order in which it is first said."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def place(self, text: str) -> int:
+        return self._places.setdefault(text, len(self._places))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "texts": list(self._places)}
+
+
+def placed(part: dict[str, Any], texts: Texts) -> dict[str, Any]:
+    """A file of details with places in the place of texts: labels of pictures, factors with their values, captions."""
+    place = texts.place
+    pictures = {number: [image_id, place(label)] for number, (image_id, label) in part["pictures"].items()}
+    latents = []
+    for latent in part["latents"]:
+        steering = latent["steering"]
+        if steering and "captions" in steering:
+            steering = steering | {"captions": [[place(text) for text in said] for said in steering["captions"]]}
+        detects = [[place(factor), place(value), *rest] for factor, value, *rest in latent["detects"]]
+        latents.append(latent | {"detects": detects, "steering": steering})
+    return part | {"schema": SCHEMA_OF_LATENTS, "pictures": pictures, "latents": latents}
 
 
 def write_page(folder: Path) -> None:

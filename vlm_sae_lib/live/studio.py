@@ -4,6 +4,9 @@ The painter draws a backdrop, a shadow and an organism in flat colours at three 
 grain. Everything but the colours depends on the body, its pattern and size, and the *view*: place, pose, direction,
 light, warmth, grain and backdrop, drawn as for any picture. So each organism is shipped as a map of *roles* (body,
 accent, edge …) for each view, and the page only fills in colours: pixel for pixel what ``pocket.world.paint`` gives.
+
+A body differs little from pattern to pattern: its maps are kept as what differs from the one with the first pattern,
+and grain in as few digits as leave every picture the same.
 """
 
 import math
@@ -79,20 +82,25 @@ def views() -> Iterator[View]:
 def _view(view: int) -> View:
     facts, packed = world.sample_factors(SEED, view), _Packed()
     fixed = fixed_colours()
-    maps = []
-    for _, body, shape in families():
-        for pattern in tree.PATTERNS:
-            for scale in SCALES.values():
-                left, top, cut = _cut_out(_role_map(body, shape, pattern, facts | {"scale": scale}, fixed))
-                maps.append([packed.keep(cut), left, top, *cut.shape[::-1]])
+    patterns, scales = range(len(tree.PATTERNS)), list(SCALES.values())
+    maps: dict[tuple[int, int, int], list[int]] = {}
+    for family, (_, body, shape) in enumerate(families()):
+        for size, scale in enumerate(scales):
+            first = None
+            for number in patterns:  # one after another, so that what is alike lies close
+                roles = _role_map(body, shape, tree.PATTERNS[number], facts | {"scale": scale}, fixed)
+                left, top, cut = _cut_out(roles if first is None else roles ^ first)
+                maps[family, number, size] = [packed.keep(cut), left, top, *cut.shape[::-1]]
+                first = roles if first is None else first
     tint = facts["light"] * np.array([1 + facts["warmth"], 1, 1 - facts["warmth"]], np.float32)
+    grains = [_as_short(_grain(facts, empty=empty), tint) for empty in (False, True)]
     contents = {
-        "maps": maps,
+        "maps": [maps[place] for place in sorted(maps)],
         "backdrops": {habitat: packed.keep(_backdrop(habitat, facts)) for habitat in tree.HABITATS},
         "palettes": {colour: _palette(colour, facts) for colour in tree.COLOURS},
         "tint": [float(share) for share in tint],
-        "grain": packed.keep(_grain(facts, empty=False)),
-        "grain_of_empty": packed.keep(_grain(facts, empty=True)),
+        "grain": packed.keep(grains[0]),
+        "grain_of_empty": packed.keep(grains[1]),
     }
     return View(contents, packed.bytes())
 
@@ -113,7 +121,7 @@ class _Packed:
         return self._length - len(part)
 
     def bytes(self) -> bytes:
-        return zlib.compress(b"".join(self._parts), 7)
+        return zlib.compress(b"".join(self._parts), 9)
 
 
 @cache
@@ -153,8 +161,10 @@ def _name(colour: Any) -> Any:
 
 
 def _cut_out(roles: UInt8[np.ndarray, "pixels pixels"]) -> tuple[int, int, UInt8[np.ndarray, "height width"]]:
-    """(left, top, the part of the map in which something is)."""
+    """(left, top, the part of the map in which something is); nothing at all is a part of no size."""
     rows, columns = np.flatnonzero(roles.any(1)), np.flatnonzero(roles.any(0))
+    if not len(rows):
+        return 0, 0, roles[:0, :0]
     cut = roles[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return int(columns[0]), int(rows[0]), cut
 
@@ -176,3 +186,25 @@ def _grain(facts: dict[str, Any], *, empty: bool) -> Float32[np.ndarray, "side s
     if not empty:
         rng.normal(0, 9, (2, 3))  # the palette's draws come first
     return rng.standard_normal((world.SIZE, world.SIZE, 3), dtype=np.float32) * np.float32(facts["noise"])
+
+
+def _as_short(
+    grain: Float32[np.ndarray, "side side 3"], tint: Float32[np.ndarray, "3"]
+) -> Float32[np.ndarray, "side side 3"]:
+    """Grain in as few binary digits as give the same picture.
+
+    A pixel is the whole part of a shade of 0 to 255 times the tint, plus the grain. So only between which of the 256
+    places that these products leave to the next whole number a grain lies can be seen.
+    """
+    short = np.empty(grain.shape)
+    for channel, share in enumerate(tint.astype(np.float64)):
+        whole = np.floor(grain[..., channel].astype(np.float64))
+        places = np.unique(np.append(-(np.arange(256) * share) % 1, 0.0))
+        after = np.searchsorted(places, grain[..., channel] - whole, side="right")
+        low, high = places[after - 1], np.append(places, 1.0)[after]
+        found = np.full(whole.shape, np.nan)
+        for digits in range(24):
+            tried = np.ceil(low * 2**digits) / 2**digits
+            found = np.where(np.isnan(found) & (tried < high), tried, found)
+        short[..., channel] = np.where(np.isnan(found), grain[..., channel], whole + found)
+    return short.astype(np.float32)

@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 from vlm_sae_lib.publishing import notebooks
+from vlm_sae_lib.publishing.light_svg import light
 from vlm_sae_lib.show.presenting import FIGURE
 from vlm_sae_lib.show.svg import dark_by_itself, has_pictures
 
@@ -29,7 +30,7 @@ class PageFigure:
         number: ``3.7``.
         title: one sentence or more, for everybody.
         alt: what it looks like, for who cannot see it.
-        drawn: the SVG.
+        drawn: the SVG, as the notebook holds it; the page shows it lighter (``light_svg``).
         csv: its data, or None.
         code: the anchor of what drew it, or None.
     """
@@ -47,7 +48,7 @@ class PageFigure:
 
     def files(self) -> dict[str, str]:
         """What lies beside the page, by name."""
-        plate = {f"{self.anchor}.svg": dark_by_itself(self.drawn)} if has_pictures(self.drawn) else {}
+        plate = {f"{self.anchor}.svg": dark_by_itself(light(self.drawn))} if has_pictures(self.drawn) else {}
         return plate | ({f"{self.anchor}.csv": self.csv} if self.csv else {})
 
     def html(self, folder: str) -> str:
@@ -58,7 +59,7 @@ class PageFigure:
             shown = (f'<img src="{folder}/{self.anchor}.svg" width="{width}" height="{height}" loading="lazy" '
                      f'decoding="async" alt="{alt}">')  # fmt: skip
         else:
-            shown = self.drawn.replace("<svg", f'<svg role="img" aria-label="{alt}"', 1)
+            shown = light(self.drawn).replace("<svg", f'<svg role="img" aria-label="{alt}"', 1)
         if int(width) > COLUMN:
             shown = f'<div class="plot-wide" tabindex="0" role="group" aria-label="a wide figure">{shown}</div>'
         ways = [f'<a href="{folder}/{self.anchor}.csv" download>data (CSV)</a>'] if self.csv else []

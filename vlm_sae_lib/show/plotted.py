@@ -1,22 +1,24 @@
-"""What a figure shows, as a table: read off its lines, bars and dots, so that no figure can tell another story."""
+"""What a figure shows as a table, read off its lines, bars, dots and bands: no figure can tell another story."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.category import StrCategoryLocator
-from matplotlib.collections import PathCollection, QuadMesh
+from matplotlib.collections import PathCollection, PolyCollection, QuadMesh
+from matplotlib.colors import to_rgb
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
 COLUMNS = ("panel", "series", "x", "y", "low", "high")
 
 
 def plotted(figure: Figure) -> pd.DataFrame:
-    """A row per point: its panel, its series, x and y, and the ends of its interval where one is drawn.
+    """A row per point: its panel, its series, x and y, and the ends of its interval, drawn as a bar or as a band.
 
     Axes whose ticks have names give the name. Columns that stay empty are left out; no row where nothing has a name.
     """
@@ -60,10 +62,13 @@ def _rows(axis: Axes) -> Iterator[tuple]:
                 yield from _with_intervals(axis, panel, container)
         elif isinstance(container, BarContainer):
             yield from _bars(axis, panel, container)
+    bands = [band for band in axis.collections if isinstance(band, PolyCollection)]
     for line in axis.lines:
         if line not in used and not _nameless(line.get_label()):
-            for x, y in zip(*(np.asarray(part, dtype=object) for part in line.get_data()), strict=True):
-                yield panel, line.get_label(), _named(axis.xaxis, x), _named(axis.yaxis, y), None, None
+            ends, places = _band(line, bands), line.get_xdata(orig=False)
+            for x, y, at in zip(*(np.asarray(part, dtype=object) for part in line.get_data()), places, strict=True):
+                own = ends.get(float(at), (None, None))
+                yield panel, line.get_label(), _named(axis.xaxis, x), _named(axis.yaxis, y), *own
     for dots in axis.collections:
         if isinstance(dots, PathCollection) and not _nameless(dots.get_label()):
             for x, y in np.ma.filled(dots.get_offsets(), np.nan):
@@ -97,6 +102,23 @@ def _bars(axis: Axes, panel: str | None, container: BarContainer) -> Iterator[tu
             sorted(ends[place][:, 0 if lying else 1]) if place < len(ends) and len(ends[place]) else (None, None)
         )
         yield panel, _name(container), _named(axis.yaxis if lying else axis.xaxis, middle), value, low, high
+
+
+def _band(line: Line2D, bands: Sequence[PolyCollection]) -> dict[float, tuple[float, float]]:
+    """By x: the ends of the band of a line, which has its colour and runs along it; nothing where it has none."""
+    data = np.column_stack([np.asarray(part, dtype=float) for part in line.get_data(orig=False)])
+    points = data[np.isfinite(data).all(axis=1)].tolist()
+    for band in bands:
+        if len(band.get_facecolor()) != 1 or to_rgb(band.get_facecolor()[0]) != to_rgb(line.get_color()):
+            continue
+        edge: dict[float, list[float]] = {}
+        for x, y in np.concatenate([path.vertices for path in band.get_paths()] or [np.empty((0, 2))]):
+            edge.setdefault(float(x), []).append(float(y))
+        ends = {x: (min(heights), max(heights)) for x, heights in edge.items()}
+        along = [ends[x][0] <= y <= ends[x][1] for x, y in points if x in ends]
+        if along and all(along):
+            return ends
+    return {}
 
 
 def _title(axis: Axes) -> str | None:

@@ -27,10 +27,16 @@ export async function loadColumn(sae, column) {
   return { ...column, words: file.words, about: file.about, codes, values: Float64Array.from(codes, (code) => (code < 0 ? NaN : rank[code])) };
 }
 
+// In the file what is said is a place among the autoencoder's texts; here it is the text.
 export async function loadLatent(sae, latent) {
   const number = Math.floor(latent / sae.per_file);
-  const file = await load(`${sae.key}/latents/${String(number).padStart(4, "0")}.json`);
-  return { latent, ...file.latents[latent - file.first], pictures: file.pictures };
+  const [{ texts }, file] = await Promise.all(
+    ["texts", `latents/${String(number).padStart(4, "0")}`].map((name) => load(`${sae.key}/${name}.json`)));
+  const text = (place) => texts[place], found = file.latents[latent - file.first];
+  const pictures = Object.fromEntries(Object.entries(file.pictures).map(([picture, [id, label]]) => [picture, [id, text(label)]]));
+  const detects = found.detects.map(([factor, value, ...rest]) => [text(factor), text(value), ...rest]);
+  const captions = found.steering?.captions?.map((said) => said.map(text));
+  return { latent, ...found, pictures, detects, steering: captions ? { ...found.steering, captions } : found.steering };
 }
 
 // What a latent is called where there is room for few words: its name, or what it detects, or its number.

@@ -34,15 +34,20 @@ export class Painter {
 
   #place(canvas, { family, colour, pattern, habitat, size }, contents, packed) {
     const { families, patterns, sizes, shadows, fixed } = this.island;
-    const kind = (families.findIndex(({ name }) => name === family) * patterns.length + patterns.indexOf(pattern));
-    const [start, left, top, width, height] = contents.maps[kind * sizes.length + sizes.indexOf(size)];
-    const roles = new Uint8Array(packed, start, width * height);
+    const first = families.findIndex(({ name }) => name === family) * patterns.length;
+    const map = (kind) => contents.maps[kind * sizes.length + sizes.indexOf(size)];
+    const roles = new Uint8Array(PIXELS * PIXELS);
+    // Of a pattern there is what differs from the first one.
+    const parts = new Set([first, first + patterns.indexOf(pattern)]);
+    for (const [start, left, top, width, height] of [...parts].map(map)) {
+      const part = new Uint8Array(packed, start, width * height);
+      for (let y = 0; y < height; y++)
+        for (let x = 0; x < width; x++) roles[(y + top) * PIXELS + x + left] ^= part[y * width + x];
+    }
     const colours = [null, shadows[habitat], ...contents.palettes[colour], ...fixed];
-    for (let y = 0; y < height; y++)
-      for (let x = 0; x < width; x++) {
-        const role = roles[y * width + x];
-        if (role) canvas.set(colours[role], 3 * ((y + top) * PIXELS + x + left));
-      }
+    roles.forEach((role, place) => {
+      if (role) canvas.set(colours[role], 3 * place);
+    });
   }
 }
 
