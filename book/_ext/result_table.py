@@ -1,11 +1,12 @@
 """An experiment's results as a table that can be read alone: each value with its interval, its controls, its n and of
-what, the pictures; and below it what the intervals are, and that they are not corrected."""
+what, the pictures; and below it what the intervals are, that they are not corrected, and who is left out."""
 
 import re
 from collections.abc import Iterable, Sequence
 from string import ascii_lowercase
 
 from vlm_sae_lib.claims.counting import n_and_what
+from vlm_sae_lib.claims.left_out import of_how_many
 from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.verdict import number, said
 from vlm_sae_lib.experiments.findings import Findings
@@ -16,7 +17,7 @@ BELOW = "↳"
 """Before a control that has a row."""
 SPANS = "smallest and largest"
 """Begins the kind of what stands in brackets and is no interval of 95 %."""
-SHOWN = "effect/"
+EFFECT = "effect/"
 """Begins the names of results that decide a claim, or stand beside what does."""
 
 
@@ -49,7 +50,8 @@ def lines(found: Findings, experiment: str, names: Sequence[str], digits: int) -
         rows.append(" | ".join(row[i].replace("|", "\\|") or nothing for i in kept))
     rows.insert(1, " | ".join("---:" if table[0][i].split()[0] == "n" else "---" for i in kept))
     above = [f"{common}:", ""] if common else []
-    return [*above, *(f"| {row} |" for row in rows), "", *below(marked, experiment, names)]
+    partly = any(of_how_many(found, experiment, name) for name in shown(found, names))
+    return [*above, *(f"| {row} |" for row in rows), "", *below(marked, experiment, names, partly)]
 
 
 def shown(found: Findings, names: Iterable[str]) -> list[str]:
@@ -106,17 +108,19 @@ def mark(place: int) -> str:
     return f"({ascii_lowercase[place - 1]})"
 
 
-def below(marked: Marked, experiment: str, names: Sequence[str]) -> list[str]:
-    """What stands in brackets, and whether it is corrected; nothing below a table without intervals."""
-    if not marked.kinds:
-        return []
-    what = "intervals of 95 %" if marked.all_of_95 else "intervals of 95 % (where nothing else is said)"
-    decides = any(name.startswith(SHOWN) for name in names) and any(
-        by.experiment == experiment for claim in CLAIMS for by in claim.decided_by
-    )
-    wider = "; where several decide one claim, the corrected ones stand at the end of the page" if decides else ""
-    return ["```{div} table-note", f"In brackets: {what}, {'; '.join(marked.told())}. Not corrected for their number{wider}.",
-            "```"]  # fmt: skip
+def below(marked: Marked, experiment: str, names: Sequence[str], partly: bool) -> list[str]:
+    """What stands in brackets and whether it is corrected, and what became of those that an n leaves out."""
+    told = []
+    if marked.kinds:
+        what = "intervals of 95 %" if marked.all_of_95 else "intervals of 95 % (where nothing else is said)"
+        decides = any(name.startswith(EFFECT) for name in names) and any(
+            by.experiment == experiment for claim in CLAIMS for by in claim.decided_by
+        )
+        wider = "; where several decide one claim, the corrected ones stand at the end of the page" if decides else ""
+        told += [f"In brackets: {what}, {'; '.join(marked.told())}.", f"Not corrected for their number{wider}."]
+    if partly:
+        told += ["Of n the rest are left out: they are active on too few pictures."]
+    return ["```{div} table-note", " ".join(told), "```"] if told else []
 
 
 def in_words(names: Sequence[str]) -> tuple[str, list[str]]:

@@ -7,6 +7,7 @@ import pytest
 from vlm_sae_lib.claims import counting
 from vlm_sae_lib.claims.counting import COUNTED, n_and_what, what_n_counts
 from vlm_sae_lib.claims.evidence import Evidence
+from vlm_sae_lib.claims.left_out import of_how_many
 from vlm_sae_lib.experiments.registry import NAMES
 from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.records.effects import ENOUGH
@@ -35,6 +36,28 @@ def test_what_an_n_is_said_to_count_there_are_as_many_of(experiment):
         if ENOUGH in name and row["n"] is not None:
             every = found.results.get(name.replace(ENOUGH, ""))
             assert every is None or every["n"] >= row["n"], name
+
+
+@pytest.mark.parametrize(("experiment", "name", "everyone"), [
+    ("naming", "Matryoshka ×4 at block_5/its top pictures/precision", 512),
+    ("naming", "BatchTopK ×4 at projection/its decoder direction/precision", 5120),
+    ("layers", f"projection/self-supervised/mean{ENOUGH}/Matryoshka ×64", 8192),
+    ("layers", "block_2/second CLIP/Matryoshka ×2 minus BatchTopK ×2", 768),
+    ("layers", "projection/R²/Matryoshka ×4", None),
+    ("origins", "MS/second CLIP/SAE minus principal components", 256),
+    ("origins", f"effect/gain over k-means{ENOUGH}", 5120),
+    ("hierarchy", "effect/slope", 2560),
+    ("hierarchy", "step/level 0 to 1", 380),
+    ("hierarchy", "shipped/depth/mean/level 1", 27),
+    ("similarity", "white/similarity/steered", 512),
+    ("keeping_the_rest", "share that steers/live latents", 512),
+    ("captioning", "clean/all slots right/amplify", None),
+])  # fmt: skip
+def test_an_n_is_held_against_all_there_are(experiment, name, everyone):
+    found = Evidence().findings(experiment)
+    assert of_how_many(found, experiment, name) in (everyone, None)
+    n, _ = n_and_what(found, experiment, name)
+    assert n.partition(" of ")[2] == (f"{everyone:,}" if everyone else "")
 
 
 def test_of_enough_pictures_an_n_says_of_how_many(monkeypatch):

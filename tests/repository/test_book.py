@@ -41,6 +41,11 @@ def test_a_number_in_prose_is_the_published_one(role, results):
     assert role.text_of("03_toy/loss") == "−0.03"
 
 
+def test_a_count_in_prose_says_what_is_counted_and_of_how_many(role):
+    name = "naming/Matryoshka ×4 at block_5/its top pictures/precision"
+    assert re.fullmatch(r"\d+ of 512 latents", role.text_of(f"{name}:counted"))
+
+
 @pytest.mark.parametrize("reference", ["04_toy/mean", "03_toy/median", "03_toy/mean:p", "mean"])
 def test_a_number_that_no_run_made_is_refused(role, results, reference):
     with pytest.raises(KeyError):

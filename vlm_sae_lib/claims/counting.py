@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from vlm_sae_lib.claims.left_out import of_how_many
 from vlm_sae_lib.claims.verdict import number
-from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import Results
 
 NEURONS, LATENTS = "neurons of all trainings", "latents of all trainings"
@@ -58,7 +58,8 @@ COUNTED: Mapping[str, Sequence[tuple[str, str]]] = {
     ),
     "origins": (
         ("F1/*", VALUES), ("L0/*", "directions"), ("R² of *", "directions"), ("neurons/*", "directions"),
-        ("MS by firing/*/2 to 9 minus 300 and more", "trainings"), ("*", NEURONS),
+        ("MS by firing/*/2 to 9 minus 300 and more", "trainings"), ("MS*/SAE minus rectified raw neurons", "neurons"),
+        ("MS*/SAE minus principal components*", "neurons"), ("*", NEURONS),
     ),
     "factors": (
         ("absorption */coarse values with a main latent", "coarse factor values of all trainings"),
@@ -96,13 +97,13 @@ def what_n_counts(experiment: str, name: str, seeds: Any = None) -> str:
 
 
 def n_and_what(found: Results, experiment: str, name: str) -> tuple[str, str]:
-    """The n of a result, and of how many where it is about those of enough pictures; and what it counts.
+    """The n of a result, with of how many where some were left out; and what it counts.
 
     ``("1,581 of 2,861", "neurons of 10 trainings")``; two empty strings where the result has no n.
     """
     row = found.results[name]
     if row["n"] is None:
         return "", ""
-    every = found.results.get(name.replace(f"neurons{ENOUGH}, ", "").replace(ENOUGH, "")) or row
-    more = f" of {number(every['n'], 0)}" if every["n"] != row["n"] else ""
+    every = of_how_many(found, experiment, name)
+    more = f" of {number(every, 0)}" if every else ""
     return f"{number(row['n'], 0)}{more}", what_n_counts(experiment, name, row["seeds"])
