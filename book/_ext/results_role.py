@@ -1,8 +1,9 @@
 """The role ``{result}``: a number in the book's prose, read from the published results.
 
 ``{result}`03_monosemanticity_score/mean_ms_sae` `` prints the value; ``…/mean_ms_sae:interval`` adds its interval and
-``:n`` prints the number of cases behind it. Of an experiment's result ``:counted`` prints that number with what it counts,
-and of how many where some were left out: "285 of 512 latents". A name that no results file holds is a warning, and so a failed build.
+``:n`` prints the number of cases behind it. Of an experiment's result ``:counted`` prints that number with what it
+counts, and of how many where some were left out: "285 of 512 latents". A name that no results file holds is a warning,
+and so a failed build.
 
 In another edition than the published one, a notebook's page reads the results of that profile's own run.
 """

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from book_extensions import extension
+from docutils import nodes
 from PIL import Image
+from sphinx import addnodes
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.claims import counting
@@ -89,6 +91,43 @@ def test_a_word_shows_what_it_means_and_a_definition_cannot_become_markup(reach)
 def test_a_long_definition_ends_with_a_sentence(reach):
     said = reach.meaning(SimpleNamespace(astext=lambda: "One sentence. " * 60))
     assert len(said) <= reach.LONGEST and said.endswith("sentence.")
+
+
+@pytest.fixture
+def words():
+    return extension("words")
+
+
+GLOSSARY = "# G\n```{glossary}\nlatent\n  A unit.\n\nSAE\nsparse autoencoder\n  A network.\n\nL0\n  A mean.\n```\n"
+
+
+def linked(words, text: str, seen: set[str]) -> list[str]:
+    """The words of a text that become links, each with its term."""
+    paragraph = nodes.paragraph("", text)
+    entries = words.entries_of(GLOSSARY)
+    first = {term: terms[0] for terms in entries for term in terms}
+    found = words.words_of(entries)
+    words.link(paragraph[0], words.pattern_of(found), [(term, first[term]) for term in found.values()], seen)
+    assert paragraph.astext() == text
+    return [f"{one.astext()}: {one['reftarget']}" for one in paragraph.findall(addnodes.pending_xref)]
+
+
+def test_the_first_use_of_a_word_leads_to_the_glossary_and_the_second_does_not(words):
+    seen = set()
+    text = "Latents of a sparse autoencoder: one latent, two SAEs, L0."
+    assert linked(words, text, seen) == ["Latents: latent", "sparse autoencoder: sparse autoencoder", "L0: L0"]
+    assert seen == {"latent", "SAE", "L0"} and linked(words, "A latent.", seen) == []
+
+
+@pytest.mark.parametrize("text", ["latent-wise", "latently", "sae", "dictionary_latent", "NL0"])
+def test_a_part_of_another_word_is_no_use_of_it(words, text):
+    assert linked(words, text, set()) == []
+
+
+def test_every_other_form_belongs_to_a_term_of_the_glossary(words):
+    glossary = (paths.root() / "book" / "glossary.md").read_text(encoding="utf-8")
+    terms = {term for terms in words.entries_of(glossary) for term in terms}
+    assert set(words.ALSO) | words.NOT <= terms and len(terms) > 60
 
 
 def result(value: float, controls: dict[str, str] | None = None, **more) -> dict:

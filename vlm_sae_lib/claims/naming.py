@@ -21,7 +21,7 @@ def _named(found: Results, cases: list[str]) -> Observation:
     return Observation(
         "How many latents were named, and why not the others?",
         "Named were " + "; ".join(f"{n} ({subject})" for subject, n in left.items()) + ". The others fire on fewer "
-        "than sixteen choosing pictures or on fewer than sixteen test pictures, too few to name them by or to check it.",
+        "than sixteen choosing pictures, or on fewer than sixteen test pictures: too few to name by, or to check by.",
         tuple(names),
     )
 
