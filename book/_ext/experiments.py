@@ -8,13 +8,13 @@ results were made from, and whether that is still today's code.
 A name that no results file holds is an error, and so a failed build.
 """
 
-import re
 from collections.abc import Callable
 from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
+import result_table
 from docutils import nodes
 from docutils.parsers.rst import directives
 from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ from vlm_sae_lib.claims.islands import Answers
 from vlm_sae_lib.claims.judging import judged
 from vlm_sae_lib.claims.markdown import observed, reasons
 from vlm_sae_lib.claims.paper import CLAIMS
-from vlm_sae_lib.claims.verdict import number, said
+from vlm_sae_lib.claims.verdict import number
 from vlm_sae_lib.experiments import running
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.files import write_bytes
@@ -38,10 +38,6 @@ from vlm_sae_lib.show.svg import dark_by_itself, to_svg
 from vlm_sae_lib.show.tiles import covered
 
 LONG = 16
-MOST_CONTROLS = 2
-"""That have a column each."""
-BELOW = "↳"
-"""Before a control that has a row."""
 FIGURES = "_build/experiment_figures"
 """Under the source of whichever edition is built."""
 DATA = "figures"
@@ -135,51 +131,11 @@ class ExperimentTable(FromResults):
         for pattern in patterns:
             if not any(fnmatch(name, pattern) for name in names):
                 raise self.error(f"{self.arguments[0]} has no result that fits {pattern!r}.")
-        lines = table_lines(found, names, self.options.get("digits", 3))
+        lines = result_table.lines(found, self.arguments[0], names, self.options.get("digits", 3))
         if len(names) > LONG and "open" not in self.options:
-            common, labels = in_words(names)
+            common, labels = result_table.in_words(names)
             lines = [f"::::{{dropdown}} {len(names)} results: {common or labels[0] + ' …'}", *lines, "::::"]
         return self.markdown(lines)
-
-
-def table_lines(found: Findings, names: list[str], digits: int) -> list[str]:
-    """What all results have in common, then a row for each: its value, its controls, the paper's value, n, split.
-
-    A control that several results share has a column of its own; where there are more kinds of them than fit, each
-    has a row below what it controls. Columns that would be empty are left out.
-    """
-    common, labels = in_words(names)
-    kinds = list(dict.fromkeys(word for name in names for word in found.results[name]["controls"]))
-    columns = kinds if len(kinds) <= MOST_CONTROLS else []
-    table = [["result", "here, with its 95 % interval", *columns, "paper", "n", "split"]]
-    for name, label in zip(names, labels, strict=True):
-        row = found.results[name]
-        controls = {word: said(found, other, digits) for word, other in row["controls"].items()}
-        paper = "" if row["paper_value"] is None else f"{number(row['paper_value'], digits)} ({row['source'] or ''})"
-        n = "" if row["n"] is None else number(row["n"], 0)
-        beside = [controls.get(word, "") for word in columns]
-        table.append([label, said(found, name, digits), *beside, paper, n, row["split"] or ""])
-        if not columns:
-            table += [[f"{BELOW} *{word}*", value, "", "", ""] for word, value in controls.items()]
-    kept = [i for i in range(len(table[0])) if any(row[i] for row in table[1:])]
-    rows = []
-    for row in table:
-        nothing = "" if row[0].startswith(BELOW) else "–"
-        rows.append(" | ".join(row[i].replace("|", "\\|") or nothing for i in kept))
-    rows.insert(1, " | ".join("---:" if table[0][i] == "n" else "---" for i in kept))
-    return [*([f"{common}:", ""] if common else []), *(f"| {row} |" for row in rows)]
-
-
-def in_words(names: list[str]) -> tuple[str, list[str]]:
-    """What the names of several results begin with alike, and the rest of each, without slashes and underscores.
-
-    A hook point keeps its own: ``block_4``.
-    """
-    parts = [re.sub(r"_(?!\d)", " ", name).split("/")[name.startswith("effect/") :] for name in names]
-    shared = 0
-    while len(parts) > 1 and all(len(own) > shared + 1 and own[shared] == parts[0][shared] for own in parts):
-        shared += 1
-    return ", ".join(parts[0][:shared]), [", ".join(own[shared:]) for own in parts]
 
 
 class ExperimentFrame(FromResults):

@@ -13,9 +13,9 @@ from sphinx.util.docutils import SphinxDirective
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.records.provenance import code_hash
 from vlm_sae_lib.scorecard import board
-from vlm_sae_lib.scorecard.card import Scorecard
-from vlm_sae_lib.scorecard.measures import MEASURES
-from vlm_sae_lib.scorecard.page import written
+from vlm_sae_lib.scorecard.card import Scorecard, Scores
+from vlm_sae_lib.scorecard.measures import MEASURES, Measure
+from vlm_sae_lib.scorecard.page import OVER, written
 
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
@@ -41,7 +41,7 @@ def page(cards: Sequence[Scorecard], code: str) -> list[str]:
         many = f"{len(own)} entries" if len(own) > 1 else "One entry"
         lines += [f"**{many} at {place['hook_point']} of the tower {place['tower']}, tokens "
                   f"{place['tokens']}; {pictures['n']:,} final pictures (`{pictures['test']}`).**", ""]  # fmt: skip
-        lines += [*order(own), "", *measured(own), ""]
+        lines += [*order(own), "", *mean_rank(own), "", *measured(own), ""]
         if any(card.code != code for card in own):
             old = ", ".join(card.subject.name for card in own if card.code != code)
             lines += [":::{warning}", f"The measuring code has changed since these were measured: {old}.", ":::", ""]
@@ -65,6 +65,28 @@ def order(cards: Sequence[Scorecard]) -> list[str]:
     return table(("place", "mean rank", "entry", "what it is, and with what it was trained"), rows)
 
 
+def mean_rank(cards: Sequence[Scorecard]) -> list[str]:
+    """Which measures the mean rank is over, and which not, with who lacks them."""
+    several = [card.subject for card in cards]
+    common = board.compared(several)
+    lacking = {
+        one.title: [f"`{scores.name}`" for scores in several if scores.values[one.name].value is None]
+        for one in MEASURES if one not in common and one.better != "neither"
+    }  # fmt: skip
+    some = {title: who for title, who in lacking.items() if 0 < len(who) < len(several)}
+    unranked = [one.title for one in MEASURES if one.better == "neither"]
+    told = [f"The mean rank is over {len(common)} measures, of which every entry has a value: "
+            f"{', '.join(one.title for one in common)}."]  # fmt: skip
+    others = "; ".join(f"{title} (without: {_and(who)})" for title, who in some.items())
+    told += [f"Ranked, and not in the mean: {others}."] if some else []
+    told += [f"Not ranked at all: {_and(unranked)}."] if unranked else []
+    return [" ".join(told)]
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
+
+
 def measured(cards: Sequence[Scorecard]) -> Iterator[str]:
     """For each group of measures a table: value, interval, rank. A measure that nobody has is left out."""
     ordered = [scores for scores, _ in board.in_order([card.subject for card in cards])]
@@ -81,8 +103,19 @@ def measured(cards: Sequence[Scorecard]) -> Iterator[str]:
                 cells.append(written(scores.values[one.name]) + (f" · {rank.place}" if rank else ""))
             rows.append((f"`{scores.name}`", *cells))
         head = ("", *(f"{one.title} {ARROWS[one.better]}".strip() for one in kept))
-        yield from (f"**{group}.** " + "; ".join(f"{one.title}: {one.meaning}" for one in kept) + ".", "")
+        yield from (f"**{group}.** " + "; ".join(f"{one.title}: {one.meaning} ({behind(one, ordered)})" for one in kept)
+                    + ".", "")  # fmt: skip
         yield from (*table(head, rows), "")
+
+
+def behind(measure: Measure, several: Sequence[Scores]) -> str:
+    """The n of a measure with what it counts, from the least to the most of all entries, and what its interval is."""
+    found = [scores.values[measure.name].n for scores in several]
+    counts = sorted(n for n in found if n is not None)
+    if not counts:
+        return OVER[measure.over]
+    n = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
+    return f"n = {n} {measure.counted}; {OVER[measure.over]}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,7 +1,9 @@
 """The role ``{result}``: a number in the book's prose, read from the published results.
 
 ``{result}`03_monosemanticity_score/mean_ms_sae` `` prints the value; ``…/mean_ms_sae:interval`` adds its interval and
-``:n`` prints the number of cases behind it. A name that no results file holds is a warning, and so a failed build.
+``:n`` prints the number of cases behind it. Of an experiment's result ``:counted`` prints that number with what it
+counts, and of how many where some were left out: "285 of 512 latents". A name that no results file holds is a warning,
+and so a failed build.
 
 In another edition than the published one, a notebook's page reads the results of that profile's own run.
 """
@@ -13,8 +15,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxRole
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.claims.counting import n_and_what
 from vlm_sae_lib.files import read_json
 from vlm_sae_lib.publishing.edition_switch import PUBLISHED
+from vlm_sae_lib.records.results import Results
 
 
 def places_for(page: str, edition: str) -> tuple[Path, ...]:
@@ -25,7 +29,7 @@ def places_for(page: str, edition: str) -> tuple[Path, ...]:
 
 
 def text_of(reference: str, page: str = "", edition: str = PUBLISHED) -> str:
-    """The text for ``<notebook>/<result>[:interval|:n]``; ``KeyError`` says what is missing."""
+    """The text for ``<notebook>/<result>[:interval|:n|:counted]``; ``KeyError`` says what is missing."""
     name, _, what = reference.partition(":")
     notebook, _, result = name.partition("/")
     places = places_for(page, edition)
@@ -43,7 +47,9 @@ def text_of(reference: str, page: str = "", edition: str = PUBLISHED) -> str:
     if what == "interval":
         low, high = entry["ci_low"], entry["ci_high"]
         return f"{number(entry['value'])} ({number(low)} to {number(high)})"
-    raise KeyError(f"{what!r} is none of 'interval' and 'n'")
+    if what == "counted":
+        return " ".join(n_and_what(Results.read(path), notebook, result))
+    raise KeyError(f"{what!r} is none of 'interval', 'n' and 'counted'")
 
 
 def number(value: float | int | str | list | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.claims import counting
 from vlm_sae_lib.claims.claim import By, Claim
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.judging import judge, judged, word_of_claim
@@ -88,6 +89,11 @@ def test_every_experiment_decides_something_on_the_page_or_goes_beyond_the_paper
     assert set(NAMES) - decided - told == {"factors", "keeping_the_rest", "naming", "probing", "recovery"}
 
 
+@pytest.fixture(autouse=True)
+def _what_a_toys_n_counts(monkeypatch):
+    monkeypatch.setitem(counting.COUNTED, "toy", (("*", counting.NEURONS),))
+
+
 def toy(folder, values, **more):
     found = Findings("toy", "pocket")
     found.effect("gain", values, unit="training", of="MS", n=40, split="test", cases=("a/x", "a/y"))
@@ -106,9 +112,11 @@ def test_a_card_tells_effect_interval_n_bar_population_and_stability(tmp_path):
     assert text.startswith(
         ":::{admonition} It works. — holds (neurons active on at least ten pictures: does not hold)\n:class: tip"
     )
-    told = "over nothing: 0.20 [0.19, 0.22] MS (3 trainings, n = 40, test); 0.05 or more would matter: **holds**"
+    told = (
+        "over nothing: 0.20 [0.19, 0.22] MS (3 trainings, n = 40 neurons, test); 0.05 or more would matter: **holds**"
+    )
     assert told in text
-    assert "Of neurons active on at least ten pictures, in the same order: 0.00 [0.00, 0.00]." in text
+    assert "Of neurons active on at least ten pictures, in the same order: 0.00 [0.00, 0.00] (n = 40 neurons)." in text
     differ = "**It depends on the neurons**: of neurons active on at least ten pictures it would say “does not hold”."
     assert text.index(differ) < text.index("over nothing"), "where they differ, the page says so first"
     left_out = "With one training, layer, encoder or tower left out, 5 of 5 analyses say “holds”."
@@ -128,12 +136,25 @@ def test_what_does_not_hold_says_on_which_side_of_zero_it_lies(tmp_path, gains, 
     assert f"**does not hold**{told}" in "\n".join(reasons(judge(CLAIM, evidence), evidence))
 
 
+def test_an_interval_that_looks_the_same_when_widened_is_told_once(tmp_path):
+    evidence = toy(
+        tmp_path,
+        [[0.1, 0.1], [0.12, 0.1], [0.1, 0.14]],
+        kept=[[0.1, 0.1]] * 3,
+        wide=[[0.0, 0.0], [0.1, 0.1], [0.2, 0.2]],
+    )
+    three = (*CLAIM.decided_by, By("toy", "kept", 0.05, "what is kept"), By("toy", "wide", 0.05, "what is wide"))
+    first, second, *_ = reasons(judge(replace(CLAIM, decided_by=three), evidence), evidence)
+    assert "over nothing: 0.11 [0.09, 0.13], for several comparisons at once 0.11 [0.07, 0.15] MS" in first
+    assert "what is kept: 0.10 [0.10, 0.10] MS" in second
+
+
 def test_a_result_can_stand_beside_a_claim(tmp_path):
     evidence = toy(tmp_path, [[0.1, 0.3], [0.21, 0.2], [0.2, 0.22]])
     beside = (("toy", "effect/gain", "as a result"), ("toy", "gain", "as an effect"))
     lines = reasons(judge(replace(CLAIM, beside=beside), evidence), evidence)
     assert [line for line in lines if "Beside it" in line] == [
-        "- *Beside it, deciding nothing*: as a result, 0.20 [0.19, 0.22] MS, n = 40 ({doc}`experiments/toy`).",
+        "- *Beside it, deciding nothing*: as a result, 0.20 [0.19, 0.22] MS, n = 40 neurons ({doc}`experiments/toy`).",
         "- *Beside it, deciding nothing*: as an effect, 0.20 [0.19, 0.22] MS, 3 trainings ({doc}`experiments/toy`).",
     ]
 

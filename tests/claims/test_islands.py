@@ -132,7 +132,15 @@ def test_the_table_beside_the_strip_has_a_number_for_every_mark(tmp_path):
     ]  # fmt: skip
     assert "0.20 [0.20, 0.20] | 0.30 [0.30, 0.30] | 0.19 [0.19, 0.19]" in rows[2]
     summary = island_markdown.summary([answers])
-    assert "| It works. | holds | 5 of 5 islands | holds |" in summary and "hollow" in summary[0]
+    everywhere = "5 of 5: the published one, `atoll`, `fjord`, `skerry`, `mainland`"
+    assert f"| It works. | holds | {everywhere} | holds |" in summary and "hollow" in summary[0]
+
+
+def test_the_row_of_a_claim_names_the_islands_on_which_it_holds(tmp_path):
+    answers = ask(CLAIM, where(tmp_path, home=0.2, atoll=-0.2, fjord=0.2))
+    assert "| It works. | holds | 2 of 3: the published one, `fjord` |" in island_markdown.summary([answers])[-2]
+    nowhere = ask(CLAIM, where(tmp_path, home=-0.2, atoll=-0.2, fjord=-0.2))
+    assert "| It works. | reversed | 0 of 3 |" in island_markdown.summary([nowhere])[-2]
 
 
 def test_where_the_claims_were_asked_follows_from_the_results_that_are_there(tmp_path, monkeypatch):

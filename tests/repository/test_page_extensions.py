@@ -7,9 +7,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from book_extensions import extension
+from docutils import nodes
 from PIL import Image
+from sphinx import addnodes
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.claims import counting
 from vlm_sae_lib.claims.paper import CLAIMS
 
 
@@ -107,7 +110,7 @@ def test_an_interval_in_a_table_is_not_torn(reach):
 
 
 def test_names_of_results_are_told_in_words():
-    words = extension("experiments").in_words
+    words = extension("result_table").in_words
     assert words(["effect/gain_of/x"]) == ("", ["gain of, x"])
     assert words(["block_4/some_mean/a", "block_4/some_mean/b"]) == ("block_4, some mean", ["a", "b"])
 
@@ -125,29 +128,92 @@ def test_a_long_definition_ends_with_a_sentence(reach):
     assert len(said) <= reach.LONGEST and said.endswith("sentence.")
 
 
-def result(value: float, controls: dict[str, str] | None = None) -> dict:
-    return {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "n": 10, "split": "test",
-            "controls": controls or {}, "paper_value": None, "source": None}  # fmt: skip
+@pytest.fixture
+def words():
+    return extension("words")
 
 
-def lines_of(results: dict[str, dict]) -> list[str]:
-    names = [name for name in results if not name.startswith("beside")]
-    return extension("experiments").table_lines(SimpleNamespace(results=results), names, 2)
+GLOSSARY = "# G\n```{glossary}\nlatent\n  A unit.\n\nSAE\nsparse autoencoder\n  A network.\n\nL0\n  A mean.\n```\n"
 
 
-def test_a_control_has_a_column_of_its_own_with_its_whole_interval():
+def linked(words, text: str, seen: set[str]) -> list[str]:
+    """The words of a text that become links, each with its term."""
+    paragraph = nodes.paragraph("", text)
+    entries = words.entries_of(GLOSSARY)
+    first = {term: terms[0] for terms in entries for term in terms}
+    found = words.words_of(entries)
+    words.link(paragraph[0], words.pattern_of(found), [(term, first[term]) for term in found.values()], seen)
+    assert paragraph.astext() == text
+    return [f"{one.astext()}: {one['reftarget']}" for one in paragraph.findall(addnodes.pending_xref)]
+
+
+def test_the_first_use_of_a_word_leads_to_the_glossary_and_the_second_does_not(words):
+    seen = set()
+    text = "Latents of a sparse autoencoder: one latent, two SAEs, L0."
+    assert linked(words, text, seen) == ["Latents: latent", "sparse autoencoder: sparse autoencoder", "L0: L0"]
+    assert seen == {"latent", "SAE", "L0"} and linked(words, "A latent.", seen) == []
+
+
+@pytest.mark.parametrize("text", ["latent-wise", "latently", "sae", "dictionary_latent", "NL0"])
+def test_a_part_of_another_word_is_no_use_of_it(words, text):
+    assert linked(words, text, set()) == []
+
+
+def test_every_other_form_belongs_to_a_term_of_the_glossary(words):
+    glossary = (paths.root() / "book" / "glossary.md").read_text(encoding="utf-8")
+    terms = {term for terms in words.entries_of(glossary) for term in terms}
+    assert set(words.ALSO) | words.NOT <= terms and len(terms) > 60
+
+
+def result(value: float, controls: dict[str, str] | None = None, **more) -> dict:
+    return {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "n": 10, "split": "test", "seeds": [0, 1],
+            "interval": "Student's t over the trainings", "controls": controls or {}, "paper_value": None,
+            "source": None} | more  # fmt: skip
+
+
+@pytest.fixture
+def lines_of(monkeypatch):
+    monkeypatch.setitem(counting.COUNTED, "toy", (("*pictures", "pictures"), ("*", counting.NEURONS)))
+
+    def lines(results: dict[str, dict]) -> list[str]:
+        names = [name for name in results if not name.startswith("beside")]
+        return extension("result_table").lines(SimpleNamespace(results=results), "toy", names, 2)
+
+    return lines
+
+
+def test_a_control_has_a_column_of_its_own_with_its_whole_interval(lines_of):
     lines = lines_of({"a/b/one": result(0.5, {"random": "beside"}), "a/b/two": result(0.6), "beside": result(0.2)})
     assert lines[:2] == ["a, b:", ""]
-    assert lines[2] == "| result | here, with its 95 % interval | random | n | split |"
+    assert lines[2] == "| result | here, with its 95 % interval | random | n neurons of 2 trainings | split |"
+    assert lines[3].split(" | ")[-2] == "---:"
     assert lines[4] == "| one | 0.50 [0.40, 0.60] | 0.20 [0.10, 0.30] | 10 | test |"
     assert lines[5] == "| two | 0.60 [0.50, 0.70] | – | 10 | test |"
 
 
-def test_many_controls_have_a_row_each():
+def test_many_controls_have_a_row_each_with_their_n(lines_of):
     several = {f"control {i}": "beside" for i in range(4)}
-    lines = lines_of({"effect/gain": result(0.5, several), "beside": result(0.2)})
+    lines = lines_of({"effect/gain": result(0.5, several), "beside": result(0.2, n=7)})
     assert lines[2].startswith("| gain | ")
-    assert [line.split(" | ")[0] for line in lines[3:]] == [f"| ↳ *control {i}*" for i in range(4)]
+    assert lines[3:7] == [f"| ↳ *control {i}* | 0.20 [0.10, 0.30] | 7 | test |" for i in range(4)]
+
+
+def test_an_n_that_counts_several_things_says_so_in_each_row(lines_of):
+    lines = lines_of({"gain": result(0.5), "of pictures": result(0.6), "none": result(0.1, n=None)})
+    assert lines[0] == "| result | here, with its 95 % interval | n | split |"
+    assert [line.split(" | ")[2] for line in lines[2:5]] == ["10 neurons of 2 trainings", "10 pictures", "–"]
+
+
+def test_below_a_table_stands_what_its_intervals_are_and_that_they_are_not_corrected(lines_of):
+    drawn, dealt = "200 bootstrap draws of the pictures", "smallest and largest of 10 dealings"
+    lines = lines_of({"a": result(0.5), "b": result(0.5, seeds=[0, 1]), "c": result(0.6, interval=drawn)})
+    assert lines[4].startswith("| c | 0.60 [0.50, 0.70] (a) |")
+    told = "In brackets: intervals of 95 %, Student's t over 2 trainings; (a) 200 bootstrap draws of the pictures."
+    assert f"{told} Not corrected for their number." in lines
+    mixed = lines_of({"a": result(0.5), "b": result(0.5), "c": result(0.6, interval=dealt)})
+    assert mixed[0].startswith("| result | here | ") and any("where nothing else is said" in line for line in mixed)
+    none = lines_of({"a": result(0.5, ci_low=None, ci_high=None)})
+    assert none[0] == "| result | here | n neurons of 2 trainings | split |" and "" in none and len(none) == 4
 
 
 def test_every_claim_has_an_address_and_a_title_of_its_own():

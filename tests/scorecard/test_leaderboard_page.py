@@ -11,7 +11,7 @@ from vlm_sae_lib.experiments.recovery_kinds import KINDS
 from vlm_sae_lib.experiments.rivals import K_MEANS, RANDOM, RAW
 from vlm_sae_lib.scorecard import board, ours
 from vlm_sae_lib.scorecard.card import Value, schema
-from vlm_sae_lib.scorecard.measures import NAMES
+from vlm_sae_lib.scorecard.measures import MEASURES, NAMES
 from vlm_sae_lib.scorecard.place import FINAL
 
 leaderboard = extension("leaderboard")
@@ -40,6 +40,27 @@ def test_the_page_ranks_with_ties_and_dashes():
     assert len(rows) == 1 and "warning" not in text
     assert "L0 ↑" not in text and "R² ↑" in text and "absorption ↓" in text
     assert "changed since these were measured: a, b, c" in "\n".join(leaderboard.page(cards, "d" * 64))
+
+
+def test_the_page_says_over_which_measures_the_mean_rank_is_and_who_lacks_the_others():
+    cards = [card(name="a", subject=scores("a", 0.5)),
+             card(name="c", subject=scores("c", 0.4, r2=Value(why="No."), stability=Value(why="No.")))]  # fmt: skip
+    (told,) = leaderboard.mean_rank(cards)
+    ranked = [one.title for one in MEASURES if one.better != "neither"]
+    assert told.startswith(f"The mean rank is over {len(ranked) - 2} measures, of which every entry has a value: dead ")
+    within, _, without = told.partition("Ranked, and not in the mean: ")
+    assert without == "R² (without: `c`); stability (without: `c`). Not ranked at all: L0."
+    assert all(title in within for title in ranked if title not in ("R²", "stability"))
+
+
+def test_each_measure_of_the_page_says_n_and_of_what_and_what_its_interval_is():
+    cards = [
+        card(name=name, subject=scores(name, 0.5, r2=Value(0.5, 0.4, 0.6, 4000), cause=Value(0.5, 0.4, 0.6, n)))
+        for name, n in (("a", 150), ("b", 90))
+    ]
+    text = "\n".join(leaderboard.page(cards, "c" * 64))
+    assert "that it rebuilds (n = 4,000 pictures; bootstrap over the final pictures)" in text
+    assert "(n = 90 to 150 values; bootstrap over the final pictures)" in text
 
 
 def test_places_stand_apart():

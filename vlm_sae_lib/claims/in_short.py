@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from vlm_sae_lib.claims.counting import n_and_what
 from vlm_sae_lib.claims.verdict import apart, clearly_above, clearly_below, counted, said
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import Results
@@ -162,12 +163,11 @@ def _factors(found: Results) -> str:
 
 def _naming(found: Results) -> str:
     case = "Matryoshka ×4 at projection/its top pictures, centred/most top pictures have it"
-    row = found.results[case]
     return (
-        f"{said(found, case)} of {row['n']:,} named latents get a name that is true of most of their held-out "
+        f"{said(found, case)} of the named latents get a name that is true of most of their held-out "
         "pictures, by their top pictures with the mean of all taken off. That is "
-        f"{beside(found, f'{case}/minus named blindly', 'names given blindly')}. "
-        "Only latents that fire on sixteen pictures of both sets were named."
+        f"{beside(found, f'{case}/minus named blindly', 'names given blindly')}. Named were only latents that fire on "
+        f"sixteen pictures of both sets, {n_and_what(found, 'naming', case)[0]}; nothing is said of the others."
     )
 
 

@@ -60,15 +60,26 @@ def summary(claims: Sequence[Answers]) -> list[str]:
     """How the strips are read, and a row for each claim; nothing where no claim has been asked on another island."""
     if not any(answers.elsewhere for answers in claims):
         return []
-    rows = [["claim", "published island", "holds on", "over islands"], ["---"] * 4]
+    rows = [["claim", "published island", "holds on (islands)", "over islands"], ["---"] * 4]
     for answers in (answers for answers in claims if answers.claim.decided_by):
         home = next((one for one in answers.each if not one.island.name), None)
         alone = not answers.elsewhere or not answers.counted
         nothing = NOWHERE if answers.elsewhere else "not asked on others"
-        on = nothing if alone else f"{answers.words[Verdict.HOLDS]} of {len(answers.counted)} islands"
+        on = nothing if alone else _holding(answers)
         over = "–" if alone else answers.overall.word.value
         rows += [[answers.claim.text, _word(home) if home else "–", on, over]]
     return [READ, "", *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def _holding(answers: Answers) -> str:
+    """On how many of the islands that count it holds, and on which: ``2 of 3: the published one, `atoll```."""
+    there = [name for name, judgement in answers.counted.items() if judgement.verdict is Verdict.HOLDS]
+    count = f"{len(there)} of {len(answers.counted)}"
+    return f"{count}: {', '.join(map(_named, there))}" if there else count
+
+
+def _named(name: str) -> str:
+    return f"`{name}`" if name else "the published one"
 
 
 def alt(answers: Answers) -> str:
@@ -141,7 +152,7 @@ def _others(answers: Answers) -> str:
     there = defaultdict(list)
     for name, judgement in answers.counted.items():
         if judgement.verdict is not Verdict.HOLDS:
-            there[judgement.verdict.value].append(f"`{name}`" if name else "the published one")
+            there[judgement.verdict.value].append(_named(name))
     return "".join(f"; {word} on {_and(names)}" for word, names in there.items())
 
 

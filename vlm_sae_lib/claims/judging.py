@@ -16,11 +16,12 @@ from vlm_sae_lib.records.effects import ENOUGH
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """A deciding effect with its words, and the experiment that measured it."""
+    """A deciding effect with its words, the experiment that measured it, and its name there."""
 
     words: str
     part: Deciding
     experiment: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Judgement:
     Attributes:
         named: the effects, in the order of those of ``decision``.
         other: the decision on the other population; None where the claim has one population only.
+        others: its effects, in the order of those of ``other``; what has one population only counts in both.
     """
 
     claim: Claim
@@ -37,6 +39,7 @@ class Judgement:
     decision: Decision[Judged]
     named: tuple[Named, ...]
     other: Decision[Judged] | None
+    others: tuple[Named, ...] = ()
 
 
 def judge(claim: Claim, evidence: Evidence) -> Judgement:
@@ -47,8 +50,9 @@ def judge(claim: Claim, evidence: Evidence) -> Judgement:
     decision = decide([one.part for one in named])
     verdict = decision.word if claim.made else Verdict.NO_SUCH_CLAIM
     # what has one population only, such as R², counts in both
-    others = [one.part for mine, their in zip(ours, theirs, strict=True) for one in their or mine]
-    return Judgement(claim, verdict, decision, named, decide(others) if any(theirs) else None)
+    others = tuple(one for mine, their in zip(ours, theirs, strict=True) for one in their or mine)
+    other = decide([one.part for one in others]) if any(theirs) else None
+    return Judgement(claim, verdict, decision, named, other, others)
 
 
 def judged(evidence: Evidence, claims: Sequence[Claim] = CLAIMS) -> list[Judgement]:
@@ -76,5 +80,5 @@ def _named(by: By, evidence: Evidence, ending: str) -> list[Named]:
     for name, effect in evidence.effects(by.experiment, by.effect, ending).items():
         case = name.removesuffix(ending).removeprefix(by.effect.removesuffix("*")) if "*" in by.effect else ""
         part = Deciding(effect, by.delta, tower=case.partition(" by ")[0], room=room)
-        found.append(Named(f"{by.words}, {case}" if case else by.words, part, by.experiment))
+        found.append(Named(f"{by.words}, {case}" if case else by.words, part, by.experiment, name))
     return found

@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 from vlm_sae_lib.claims.claim import Claim
+from vlm_sae_lib.claims.counting import n_and_what, what_n_counts
 from vlm_sae_lib.claims.evidence import Evidence
-from vlm_sae_lib.claims.judging import Judgement
-from vlm_sae_lib.claims.rule import Deciding, Decision, Judged
+from vlm_sae_lib.claims.judging import Judgement, Named
+from vlm_sae_lib.claims.rule import Decision, Judged
 from vlm_sae_lib.claims.verdict import Observation, Verdict, number, with_interval
 from vlm_sae_lib.statistics.intervals import Estimate, Interval, student
 
@@ -50,7 +51,7 @@ def reasons(judgement: Judgement, evidence: Evidence, page: str | None = None) -
 
     several = len(decision.effects) > 1
     lines = [
-        f"- {named.words}: {_effect(one, named.part, several)}{link(named.experiment)}"
+        f"- {named.words}: {_effect(one, named, several)}{link(named.experiment)}"
         for named, one in zip(judgement.named, decision.effects, strict=True)
     ]
     for experiment, name, words in claim.beside:
@@ -63,7 +64,8 @@ def reasons(judgement: Judgement, evidence: Evidence, page: str | None = None) -
         word = judgement.other.word
         if word is not decision.word:  # the plan: where the two populations differ, the page says so first
             lines.insert(0, f"- **It depends on the neurons**: of {theirs} it would say “{word.value}”.")
-        values = "; ".join(_widened(one, several) for one in judgement.other.effects)
+        pairs = zip(judgement.other.effects, judgement.others, strict=True)
+        values = "; ".join(f"{_widened(one, several)} (n = {_behind(named)})" for one, named in pairs)
         lines += [f"- All this is about {mine}. Of {theirs}, in the same order: {values}."]
     return lines + _stability(decision, judgement)
 
@@ -79,10 +81,11 @@ def _beside(evidence: Evidence, experiment: str, name: str) -> Iterator[str]:
     for effect in effects.values():
         yield f"{in_words(student(effect.by_unit()))} {effect.of}, {_count(len(effect.values), effect.unit)}"
     if not effects:
-        row = evidence.findings(experiment).results[name]
+        found = evidence.findings(experiment)
+        row = found.results[name]
         low, high = (math.nan if row[end] is None else row[end] for end in ("ci_low", "ci_high"))
         told = f"{in_words(Estimate(row['value'], Interval(low, high)))} {row['unit'] or ''}".rstrip()
-        yield f"{told}, n = {number(row['n'], 0)}"
+        yield f"{told}, n = {' '.join(n_and_what(found, experiment, name))}"
 
 
 def observed(observations: Sequence[Observation]) -> list[str]:
@@ -90,20 +93,25 @@ def observed(observations: Sequence[Observation]) -> list[str]:
     return [f"- *{one.question}* {one.answer}" for one in observations]
 
 
-def _effect(one: Judged, part: Deciding, several: bool) -> str:
-    effect = part.effect
+def _effect(one: Judged, named: Named, several: bool) -> str:
+    part, effect = named.part, named.part.effect
     units = _count(one.units, effect.unit) + (f" ({one.undefined} undefined)" if one.undefined else "")
-    behind = f", n = {number(effect.n, 0)}" if effect.n != len(effect.values) else ""
+    behind = f", n = {_behind(named)}" if effect.n != len(effect.values) else ""
     return (
         f"{_widened(one, several)} {effect.of} ({units}{behind}, {effect.split}); {part.delta:g} or more would matter: "
         f"**{one.word.value}**{_smaller(one, part.delta)}"
     )
 
 
+def _behind(named: Named) -> str:
+    """The n of an effect, and what it counts."""
+    return f"{number(named.part.effect.n, 0)} {what_n_counts(named.experiment, f'effect/{named.name}')}"
+
+
 def _widened(one: Judged, several: bool) -> str:
-    """A value with its interval; and with the one that was widened because several decide."""
-    text = in_words(one.estimate)
-    return f"{text}, for several comparisons at once {in_words(one.corrected)}" if several else text
+    """A value with its interval; and with the one that was widened because several decide, where that looks wider."""
+    text, wider = in_words(one.estimate), in_words(one.corrected)
+    return f"{text}, for several comparisons at once {wider}" if several and wider != text else text
 
 
 def _smaller(one: Judged, delta: float) -> str:

@@ -1,5 +1,6 @@
 """What the naming experiment shows; the paper does not name its neurons."""
 
+from vlm_sae_lib.claims.counting import n_and_what
 from vlm_sae_lib.claims.verdict import Observation, counted, said
 from vlm_sae_lib.records.results import Results
 
@@ -10,7 +11,19 @@ MOST, BEST, PRECISION = "most top pictures have it", "no value is detected bette
 def observe(found: Results) -> list[Observation]:
     """How often names are true, beyond controls; how they compare with the best detected; what confidence is worth."""
     cases = [name.removesuffix(f"/{MOST}") for name in found.results if name.endswith(f"/{MOST}")]
-    return [_true(found, cases), _beyond(found, cases), _precise(found, cases), _best(found, cases), *_sure(found)]
+    return [_named(found, cases), _true(found, cases), _beyond(found, cases), _precise(found, cases),
+            _best(found, cases), *_sure(found)]  # fmt: skip
+
+
+def _named(found: Results, cases: list[str]) -> Observation:
+    names = [f"{case}/{MOST}" for case in cases]
+    left = {name.partition("/")[0]: " ".join(n_and_what(found, "naming", name)) for name in names}
+    return Observation(
+        "How many latents were named, and why not the others?",
+        "Named were " + "; ".join(f"{n} ({subject})" for subject, n in left.items()) + ". The others fire on fewer "
+        "than sixteen choosing pictures, or on fewer than sixteen test pictures: too few to name by, or to check by.",
+        tuple(names),
+    )
 
 
 def _true(found: Results, cases: list[str]) -> Observation:

@@ -11,7 +11,7 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import read_json, write_json
 from vlm_sae_lib.scorecard.card import Rank, Scorecard, Scores, rank
-from vlm_sae_lib.scorecard.measures import MEASURES
+from vlm_sae_lib.scorecard.measures import MEASURES, Measure
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
@@ -88,13 +88,21 @@ def ranks(several: Sequence[Scores]) -> dict[str, dict[str, Rank]]:
     return found
 
 
+def compared(several: Sequence[Scores]) -> list[Measure]:
+    """The measures that the mean rank is over: those that are ranked, and of which every entry has a value.
+
+    Else an entry would be moved by what it cannot have: ranked last for it, or spared a measure that is hard.
+    """
+    placed = ranks(several).values()
+    return [measure for measure in MEASURES if placed and all(measure.name in of_one for of_one in placed)]
+
+
 def in_order(several: Sequence[Scores]) -> list[tuple[Scores, float]]:
-    """Entries by their mean rank, the best first, over the measures of which every entry has a value.
+    """Entries by their mean rank, the best first, over the measures that are `compared`.
 
     Entries of equal mean rank stand in the order of their names; NaN where there is no such measure.
     """
-    placed = ranks(several)
-    common = set.intersection(*(set(of_one) for of_one in placed.values())) if placed else set()
-    means = [float(np.mean([placed[one.name][name].place for name in sorted(common)])) if common else float("nan")
+    placed, common = ranks(several), [measure.name for measure in compared(several)]
+    means = [float(np.mean([placed[one.name][name].place for name in common])) if common else float("nan")
              for one in several]  # fmt: skip
     return sorted(zip(several, means, strict=True), key=lambda pair: (pair[1], pair[0].name))
