@@ -58,6 +58,85 @@ def test_a_policy_forbids_all_but_its_own_files_and_holds(at_desk):
     assert blocked
 
 
+def column(site, sae, name):
+    return read_json(site / "atlas" / sae / "columns" / f"{name}.json")["values"]
+
+
+@pytest.fixture(scope="module")
+def first(site):
+    """The most monosemantic latent of the first autoencoder whose name is true of its sixteen top pictures."""
+    sae = read_json(site / "atlas" / "atlas.json")["saes"][0]["key"]
+    scores, fires, right = (column(site, sae, name) for name in ("ms_1", "fires", "right"))
+    return max((i for i, share in enumerate(right) if share == 1 and fires[i] >= 16), key=lambda i: scores[i])
+
+
+def test_who_comes_without_a_wish_sees_a_telling_latent(at_desk, first):
+    page = shown(at_desk)
+    expect(page.locator(".panel-head p")).to_contain_text(f"latent {first}")
+    expect(page.locator(".invitation")).to_contain_text("the most monosemantic one whose name is true")
+    assert page.locator(".tops li").count() == 16
+    assert page.evaluate("[location.hash, document.activeElement.tagName, document.title]") == [
+        "", "BODY", page.locator("h1").inner_text()]  # fmt: skip
+    assert page.locator("#grid").evaluate("g => g.scrollTop") == 0
+    page.locator("#search").fill("beetle")
+    expect(page.locator("#count")).to_contain_text(" of ")
+    expect(page.locator(".panel-head p")).to_contain_text(f"latent {first}")
+    assert "latent" not in page.evaluate("location.hash")
+    sound(at_desk)
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_the_telling_latent_goes_when_it_is_closed_and_comes_back_with_the_address(at_desk, first, searched):
+    page = shown(at_desk)
+    if searched:
+        page.locator("#search").fill("beetle")
+        expect(page.locator("#count")).to_contain_text(" of ")
+    page.get_by_role("button", name=f"close latent {first}").click()
+    expect(page.locator(".panel")).to_have_count(0)
+    expect(page.locator(".invitation")).not_to_contain_text("To begin with")
+    page.locator("#search").fill("finch")
+    expect(page.locator("#count")).to_contain_text(" of ")
+    expect(page.locator(".panel")).to_have_count(0)
+    if not searched:
+        page.go_back()
+        expect(page.locator(".panel-head p")).to_contain_text(f"latent {first}")
+
+
+def test_another_latent_takes_the_place_of_the_telling_one(at_desk, first):
+    page = shown(at_desk)
+    page.locator(SEEN).nth(3).click()
+    expect(page.locator(".panel-head p")).to_contain_text("latent 3")
+    expect(page.locator(".invitation")).to_have_count(0)
+    page.go_back()
+    expect(page.locator(".panel-head p")).to_contain_text(f"latent {first}")
+
+
+def test_on_a_phone_the_table_comes_first(browser, origin, first):
+    with visiting(browser, origin, PHONE) as visit:
+        page = shown(visit)
+        grid, panel = (page.locator(place).bounding_box() for place in ("#grid", ".panel"))
+        assert grid["y"] + 200 < PHONE["height"] and grid["y"] + grid["height"] <= panel["y"]
+        assert page.evaluate("scrollY") == 0
+
+
+@pytest.mark.parametrize(("missing", "words"), [
+    (("right",), "whose name CLIP is sure of"), (("right", "confidence"), "most monosemantic one"), (("ms_1",), None),
+])  # fmt: skip
+def test_an_atlas_that_knows_less_begins_with_what_it_knows(at_desk, missing, words):
+    def without(route):
+        index = route.fetch().json()
+        for sae in index["saes"]:
+            sae["columns"] = [column for column in sae["columns"] if column["name"] not in missing]
+        route.fulfill(json=index)
+
+    at_desk.page.route("**/atlas.json", without)
+    page = shown(at_desk)
+    expect(page.locator(".panel")).to_have_count(0 if words is None else 1)
+    told = page.locator(".invitation").inner_text()
+    assert ("To begin with" in told) == (words is not None) and (words or "") in told
+    sound(at_desk)
+
+
 def test_search_finds_words_and_numbers(at_desk):
     page = shown(at_desk)
     whole = count(page)

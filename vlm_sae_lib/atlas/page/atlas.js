@@ -2,6 +2,7 @@
 
 import { called, load, loadColumn, loadLatent } from "./data.js";
 import { h } from "./dom.js";
+import { example, READS } from "./example.js";
 import { Grid } from "./grid.js";
 import { menus } from "./menus.js";
 import { panel } from "./panel.js";
@@ -13,6 +14,8 @@ const at = (id) => document.getElementById(id);
 const columnsOf = new Map(); // by autoencoder the columns that are loaded, by name
 let atlas, state, grid;
 let turn = 0;
+let first = null; // the latent that is shown to who comes without a wish, and by which rule
+let decided = false; // whether the reader has opened or closed a latent: then it is shown no more
 
 async function start() {
   atlas = await load("atlas.json");
@@ -31,13 +34,15 @@ async function start() {
   at("search").addEventListener("input", () => go({ q: at("search").value }, { replace: true }));
   document.addEventListener("keydown", keys);
   window.addEventListener("hashchange", show);
+  if (!location.hash) first = example(await loaded(atlas.saes[0], atlas.saes[0].columns.filter((one) => READS.includes(one.name))));
   await show();
 }
 
 function go(change, { replace = false } = {}) {
   const before = location.hash;
   const address = addressOf({ ...state, ...change });
-  if (address === before) return;
+  if ("latent" in change) decided = true;
+  if (address === before) return void (state.first && "latent" in change && show());
   history[replace ? "replaceState" : "pushState"](null, "", address);
   show();
 }
@@ -54,14 +59,14 @@ async function show() {
   const asked = readState();
   const sae = atlas.saes.find((one) => one.key === asked.sae) ?? atlas.saes[0];
   state = { ...asked, sae: sae.key, latent: within(sae, asked.latent), with: within(sae, asked.with) };
-  const needed = new Set([...sae.columns.filter((one) => isShown(one)), ...sae.columns.filter((one) => one.name in state.filters || one.name === state.sort?.column)]);
-  for (const column of sae.columns) if (column.kind === "word" || (state.latent !== null && !state.tree)) needed.add(column);
-  const columns = columnsOf.get(sae.key) ?? new Map();
-  columnsOf.set(sae.key, columns);
+  // It is no part of the address, so that a link to a search stays one; going back to the bare address brings it back.
+  state.first = state.latent === null && !state.tree && sae === atlas.saes[0] && (!decided || !location.hash) ? first : null;
+  const opened = state.tree ? [] : [state.latent ?? state.first?.latent ?? null, state.with].filter((latent) => latent !== null);
+  const needed = sae.columns.filter((one) => opened.length || isShown(one) || one.name in state.filters || one.name === state.sort?.column || one.kind === "word");
   try {
-    await Promise.all([...needed].filter((one) => !columns.has(one.name)).map(async (one) => columns.set(one.name, await loadColumn(sae, one))));
-    const tree = sae.tree && (state.tree || state.latent !== null) ? await load(`${sae.key}/tree.json`) : null;
-    const found = state.tree ? [] : await Promise.all([state.latent, state.with].filter((latent) => latent !== null).map((latent) => loadLatent(sae, latent)));
+    const columns = await loaded(sae, needed);
+    const tree = sae.tree && (state.tree || opened.length) ? await load(`${sae.key}/tree.json`) : null;
+    const found = await Promise.all(opened.map((latent) => loadLatent(sae, latent)));
     if (mine !== turn) return;
     at("trouble").hidden = true;
     frame(sae);
@@ -72,6 +77,13 @@ async function show() {
     at("trouble").textContent = `Something could not be loaded: ${error.message}. Is the atlas opened from a file server, and whole?`;
     at("trouble").hidden = false;
   }
+}
+
+async function loaded(sae, needed) {
+  const columns = columnsOf.get(sae.key) ?? new Map();
+  columnsOf.set(sae.key, columns);
+  await Promise.all(needed.filter((one) => !columns.has(one.name)).map(async (one) => columns.set(one.name, await loadColumn(sae, one))));
+  return columns;
 }
 
 function frame(sae) {
@@ -96,16 +108,17 @@ function list(sae, columns, found, tree) {
   at("count").textContent = rows.latents.length === sae.latents ? `${sae.latents.toLocaleString("en")} latents` : `${rows.latents.length.toLocaleString("en")} of ${sae.latents.toLocaleString("en")} latents`;
   menus(at("filters"), at("columns"), { sae, state, isShown, go });
   const shown = sae.columns.filter(isShown).map((one) => columns.get(one.name));
-  grid.show({ columns: shown, latents: rows.latents, pictures: sae.pictures, sheets: atlas.pictures, sorted: state.sort ?? { column: "latent" }, opened: found.map((one) => one.latent) });
+  grid.show({ columns: shown, latents: rows.latents, pictures: sae.pictures, sheets: atlas.pictures, sorted: state.sort ?? { column: "latent" }, opened: found.map((one) => one.latent), at: state.latent });
   const panels = found.map((one, i) => panel({ atlas, sae, columns, found: { ...one, with: state.with }, tree, go, role: i ? "second" : "first" }));
-  at("panels").replaceChildren(...(panels.length ? panels : [invitation(sae)]));
+  at("panels").replaceChildren(...(panels.length && !state.first ? [] : [invitation(sae)]), ...panels);
   document.body.classList.toggle("comparing", panels.length > 1);
   document.body.classList.toggle("reading", panels.length > 0);
-  document.title = panels.length ? `${found.map((one) => `${called(columns, one.latent)} ${one.latent}`.trim()).join(" and ")} · ${atlas.title}` : atlas.title;
+  document.title = panels.length && !state.first ? `${found.map((one) => `${called(columns, one.latent)} ${one.latent}`.trim()).join(" and ")} · ${atlas.title}` : atlas.title;
 }
 
 function invitation(sae) {
   return h("p", { class: "invitation" }, "Open a latent to see its pictures, what it detects, and its neighbours.", h("br"),
+    state.first ? [`To begin with: ${state.first.words}.`, h("br")] : null,
     `${sae.silent.toLocaleString("en")} of ${sae.latents.toLocaleString("en")} latents are silent on all ${sae.pictures.toLocaleString("en")} pictures.`);
 }
 
@@ -152,7 +165,7 @@ function keys(event) {
     at("search").select();
   } else if (event.key === "Escape" && !state.tree) {
     document.querySelectorAll("details[open]").forEach((one) => (one.open = false));
-    if (!typing && state.latent !== null) go(state.with === null ? { latent: null } : { with: null });
+    if (!typing && (state.latent !== null || state.first)) go(state.with === null ? { latent: null } : { with: null });
     at("grid").focus();
   } else if (event.key === "Enter" && event.target === at("search")) {
     at("grid").focus();

@@ -20,8 +20,8 @@ export class Grid {
     new ResizeObserver(() => this.soon()).observe(element);
   }
 
-  // columns: those to show. latents: numbers in order. opened: those in the panels.
-  show({ columns, latents, pictures, sheets, sorted, opened }) {
+  // columns: those to show. latents: numbers in order. opened: those in the panels. at: the one that is scrolled to.
+  show({ columns, latents, pictures, sheets, sorted, opened, at }) {
     const changed = latents !== this.rows;
     Object.assign(this, { columns, rows: latents, pictures, sheets, sorted, opened });
     this.element.setAttribute("aria-rowcount", latents.length + 1);
@@ -31,7 +31,7 @@ export class Grid {
     this.body.style.height = `${latents.length * ROW}px`;
     this.drawHead();
     if (changed) {
-      this.active = Math.max(0, latents.indexOf(opened[0] ?? -1));
+      this.active = Math.max(0, latents.indexOf(at ?? -1));
       this.reveal();
     }
     this.draw();
