@@ -1,4 +1,5 @@
-// A table, or a strip of a claim, that is wider than its place can be scrolled by the keyboard too, and says that there is more of it.
+// A table, a formula or the strip of a claim that is wider than its place can be scrolled by the keyboard too, and says so.
+const kind = (box) => (box.matches("figure") ? "Figure" : box.matches(".math") ? "Formula" : "Table");
 const boxes = new ResizeObserver((entries) => {
   for (const { target: box } of entries) {
     const scrolls = box.scrollWidth > box.clientWidth + 1;
@@ -10,11 +11,11 @@ const boxes = new ResizeObserver((entries) => {
     const heading = box.closest("section")?.querySelector("h1, h2, h3");
     box.tabIndex = 0;
     box.setAttribute("role", "region");
-    box.setAttribute("aria-label", `${box.matches("figure") ? "Figure" : "Table"}, wider than the page: ${heading?.firstChild?.textContent ?? ""}`);
+    box.setAttribute("aria-label", `${kind(box)}, wider than the page: ${heading?.firstChild?.textContent ?? ""}`);
   }
 });
 window.addEventListener("DOMContentLoaded", () => {
-  document.querySelectorAll(".table-box, figure.strip").forEach((box) => boxes.observe(box));
+  document.querySelectorAll(".table-box, figure.strip, div.math").forEach((box) => boxes.observe(box));
   // A link to a claim that the choice of a word hides shows all of them again.
   const reveal = () => {
     const wanted = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
