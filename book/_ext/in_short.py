@@ -6,13 +6,18 @@ from sphinx.application import Sphinx
 
 from vlm_sae_lib.claims.in_short import in_short
 
+BRACKETS = (
+    "In brackets: intervals of 95 %, each for itself and not corrected for their number. The n behind each, of what, "
+    "and the other controls stand in the tables below."
+)
+
 
 class InShort(FromResults):
     has_content = False
 
     def show(self) -> list[nodes.Node]:
         told = in_short(self.arguments[0], self.findings(self.arguments[0]))
-        return self.markdown([":::{admonition} In short", ":class: important", told, ":::"])
+        return self.markdown([":::{admonition} In short", ":class: important", told, "", BRACKETS, ":::"])
 
 
 def setup(app: Sphinx) -> dict:

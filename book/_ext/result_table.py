@@ -11,6 +11,12 @@ from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.verdict import number, said
 from vlm_sae_lib.experiments.findings import Findings
 
+WORDS = {
+    "matryoshka batch top k": "Matryoshka", "batch top k": "BatchTopK", "jump relu": "JumpReLU", "auroc": "AUROC",
+    "f1": "F1", "sd": "standard deviation", "PCA": "principal components",
+}  # fmt: skip
+"""Names of code, and what the pages call them."""
+SHORT = re.compile(rf"\b({'|'.join(WORDS)})\b")
 MOST_CONTROLS = 2
 """That have a column each."""
 BELOW = "↳"
@@ -22,7 +28,7 @@ EFFECT = "effect/"
 
 
 def lines(found: Findings, experiment: str, names: Sequence[str], digits: int) -> list[str]:
-    """What all results have in common, then a row for each: its value, its controls, the paper's value, n, split.
+    """What all results have in common, then a row for each: its value, its controls, the paper's value, n, pictures.
 
     A control that several results share has a column of its own; where there are more kinds of them than fit, each
     has a row below what it controls. Columns that would be empty are left out.
@@ -31,7 +37,7 @@ def lines(found: Findings, experiment: str, names: Sequence[str], digits: int) -
     kinds = list(dict.fromkeys(word for name in names for word in found.results[name]["controls"]))
     columns = kinds if len(kinds) <= MOST_CONTROLS else []
     marked = Marked(found, shown(found, names), digits)
-    table = [["result", "here", *columns, "paper", "n", "split"]]
+    table = [["result", "here", *columns, "paper", "n", "pictures"]]
     for name, label in zip(names, labels, strict=True):
         row = found.results[name]
         paper = "" if row["paper_value"] is None else f"{number(row['paper_value'], digits)} ({row['source'] or ''})"
@@ -110,7 +116,8 @@ def mark(place: int) -> str:
 
 def below(marked: Marked, experiment: str, names: Sequence[str], partly: bool) -> list[str]:
     """What stands in brackets and whether it is corrected, and what became of those that an n leaves out."""
-    told = []
+    units = {marked.found.results[name]["unit"] for name in names}
+    told = [f"The values: {units.pop()}."] if len(units) == 1 and None not in units else []
     if marked.kinds:
         what = "intervals of 95 %" if marked.all_of_95 else "intervals of 95 % (where nothing else is said)"
         decides = any(name.startswith(EFFECT) for name in names) and any(
@@ -119,7 +126,7 @@ def below(marked: Marked, experiment: str, names: Sequence[str], partly: bool) -
         wider = "; where several decide one claim, the corrected ones stand at the end of the page" if decides else ""
         told += [f"In brackets: {what}, {'; '.join(marked.told())}.", f"Not corrected for their number{wider}."]
     if partly:
-        told += ["Of n the rest are left out: they are active on too few pictures."]
+        told += ["“1 of 2”: the others are left out, as they are active on too few pictures."]
     return ["```{div} table-note", " ".join(told), "```"] if told else []
 
 
@@ -128,8 +135,13 @@ def in_words(names: Sequence[str]) -> tuple[str, list[str]]:
 
     A hook point keeps its own: ``block_4``.
     """
-    parts = [re.sub(r"_(?!\d)", " ", name).split("/")[name.startswith("effect/") :] for name in names]
+    parts = [as_read(name).split("/")[name.startswith("effect/") :] for name in names]
     shared = 0
     while len(parts) > 1 and all(len(own) > shared + 1 and own[shared] == parts[0][shared] for own in parts):
         shared += 1
     return ", ".join(parts[0][:shared]), [", ".join(own[shared:]) for own in parts]
+
+
+def as_read(name: str) -> str:
+    """A name without underscores, and its words as a reader knows them."""
+    return SHORT.sub(lambda found: WORDS[found[0]], re.sub(r"_(?!\d)", " ", name))

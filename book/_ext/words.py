@@ -52,8 +52,9 @@ def words_of(entries: list[list[str]]) -> dict[str, str]:
 
 
 def pattern_of(words: dict[str, str]) -> re.Pattern[str]:
-    """Any of the words, with a large letter too where it begins a sentence."""
-    each = (f"[{word[0].upper()}{word[0]}]{word[1:]}" if word[:1].islower() else word for word in words)
+    """Any of the words, with a large letter too where it begins a sentence, and across the end of a line."""
+    broken = (word.replace("\\ ", " ").replace(" ", r"\s+") for word in words)
+    each = (f"[{word[0].upper()}{word[0]}]{word[1:]}" if word[:1].islower() else word for word in broken)
     return re.compile(rf"(?<![\w’'-])(?:{'|'.join(f'({one})' for one in each)})(?![\w’'-])")
 
 

@@ -126,10 +126,11 @@ def test_what_nothing_decides_is_asked_nowhere(tmp_path):
 def test_the_table_beside_the_strip_has_a_number_for_every_mark(tmp_path):
     answers = ask(CLAIM, where(tmp_path, **ALL, twin=0.3))
     rows = [line for line in island_markdown.lines(answers) if line.startswith("|")]
-    assert [row.count("|") for row in rows] == [10] * 4
-    assert [cell.strip() for cell in rows[0].split("|")[2:8]] == [
+    assert [row.count("|") for row in rows] == [11] * 4
+    assert [cell.strip() for cell in rows[0].split("|")[3:9]] == [
         "published island", "twin", "atoll", "fjord", "skerry", "mainland",
     ]  # fmt: skip
+    assert "| n on each |" in rows[0] and "(MS) | 10 trainings | " in rows[2]
     assert "0.20 [0.20, 0.20] | 0.30 [0.30, 0.30] | 0.19 [0.19, 0.19]" in rows[2]
     summary = island_markdown.summary([answers])
     everywhere = "5 of 5: the published one, `atoll`, `fjord`, `skerry`, `mainland`"

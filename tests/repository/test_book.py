@@ -121,8 +121,8 @@ def test_the_public_address_stands_in_one_place():
 
 
 OF_FORMS = {
-    "analysis_plan", "architecture", "benchmarks", "cite", "glossary", "paper_index", "real_models", "recipes", "references",
-    "store",
+    "analysis_plan", "architecture", "benchmarks", "cite", "glossary", "paper_index", "real_models", "recipes",
+    "references", "store",
 }  # fmt: skip
 """Pages whose numbers are bars, settings, versions and the paper's tables; no results stand in their prose."""
 TYPED = {

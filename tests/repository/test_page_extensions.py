@@ -112,6 +112,7 @@ def test_an_interval_in_a_table_is_not_torn(reach):
 def test_names_of_results_are_told_in_words():
     words = extension("result_table").in_words
     assert words(["effect/gain_of/x"]) == ("", ["gain of, x"])
+    assert words(["f1/batch_top_k ×1", "auroc/jump_relu"])[1] == ["F1, BatchTopK ×1", "AUROC, JumpReLU"]
     assert words(["block_4/some_mean/a", "block_4/some_mean/b"]) == ("block_4, some mean", ["a", "b"])
 
 
@@ -149,8 +150,8 @@ def linked(words, text: str, seen: set[str]) -> list[str]:
 
 def test_the_first_use_of_a_word_leads_to_the_glossary_and_the_second_does_not(words):
     seen = set()
-    text = "Latents of a sparse autoencoder: one latent, two SAEs, L0."
-    assert linked(words, text, seen) == ["Latents: latent", "sparse autoencoder: sparse autoencoder", "L0: L0"]
+    text = "Latents of a sparse\nautoencoder: one latent, two SAEs, L0."
+    assert linked(words, text, seen) == ["Latents: latent", "sparse\nautoencoder: sparse autoencoder", "L0: L0"]
     assert seen == {"latent", "SAE", "L0"} and linked(words, "A latent.", seen) == []
 
 
@@ -168,7 +169,7 @@ def test_every_other_form_belongs_to_a_term_of_the_glossary(words):
 def result(value: float, controls: dict[str, str] | None = None, **more) -> dict:
     return {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "n": 10, "split": "test", "seeds": [0, 1],
             "interval": "Student's t over the trainings", "controls": controls or {}, "paper_value": None,
-            "source": None} | more  # fmt: skip
+            "source": None, "unit": None} | more  # fmt: skip
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ def lines_of(monkeypatch):
 def test_a_control_has_a_column_of_its_own_with_its_whole_interval(lines_of):
     lines = lines_of({"a/b/one": result(0.5, {"random": "beside"}), "a/b/two": result(0.6), "beside": result(0.2)})
     assert lines[:2] == ["a, b:", ""]
-    assert lines[2] == "| result | here, with its 95 % interval | random | n neurons of 2 trainings | split |"
+    assert lines[2] == "| result | here, with its 95 % interval | random | n neurons of 2 trainings | pictures |"
     assert lines[3].split(" | ")[-2] == "---:"
     assert lines[4] == "| one | 0.50 [0.40, 0.60] | 0.20 [0.10, 0.30] | 10 | test |"
     assert lines[5] == "| two | 0.60 [0.50, 0.70] | – | 10 | test |"
@@ -200,7 +201,7 @@ def test_many_controls_have_a_row_each_with_their_n(lines_of):
 
 def test_an_n_that_counts_several_things_says_so_in_each_row(lines_of):
     lines = lines_of({"gain": result(0.5), "of pictures": result(0.6), "none": result(0.1, n=None)})
-    assert lines[0] == "| result | here, with its 95 % interval | n | split |"
+    assert lines[0] == "| result | here, with its 95 % interval | n | pictures |"
     assert [line.split(" | ")[2] for line in lines[2:5]] == ["10 neurons of 2 trainings", "10 pictures", "–"]
 
 
@@ -212,8 +213,10 @@ def test_below_a_table_stands_what_its_intervals_are_and_that_they_are_not_corre
     assert f"{told} Not corrected for their number." in lines
     mixed = lines_of({"a": result(0.5), "b": result(0.5), "c": result(0.6, interval=dealt)})
     assert mixed[0].startswith("| result | here | ") and any("where nothing else is said" in line for line in mixed)
+    units = lines_of({"a": result(0.5, unit="MS"), "b": result(0.5, unit="MS")})
+    assert any(line.startswith("The values: MS. In brackets: ") for line in units)
     none = lines_of({"a": result(0.5, ci_low=None, ci_high=None)})
-    assert none[0] == "| result | here | n neurons of 2 trainings | split |" and "" in none and len(none) == 4
+    assert none[0] == "| result | here | n neurons of 2 trainings | pictures |" and "" in none and len(none) == 4
 
 
 def test_every_claim_has_an_address_and_a_title_of_its_own():

@@ -119,7 +119,7 @@ def test_how_good_the_models_are_is_read_from_the_records_and_what_is_not_traine
         row | {"accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6} for row in content["models"]["clip"]["exam"]
     ]
     write_json(path, content)
-    assert rows(models(records))["skerry"][0] == "0.500 [0.400, 0.600]"
+    assert rows(models(records))["skerry"][0] == "0.500 [0.400, 0.600], n = 3,000"
 
 
 def test_results_of_other_code_or_of_settings_that_changed_are_named(records, tmp_path):

@@ -24,6 +24,10 @@ READ = (
     "no other island. At the right stands the claim's word on each. How the islands differ stands on {doc}`a page "
     "of its own <islands>`."
 )
+BRACKETS = (
+    "In brackets: intervals of 95 %, corrected after Holm where several effects decide the claim. Claims are not "
+    "corrected for one another. Over the islands n is their number."
+)
 NOWHERE = "cannot be tested on any island on which it was asked"
 SHARES = ((0.25, "hardly any"), (0.5, "some"), (0.75, "most"), (math.inf, "nearly all"))
 """Upper ends of I², and how much of the spread between islands that is."""
@@ -178,19 +182,29 @@ def _word(one: Answer) -> str:
 def _numbers(answers: Answers) -> list[str]:
     """A folded table: a row for each effect, a column for each island."""
     there = [(called(one.island), one.judgement) for one in answers.each if one.judgement is not None]
-    columns = ["effect", *(name for name, _ in there), "over islands", "a further island"]
+    columns = ["effect", "n on each", *(name for name, _ in there), "over islands", "a further island"]
+    unit = {named.words: named.part.effect.unit for _, judgement in there for named in judgement.named}
     rows = [columns, ["---"] * len(columns)]
     for one in answers.overall.effects:
-        cells = []
+        cells, units = [], []
         for _, judgement in there:
             judged = dict(zip((named.words for named in judgement.named), judgement.decision.effects, strict=True))
             cells += [in_words(judged[one.words].corrected) if one.words in judged else "–"]
+            units += [judged[one.words].units] if one.words in judged else []
         further = one.combined.prediction() if one.combined else NO_INTERVAL
         beyond = "–" if math.isnan(further.low) else _between(one.corrected, further)
-        rows += [[f"{one.words} ({one.of})", *cells, in_words(one.corrected), beyond]]
+        rows += [[f"{one.words} ({one.of})", _spread(units, unit[one.words]), *cells, in_words(one.corrected), beyond]]
     over = answers.overall.word.value
-    rows += [["*the claim*", *(f"*{judgement.verdict.value}*" for _, judgement in there), f"*{over}*", ""]]
-    return ["```{dropdown} The numbers of the strip", *("| " + " | ".join(row) + " |" for row in rows), "```", ""]
+    rows += [["*the claim*", "", *(f"*{judgement.verdict.value}*" for _, judgement in there), f"*{over}*", ""]]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return ["```{dropdown} The numbers of the strip", *lines, "", BRACKETS, "```", ""]
+
+
+def _spread(units: Sequence[int], unit: str) -> str:
+    """``10 trainings``; from the fewest to the most where the islands differ in it."""
+    least, most = min(units), max(units)
+    n = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{n} {unit}{'' if most == 1 else 's'}"
 
 
 def _and(names: Sequence[str]) -> str:

@@ -117,7 +117,8 @@ def _exam(island: Island, model: str, record: Mapping[str, Any]) -> pd.DataFrame
 
 def _share(exam: pd.DataFrame, what: str) -> str:
     row = exam[exam["what"] == what].iloc[0]
-    return with_interval(float(row["accuracy"]), float(row["ci_low"]), float(row["ci_high"]), 3)
+    told = with_interval(float(row["accuracy"]), float(row["ci_low"]), float(row["ci_high"]), 3)
+    return f"{told}, n = {int(row['n']):,}"
 
 
 def _tied(habitat: float) -> str:
