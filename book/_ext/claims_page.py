@@ -74,7 +74,7 @@ class Claims(FromResults):
         """A claim's effects on every island, drawn into a file; the lines that show it."""
         path = f"{FIGURES}/claim-{place}.svg"
         draw(strip, answers, Path(self.env.srcdir) / path)
-        how = [":class: dark-light plot", ":figclass: strip"]
+        how = [":class: dark-light plot"]
         return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", *how, "```"]
 
 

@@ -15,6 +15,8 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from vlm_sae_lib.publishing.figures import boxed
+
 PAGE = Path(__file__).parents[1] / "architecture.md"
 HEAD = "| room | what it holds | imports |"
 LAZY = "when called,"
@@ -146,8 +148,9 @@ class RoomsFigure(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         alt = escape(self.options["alt"], {'"': "&quot;"})
-        drawn = f'<div role="img" aria-label="{alt}">{draw(rooms())}</div>'
-        figure = nodes.figure("", nodes.raw("", drawn, format="html"), ids=["fig-rooms"])
+        drawn = draw(rooms())
+        shown = boxed(f'<div role="img" aria-label="{alt}">{drawn}</div>', drawn)
+        figure = nodes.figure("", nodes.raw("", shown, format="html"), ids=["fig-rooms"])
         caption = nodes.caption()
         caption += self.parse_inline(" ".join(self.content))[0]
         figure += caption

@@ -43,6 +43,19 @@ def test_a_plot_stands_in_the_page_and_a_plate_beside_it(notebook):
     assert len(marks) == 2 and 'id="code-3-1"' in marks[0]
 
 
+@pytest.mark.parametrize(("drawn", "wide"), [
+    ('<svg viewBox="0 0 400 90"><text style="font-size: 8px; fill: red">a</text><text font-size="12">b</text></svg>',
+     400 * figures.READABLE / 8),
+    ('<svg viewBox="0 0 400.5 90"><g font-size="11.5"><text>a</text></g></svg>', 400.5 * figures.READABLE / 11.5),
+    ('<svg viewBox="0 0 400 90"><path/></svg>', 0), (PLOT, 0),
+])  # fmt: skip
+def test_a_drawing_is_as_wide_as_its_smallest_letters_ask(drawn, wide):
+    assert wide <= figures.least_width(drawn) < wide + 1
+    assert figures.boxed("<i></i>", drawn) == (
+        f'<div class="figure-box" style="--least: {figures.least_width(drawn)}px"><i></i></div>'
+    )
+
+
 def test_caption_name_and_alternative_text_are_those_of_the_cell(notebook):
     cell = notebooks.code_cells(notebook)[1]
     cell.metadata["mystnb"] = {"figure": {"caption": "Said.", "name": "fig-said"}, "image": {"alt": 'a "curve"'}}

@@ -110,10 +110,11 @@ class Facts:
     refused: list[str]  # what of a formula could not be read
     widgets: tuple[int, int]  # in the source, and drawn
     barriers: dict[str, dict[str, list[str]]]  # by scheme: what axe finds serious in our content
+    letters: list[tuple[float, str]]  # on a phone the height of each line of text in a drawing, and the text
 
 
 def facts_of(browser: Browser, origin: str, path: str) -> Facts:
-    sideways, barriers = {}, {}
+    sideways, barriers, letters = {}, {}, []
     with visiting(browser, origin, WIDE) as visit:
         page = visit.open(path)
         sideways[WIDE["width"]] = page.evaluate("document.documentElement.scrollWidth")
@@ -142,6 +143,7 @@ def facts_of(browser: Browser, origin: str, path: str) -> Facts:
                 page.locator(".widget-subarea > .jupyter-widgets").count(),
             ),
             barriers=barriers,
+            letters=letters,
         )
         barriers["light"] = findings(page, OURS, ALIKE)  # after the facts: axe asks for files of its own
         page.emulate_media(color_scheme="dark")
@@ -149,7 +151,32 @@ def facts_of(browser: Browser, origin: str, path: str) -> Facts:
         page.wait_for_timeout(300)  # until colours have changed, and wide tables are known as such
         sideways[PHONE["width"]] = page.evaluate("document.documentElement.scrollWidth")
         barriers["dark"] = findings(page, OURS, ALIKE, SEEN)
+        letters += page.evaluate(LETTERS)
     return facts
+
+
+LETTERS = """async () => {
+    const found = [];
+    for (const shown of document.querySelectorAll("figure svg, figure img[src$='.svg']")) {
+        if (shown.closest("mjx-container")) continue;
+        let drawing = shown;
+        if (shown.matches("img")) { // the same drawing once more, as wide as it is shown
+            drawing = document.createElement("div");
+            const text = await (await fetch(shown.src)).text();
+            drawing.innerHTML = text.slice(text.indexOf("<svg"));
+            document.body.append(drawing);
+            drawing.firstChild.style.width = `${shown.getBoundingClientRect().width}px`;
+            drawing.firstChild.style.height = "auto";
+        }
+        for (const text of drawing.querySelectorAll("text")) {
+            const { a, b, c, d } = text.getScreenCTM();
+            const height = parseFloat(getComputedStyle(text).fontSize) * Math.sqrt(Math.abs(a * d - b * c));
+            if (text.textContent.trim()) found.push([height, text.textContent.trim()]);
+        }
+        if (drawing !== shown) drawing.remove();
+    }
+    return found;
+}"""
 
 
 SERIOUS = ("serious", "critical")

@@ -45,6 +45,16 @@ def test_page_does_not_scroll_sideways(facts, page):
 
 
 @every_page
+def test_every_letter_of_a_drawing_can_be_read_on_a_phone(facts, page):
+    assert [(height, text) for height, text in facts(page).letters if height < 9] == []
+
+
+def test_some_page_has_letters_in_drawings_of_each_kind(facts):
+    """In the page itself, as in notebook 3, and in files beside it."""
+    assert facts("notebooks/03_monosemanticity_score.html").letters and facts("book/experiments/layers.html").letters
+
+
+@every_page
 def test_links_within_the_site_lead_somewhere(facts, page, site):
     missing = {link for link in facts(page).links if not (site / link.lstrip("/")).exists()}
     assert missing == set()
@@ -114,8 +124,13 @@ def test_the_checks_see_each_kind_of_fault(browser, tmp_path):
         """<link rel="icon" href="data:,"><img src="data:," alt=" "><div style="width: 2000px">wide</div>
         <a href="/nowhere.html">lost</a>
         <article class="bd-article"><button></button><p style="color: #bbb; background: #fff">pale</p></article>
+        <figure><svg width="400" viewBox="0 0 800 100"><text y="50" font-size="12">tiny</text></svg></figure>
+        <figure><img src="bad.svg" width="200" alt="a drawing"></figure>
         <i class="fa-none"></i><script src="https://example.org/outside.js"></script>
         <script>console.error("a complaint"); fetch("/missing.json")</script>"""
+    )
+    (tmp_path / "bad.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 100"><text y="50" font-size="12">small</text></svg>'
     )
     for origin in serve(tmp_path):
         bad = facts_of(browser, origin, "bad.html")
@@ -127,5 +142,6 @@ def test_the_checks_see_each_kind_of_fault(browser, tmp_path):
     assert bad.sideways[PHONE["width"]] >= 2000
     assert "/nowhere.html" in bad.links
     assert ["fa-none", "none"] in bad.icons
+    assert [(round(height), text) for height, text in bad.letters] == [(6, "tiny"), (6, "small")]
     assert "button-name (critical)" in bad.barriers["light"]
     assert "color-contrast (serious)" in bad.barriers["dark"]

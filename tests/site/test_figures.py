@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 
 import pytest
+from playwright.sync_api import expect
 
 from vlm_sae_lib import paths
 
@@ -75,7 +77,8 @@ def test_code_fits_its_column_and_one_switch_hides_it(opened):
     opened.reload()
     assert cells.count() == 0, "the choice is kept"
     opened.locator("figure.plot a[href^='#code-']").first.click()
-    assert cells.count() > 5, "who asks for the code sees it"
+    expect(cells.first, "who asks for the code sees it").to_be_visible()
+    assert cells.count() > 5
 
 
 def test_tables_are_whole_and_reachable_by_keyboard(opened):
@@ -87,9 +90,17 @@ def test_tables_are_whole_and_reachable_by_keyboard(opened):
     assert opened.locator(".cell_output").filter(has_text="|:--").count() == 0
 
 
-def test_a_wide_figure_scrolls_on_a_phone(visit):
-    page = visit.open("notebooks/04_taxonomy_alignment.html")
+@pytest.mark.parametrize(("path", "name"), [
+    ("notebooks/04_taxonomy_alignment.html", "Figure 4.1."), ("book/experiments/layers.html", "Fig. "),
+    ("book/architecture.html", "Fig. "),
+])  # fmt: skip
+def test_a_figure_that_is_wider_than_a_phone_scrolls_by_keyboard_in_a_box_with_its_name(visit, path, name):
+    page = visit.open(path)
+    expect(page.locator(".figure-box[tabindex]")).to_have_count(0)
     page.set_viewport_size(PHONE)
-    box = page.locator(".plot-wide").first
-    assert box.evaluate("e => e.scrollWidth > e.clientWidth && e.tabIndex === 0")
+    box = page.locator(".figure-box.scrolls").first
+    expect(box).to_have_attribute("aria-label", re.compile(f"Figure, wider than the page: {re.escape(name)}"))
+    box.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("box => box.scrollLeft > 0", arg=box.element_handle())
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

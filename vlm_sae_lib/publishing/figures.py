@@ -5,6 +5,7 @@ a browser fetches when the reader comes near.
 """
 
 import html
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,9 @@ from vlm_sae_lib.show.presenting import FIGURE
 from vlm_sae_lib.show.svg import dark_by_itself, has_pictures
 
 SVG = "image/svg+xml"
-COLUMN = 660  # pixels: a wider figure scrolls on a phone, where it would become too small to read
+READABLE = 9.2  # pixels: no letter of a figure is drawn smaller, on however small a screen
+VIEW = re.compile(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)')
+LETTERS = re.compile(r'font-size(?:: |=")([\d.]+)')
 SIZE = re.compile(r'width="(\d+)" height="(\d+)"')
 
 
@@ -60,8 +63,7 @@ class PageFigure:
                      f'decoding="async" alt="{alt}">')  # fmt: skip
         else:
             shown = light(self.drawn).replace("<svg", f'<svg role="img" aria-label="{alt}"', 1)
-        if int(width) > COLUMN:
-            shown = f'<div class="plot-wide" tabindex="0" role="group" aria-label="a wide figure">{shown}</div>'
+        shown = boxed(shown, self.drawn)
         ways = [f'<a href="{folder}/{self.anchor}.csv" download>data (CSV)</a>'] if self.csv else []
         ways += [f'<a href="#{self.code}">the code that draws it</a>'] if self.code else []
         more = f' <span class="plot-ways">{" · ".join(ways)}</span>' if ways else ""
@@ -69,6 +71,20 @@ class PageFigure:
             f'<figure class="plot" id="{self.anchor}">{shown}<figcaption><span id="{label}"><strong>Figure '
             f"{self.number}.</strong> {title}</span>{more}</figcaption></figure>"
         )
+
+
+def least_width(drawn: str) -> int:
+    """Pixels that an SVG must be wide for its smallest letters to be readable; 0 if it has none."""
+    view, letters = VIEW.search(drawn), [float(size) for size in LETTERS.findall(drawn)]
+    return math.ceil(READABLE * float(view[1]) / min(letters)) if view and letters else 0
+
+
+def boxed(shown: str, drawn: str) -> str:
+    """What a page shows of an SVG, in a box that scrolls sideways where the page is too narrow for its letters.
+
+    ``tables.js`` lets the keyboard into a box that scrolls.
+    """
+    return f'<div class="figure-box" style="--least: {least_width(drawn)}px">{shown}</div>'
 
 
 def figures_of(notebook: NotebookNode, name: str) -> list[tuple[NotebookNode, NotebookNode, PageFigure]]:
