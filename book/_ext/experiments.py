@@ -25,7 +25,7 @@ from vlm_sae_lib.claims import island_markdown, islands
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.islands import Answers
 from vlm_sae_lib.claims.judging import judged
-from vlm_sae_lib.claims.markdown import observed, reasons
+from vlm_sae_lib.claims.markdown import here, observed, reasons
 from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.verdict import number
 from vlm_sae_lib.experiments import running
@@ -189,7 +189,7 @@ class ExperimentVerdicts(FromResults):
         where = self.islands()
         for judgement in judged(evidence, decided):
             tally = island_markdown.tally(islands.ask(judgement.claim, where))
-            word = f"{judgement.verdict.value} here, {tally}" if tally else judgement.verdict.value
+            word = f"{here(judgement.verdict.value)}, {tally}" if tally else judgement.verdict.value
             lines += [f"**{judgement.claim.text}** {word}.", ""]
             lines += [*reasons(judgement, evidence, name), ""]
         lines += [BESIDE[bool(decided)] if name not in PLANNED_APART else BY_ITS_OWN_RULE, ""]

@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 ALSO = {
-    "Holm's correction": ("corrected", "corrections?"), "Student's t interval": ("Student's t",),
+    "Holm's correction": ("corrected for", "after Holm", "Holm"), "Student's t interval": ("Student's t",),
     "confidence interval": ("intervals?",), "island": ("islands",), "dead": ("dead latents?",), "fires": ("fires?",),
     "frozen decoder": ("decoder never learns", "decoder that never learned", "frozen part"),
     "rank correlation": ("Spearman's",), "monosemanticity score": ("MonoSemanticity score",),

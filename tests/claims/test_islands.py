@@ -1,6 +1,7 @@
 """A claim on every island: which were asked, which count, and what is told where only some have results."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,8 @@ def test_on_the_published_island_alone_the_card_is_what_it_was_and_one_sentence(
     assert [line for line in now if line not in before] == [island_markdown.ONLY_HERE]
     asked = card(judgement, evidence, tally="holds on 3 of 5 islands")
     assert asked[0] == ":::{admonition} It works. — holds here, holds on 3 of 5 islands"
+    untested = card(replace(judgement, verdict=UNTESTED), evidence, tally=island_markdown.NOWHERE)
+    assert untested[0].endswith("— cannot be tested here, cannot be tested on any island on which it was asked")
 
 
 def test_seen_by_a_second_tower_alone_there_is_one_island_and_no_overall_effect(tmp_path):

@@ -30,12 +30,17 @@ def card(judgement: Judgement, evidence: Evidence, *, islands: Sequence[str] = (
     """
     claim, word = judgement.claim, judgement.verdict.value
     if tally:
-        word = f"{word} here, {tally}"
+        word = f"{here(word)}, {tally}"
     if judgement.other is not None and judgement.other.word is not judgement.decision.word:
         word = f"{word} ({_whom(claim)[1]}: {judgement.other.word.value})"
     lines = [f":::{{admonition}} {claim.text} — {word}", f":class: {CARDS[judgement.verdict]}", ""]
     lines += [f"*Claimed in* {claim.where}. *The paper's evidence*: {claim.evidence}", "", *islands]
     return [*lines, *reasons(judgement, evidence), "", *([claim.remark, ""] if claim.remark else []), ":::", ""]
+
+
+def here(word: str) -> str:
+    """A word with the place that it is about: *holds here*; "cannot be tested here" has it already."""
+    return word if word.endswith("here") else f"{word} here"
 
 
 def reasons(judgement: Judgement, evidence: Evidence, page: str | None = None) -> list[str]:
