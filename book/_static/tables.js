@@ -8,9 +8,8 @@ const boxes = new ResizeObserver((entries) => {
       ["tabindex", "role", "aria-label"].forEach((name) => box.removeAttribute(name));
       continue;
     }
-    const name = box.matches(".figure-box")
-      ? box.closest("figure")?.querySelector("figcaption strong, .caption-number")
-      : box.closest("section")?.querySelector("h1, h2, h3")?.firstChild;
+    const name = box.closest("figure")?.querySelector("figcaption strong, .caption-number")
+      ?? box.closest("section")?.querySelector("h1, h2, h3")?.firstChild;
     box.tabIndex = 0;
     box.setAttribute("role", "region");
     box.setAttribute("aria-label", `${kind(box)}, wider than the page: ${name?.textContent.trim() ?? ""}`);
