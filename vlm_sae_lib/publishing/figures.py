@@ -21,7 +21,7 @@ from vlm_sae_lib.show.svg import dark_by_itself, has_pictures
 SVG = "image/svg+xml"
 READABLE = 9.2  # pixels: no letter of a figure is drawn smaller, on however small a screen
 VIEW = re.compile(r'viewBox="[-\d.]+ [-\d.]+ ([\d.]+)')
-LETTERS = re.compile(r'font-size(?:: |=")([\d.]+)')
+LETTERS = re.compile(r'font-size(?:: ?|=")([\d.]+)')
 SIZE = re.compile(r'width="(\d+)" height="(\d+)"')
 
 
