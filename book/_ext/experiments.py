@@ -193,7 +193,7 @@ class ExperimentVerdicts(FromResults):
             lines += [f"**{judgement.claim.text}** {word}.", ""]
             lines += [*reasons(judgement, evidence, name), ""]
         lines += [BESIDE[bool(decided)] if name not in PLANNED_APART else BY_ITS_OWN_RULE, ""]
-        lines += [*observed(evidence.observations(name)), "", UNCORRECTED]
+        lines += [*observed(evidence, name), "", UNCORRECTED]
         short = {what: hash[:10] for what, hash in sorted(found.inputs.items()) if what in running.INPUTS}
         lines += ["", f"Made again by `python -m vlm_sae_lib run --only experiments/{name}`; made from "
                   + ", ".join(f"{what} `{hash}`" for what, hash in short.items()) + "."]  # fmt: skip

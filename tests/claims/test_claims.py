@@ -79,7 +79,9 @@ def test_observations_rest_on_results_that_exist_and_carry_no_verdict(name):
     for one in observations:
         assert one.question.endswith("?") and one.answer.endswith(".")
         assert one.rests_on and set(one.rests_on) <= set(found.results), set(one.rests_on) - set(found.results)
-    text = " ".join(observed(observations))
+    lines = observed(Evidence(), name)
+    assert len(lines) == len(observations) and all(re.search(r" \(n: \d.*\.\)$", line) for line in lines)
+    text = " ".join(lines)
     assert not re.search(r"\*\*|does not hold|holds (here|in part)|undecided|reversed", text)
 
 

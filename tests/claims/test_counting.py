@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from vlm_sae_lib.claims import counting
-from vlm_sae_lib.claims.counting import COUNTED, n_and_what, what_n_counts
+from vlm_sae_lib.claims.counting import COUNTED, behind, n_and_what, what_n_counts
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.left_out import of_how_many
 from vlm_sae_lib.experiments.registry import NAMES
@@ -72,5 +72,7 @@ def test_of_enough_pictures_an_n_says_of_how_many(monkeypatch):
         ("3,000", "neurons of 3 trainings"), ("1,200 of 3,000", "neurons of 3 trainings"), ("40", "pictures"),
         ("7", "neurons"), ("", ""),
     ]  # fmt: skip
+    spans = "1,200 to 3,000 neurons of 3 trainings; 40 pictures; 7 neurons"
+    assert behind(found, "toy", found.results) == spans and behind(found, "toy", ["none"]) == ""
     with pytest.raises(KeyError, match="nothing says what the n of 'gain' counts"):
         monkeypatch.setitem(COUNTED, "toy", ()) or what_n_counts("toy", "gain")

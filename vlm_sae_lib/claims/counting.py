@@ -3,7 +3,7 @@
 The words stand beside the pattern of the results' names; the number, and of how many trainings, comes from the result.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -107,3 +107,15 @@ def n_and_what(found: Results, experiment: str, name: str) -> tuple[str, str]:
     every = of_how_many(found, experiment, name)
     more = f" of {number(every, 0)}" if every else ""
     return f"{number(row['n'], 0)}{more}", what_n_counts(experiment, name, row["seeds"])
+
+
+def behind(found: Results, experiment: str, names: Iterable[str]) -> str:
+    """What stands behind several results: ``143 to 512 latents; 24 concepts``; empty where none has an n."""
+    counts: dict[str, list[int]] = {}
+    for row, name in ((found.results[name], name) for name in names):
+        if row["n"] is not None:
+            counts.setdefault(what_n_counts(experiment, name, row["seeds"]), []).append(row["n"])
+    spans = ((what, min(several), max(several)) for what, several in counts.items())
+    return "; ".join(
+        f"{number(least, 0)}{'' if least == most else f' to {number(most, 0)}'} {what}" for what, least, most in spans
+    )

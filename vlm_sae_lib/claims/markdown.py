@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from vlm_sae_lib.claims.claim import Claim
-from vlm_sae_lib.claims.counting import n_and_what, what_n_counts
+from vlm_sae_lib.claims.counting import behind, n_and_what, what_n_counts
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.judging import Judgement, Named
 from vlm_sae_lib.claims.rule import Decision, Judged
-from vlm_sae_lib.claims.verdict import Observation, Verdict, number, with_interval
+from vlm_sae_lib.claims.verdict import Verdict, number, with_interval
 from vlm_sae_lib.statistics.intervals import Estimate, Interval, student
 
 CARDS = {
@@ -93,9 +93,13 @@ def _beside(evidence: Evidence, experiment: str, name: str) -> Iterator[str]:
         yield f"{told}, n = {' '.join(n_and_what(found, experiment, name))}"
 
 
-def observed(observations: Sequence[Observation]) -> list[str]:
-    """Questions with their answers, a line each."""
-    return [f"- *{one.question}* {one.answer}" for one in observations]
+def observed(evidence: Evidence, experiment: str) -> list[str]:
+    """What an experiment shows beside the plan: questions with their answers and the n behind them, a line each."""
+    found = evidence.findings(experiment)
+    return [
+        f"- *{one.question}* {one.answer}" + (f" (n: {n}.)" if (n := behind(found, experiment, one.rests_on)) else "")
+        for one in evidence.observations(experiment)
+    ]
 
 
 def _effect(one: Judged, named: Named, several: bool) -> str:
