@@ -137,7 +137,9 @@ def test_an_atlas_that_knows_less_begins_with_what_it_knows(at_desk, missing, wo
     sound(at_desk)
 
 
-@pytest.mark.parametrize("view", ["#sae=nobody&latent=99999", "#sae=steering&latent=512&with=7000", "#latent=-1", "#%%&=="])
+@pytest.mark.parametrize(
+    "view", ["#sae=nobody&latent=99999", "#sae=steering&latent=512&with=7000", "#latent=-1", "#%%&=="]
+)
 def test_a_link_to_a_latent_that_is_not_there_shows_the_list(at_desk, view):
     page = shown(at_desk, view)
     expect(page.locator(".panel")).to_have_count(0)
