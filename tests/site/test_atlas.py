@@ -137,6 +137,16 @@ def test_an_atlas_that_knows_less_begins_with_what_it_knows(at_desk, missing, wo
     sound(at_desk)
 
 
+@pytest.mark.parametrize(
+    "view", ["#sae=nobody&latent=99999", "#sae=steering&latent=512&with=7000", "#latent=-1", "#%%&=="]
+)
+def test_a_link_to_a_latent_that_is_not_there_shows_the_list(at_desk, view):
+    page = shown(at_desk, view)
+    expect(page.locator(".panel")).to_have_count(0)
+    assert page.locator(SEEN).count() > 5
+    sound(at_desk)
+
+
 def test_search_finds_words_and_numbers(at_desk):
     page = shown(at_desk)
     whole = count(page)

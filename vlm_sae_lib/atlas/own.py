@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from vlm_sae_lib.atlas.known import Known
 from vlm_sae_lib.atlas.measuring import Measured, measure
@@ -13,15 +14,21 @@ from vlm_sae_lib.atlas.pictures import write_sheets
 from vlm_sae_lib.atlas.steering import Steered, steer_all
 from vlm_sae_lib.atlas.writing import SHEETS, atlas_folder, write_data, write_page
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.statistics.gather import gather_statistics
 from vlm_sae_lib.steering.asking import asking_of, in_words, own_answers
 from vlm_sae_lib.steering.concepts import Gallery, pool_latents
 from vlm_sae_lib.towers import load_tower
-from vlm_sae_lib.vlms import load_vlm
+from vlm_sae_lib.vlms import Vlm, load_vlm
 
 LOOKED_AT, ASKED = 400, 12
 """Pictures on which strengths and concepts are looked up, and others on which the model is asked."""
+COMPARED = 8
+"""Pictures on which a store is held against the model's own tower."""
+ALIKE = 0.5
+"""How far, as a share of its length, an activation may lie from the tower's own: another library's preparation of a
+picture moves it a little, another tower altogether."""
 
 
 def own_atlas(
@@ -48,7 +55,7 @@ def own_atlas(
             sae, activations, _by_encoder(embeddings), source, key="sae", title=name,
             sentence=_sentence(name, activations),
             names=None if tower is None else _names(sae, activations, source, tower, device),
-            steered=None if vlm is None else _steered(sae, source, vlm, at_most, device),
+            steered=None if vlm is None else _steered(sae, activations, source, vlm, at_most, device),
         )  # fmt: skip
         _write(folder, measured, source, title, publish)
     return out
@@ -83,6 +90,9 @@ def _sentence(name: str, activations: Any) -> str:
 
 def _names(sae: SparseAutoencoder, activations: Any, source: Any, tower: str, device: str | None) -> Names:
     """By the same pictures that are shown: a store of one's own has no others."""
+    kind, _, which = tower.partition(":")
+    if of_kind(kind) is not None and which not in ("", "clip"):
+        raise UserError(f"{tower} embeds pictures where the island's words do not lie: give --names {kind}, its CLIP.")
     loaded = load_tower(tower, device=device)
     words = [(f.name, value) for f in Known.of(source, source.ids.tolist()).factors for value in f.values]
     vocabulary = vocabulary_of(loaded, words)
@@ -91,7 +101,9 @@ def _names(sae: SparseAutoencoder, activations: Any, source: Any, tower: str, de
                     "these pictures")  # fmt: skip
 
 
-def _steered(sae: SparseAutoencoder, source: Any, vlm: str, at_most: int, device: str | None) -> Steered:
+def _steered(
+    sae: SparseAutoencoder, activations: Any, source: Any, vlm: str, at_most: int, device: str | None
+) -> Steered:
     if source.factors is None:
         raise UserError("Nothing is known of the pictures, so there is nothing to steer towards: leave --vlm out.")
     model, factors = load_vlm(vlm, device=device), in_words(source.factors)
@@ -100,8 +112,32 @@ def _steered(sae: SparseAutoencoder, source: Any, vlm: str, at_most: int, device
     asked, looked_at = drawn[:ASKED], drawn[ASKED:]
     if not looked_at:
         raise UserError(f"Steering needs more than {ASKED} pictures: {ASKED} to ask about, others to set strengths by.")
+    check_place(model, vlm, activations, source)
     pooled = pool_latents(model, sae, [picture for _, picture in source.subset(looked_at)])
     shown = dict(source.subset(asked))
     own = own_answers(model, asking, list(shown.values()), factors.loc[list(shown)])
     return steer_all(model, sae, pooled, Known.of(source, sorted(looked_at)), Gallery(list(shown.values()), own),
                      asking, at_most=at_most)  # fmt: skip
+
+
+def check_place(model: Vlm, vlm: str, activations: Any, source: Any) -> None:
+    """Whether the SAE, which reads what the store holds, stands where the model would be steered.
+
+    A tower has other names elsewhere, and other hashes, so that the activations themselves are compared.
+
+    Raises:
+        UserError: the store is of another block, or of another tower.
+    """
+    facts = activations.metadata
+    stored, mend = f"{facts.get('hook_point')} of {facts.get('tower')}", f"of {model.hook_point} of vlm:{vlm}"
+    if activations.dim != model.dim or facts.get("hook_point") != model.hook_point:
+        raise UserError(f"The SAE reads {stored}, and {vlm} is steered at {model.hook_point} (width {model.dim}): "
+                        f"take an SAE and a store {mend}.")  # fmt: skip
+    ids = np.unique(np.asarray(activations.image_ids))[:COMPARED].tolist()
+    states = model.states([picture for _, picture in source.subset(ids)]).cpu()
+    apart = []
+    for image_id, tokens in zip(ids, states, strict=True):
+        rows = activations[np.flatnonzero(np.asarray(activations.image_ids) == image_id)]
+        apart.append((torch.cdist(rows, tokens).amin(1) / rows.norm(dim=1)).median())
+    if float(torch.stack(apart).median()) > ALIKE:
+        raise UserError(f"The SAE reads {stored}, which is not the tower of {vlm}: take an SAE and a store {mend}.")

@@ -117,7 +117,8 @@ function list(sae, columns, found, tree) {
 }
 
 function invitation(sae) {
-  return h("p", { class: "invitation" }, "Open a latent to see its pictures, what it detects, and its neighbours.", h("br"),
+  return h("p", { class: "invitation" }, "Open a latent to see its pictures, what it detects, and its neighbours. ",
+    h("span", { class: "keys" }, "By keyboard: / searches, arrows move in the list, Enter opens, Escape closes."), h("br"),
     state.first ? [`To begin with: ${state.first.words}.`, h("br")] : null,
     `${sae.silent.toLocaleString("en")} of ${sae.latents.toLocaleString("en")} latents are silent on all ${sae.pictures.toLocaleString("en")} pictures.`);
 }

@@ -45,6 +45,10 @@ export class Desk {
     for (const id of ["find", "unnamed"])
       find(id).addEventListener("input", () => this.list.narrow(find("find").value, find("unnamed").checked));
     find("upload").addEventListener("change", ({ target }) => this.#upload(target.files[0]));
+    find("turn").addEventListener("click", () => {
+      find("steering-title").scrollIntoView();
+      find("strength").focus({ preventScroll: true });
+    });
     find("copy").addEventListener("click", () => this.#copy());
   }
 
@@ -85,7 +89,7 @@ export class Desk {
     find("stated").textContent = this.stated;
     find("keep").checked = state.keepError;
     find("question").value = state.question;
-    find("along").hidden = state.latent === null;
+    find("along").hidden = find("turn").hidden = state.latent === null;
     find("own").hidden = !this.own || this.own === state.question;
     find("own").textContent = `ask “${this.own}”`;
     const strange = this.words.strange(state.question);

@@ -6,6 +6,7 @@ import { Painter } from "./painter.js";
 import { State } from "./state.js";
 import { Words } from "./words.js";
 
+const NARROW = "(max-width: 44rem)"; // as in live.css, one column
 const find = (id) => document.getElementById(id);
 const json = async (name) => {
   const response = await fetch(new URL(name, import.meta.url));
@@ -27,7 +28,6 @@ async function start() {
   find("starting").hidden = true;
   find("megabytes").textContent = Math.round(facts.bytes / 1e6);
   for (const name of ["namedOn", "triedOn", "multiple"]) find(name).textContent = facts[name];
-  find("facts").hidden = false;
   find("loading").hidden = false;
   find("load").addEventListener("click", () => load(facts, desk));
 }
@@ -40,15 +40,22 @@ async function load(facts, desk) {
   try {
     await client.load(facts, (bytes) => (bar.value = bytes / facts.bytes));
     find("loading").hidden = find("beforehand").hidden = true;
-    document.querySelector("main").hidden = false;
+    document.querySelector("main").hidden = find("facts").hidden = false;
     await desk.use(client);
-    find("strength").disabled ? find("find").focus() : find("strength").focus();
+    firstPlace().focus();
   } catch (error) {
     client.close();
     bar.hidden = true;
     Object.assign(find("load"), { disabled: false });
     complain(error);
   }
+}
+
+// Where a reader goes on: at the slider where a link has brought a latent, else at the list; on a phone, where a search
+// field would bring up the keyboard and scroll the picture away, at the picture.
+function firstPlace() {
+  if (!find("strength").disabled) return find("strength");
+  return matchMedia(NARROW).matches ? find("picture-title") : find("find");
 }
 
 function complain(error) {
