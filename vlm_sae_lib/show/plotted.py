@@ -65,7 +65,7 @@ def _rows(axis: Axes) -> Iterator[tuple]:
     bands = [band for band in axis.collections if isinstance(band, PolyCollection)]
     for line in axis.lines:
         if line not in used and not _nameless(line.get_label()):
-            ends, places = _band(line, bands), line.get_xdata(orig=False)
+            ends, places = _band(line, bands), np.asarray(line.get_xdata(orig=False))
             for x, y, at in zip(*(np.asarray(part, dtype=object) for part in line.get_data()), places, strict=True):
                 own = ends.get(float(at), (None, None))
                 yield panel, line.get_label(), _named(axis.xaxis, x), _named(axis.yaxis, y), *own
@@ -109,7 +109,8 @@ def _band(line: Line2D, bands: Sequence[PolyCollection]) -> dict[float, tuple[fl
     data = np.column_stack([np.asarray(part, dtype=float) for part in line.get_data(orig=False)])
     points = data[np.isfinite(data).all(axis=1)].tolist()
     for band in bands:
-        if len(band.get_facecolor()) != 1 or to_rgb(band.get_facecolor()[0]) != to_rgb(line.get_color()):
+        colours = np.asarray(band.get_facecolor())
+        if len(colours) != 1 or to_rgb(tuple(colours[0])) != to_rgb(line.get_color()):
             continue
         edge: dict[float, list[float]] = {}
         for x, y in np.concatenate([path.vertices for path in band.get_paths()] or [np.empty((0, 2))]):
