@@ -7,6 +7,7 @@ mean something else as well, so that only an author can tell: these are linked w
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
@@ -68,16 +69,28 @@ class Words(SphinxTransform):
         if self.env.docname == GLOSSARY or GLOSSARY not in self.env.found_docs:
             return
         self.env.note_dependency(str(glossary))
+        self.env.note_dependency(__file__)  # a page that was read before would keep what was found then
         entries = entries_of(glossary.read_text(encoding="utf-8"))
         first = {term.lower(): terms[0] for terms in entries for term in terms}
         words, seen = words_of(entries), set[str]()
         pattern, meant = pattern_of(words), [(term, first[term.lower()]) for term in words.values()]
+        join_lines(self.document)
         for folded in (False, True):
             for text in list(texts_of(self.document, folded=folded)):
                 if isinstance(text, addnodes.pending_xref):
                     seen.add(first.get(text["reftarget"].lower(), ""))
                 else:
                     link(text, pattern, meant, seen)
+
+
+def join_lines(document: nodes.Element) -> None:
+    """Make one text of those that only the end of a line parts: a word may stand on both sides of it."""
+    for block in list(document.findall(nodes.TextElement)):
+        runs = [(kind, list(run)) for kind, run in groupby(block.children, key=lambda child: type(child) is nodes.Text)]
+        if any(is_text and len(run) > 1 for is_text, run in runs):
+            block.children = []
+            for is_text, run in runs:
+                block += nodes.Text("".join(one.astext() for one in run)) if is_text else run
 
 
 def texts_of(document: nodes.document, *, folded: bool) -> Iterator[nodes.Element]:

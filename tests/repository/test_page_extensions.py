@@ -155,6 +155,15 @@ def test_the_first_use_of_a_word_leads_to_the_glossary_and_the_second_does_not(w
     assert seen == {"latent", "SAE", "L0"} and linked(words, "A latent.", seen) == []
 
 
+def test_lines_are_joined_and_nothing_else(words):
+    emphasis = nodes.emphasis("", "", nodes.Text("b"))
+    texts = [nodes.Text(text) for text in ("sparse", "\n", "a", "c")]
+    paragraph = nodes.paragraph("", "", *texts[:3], emphasis, texts[3])
+    words.join_lines(nodes.section("", paragraph))
+    assert [child.astext() for child in paragraph.children] == ["sparse\na", "b", "c"] and paragraph[1] is emphasis
+    assert all(child.parent is paragraph for child in paragraph.children)
+
+
 @pytest.mark.parametrize("text", ["latent-wise", "latently", "sae", "dictionary_latent", "NL0"])
 def test_a_part_of_another_word_is_no_use_of_it(words, text):
     assert linked(words, text, set()) == []

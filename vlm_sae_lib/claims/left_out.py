@@ -59,7 +59,7 @@ def _of_origins(found: Results, name: str) -> int | None:
         return None
     rival = name.replace("SAE minus ", "")  # a difference's n is that of the rival
     row = found.results.get(f"neurons/{'SAE' if name.startswith('effect/') else rival.rpartition('/')[2]}")
-    return row and row["n"] * _trainings(found, rival)
+    return None if row is None else row["n"] * _trainings(found, rival)
 
 
 def _of_hierarchy(found: Results, name: str) -> int | None:
