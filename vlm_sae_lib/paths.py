@@ -68,7 +68,7 @@ def published_results() -> Path:
 
 
 def cover() -> Path:
-    """The picture on the README and on the book's first page, taken from the notebook cell tagged ``cover``."""
+    """The picture in the README: the explorer of the book's first page, as the built book shows it."""
     return root() / "book" / "images" / "cover.png"
 
 

@@ -97,7 +97,7 @@ def texts_of(document: nodes.document, *, folded: bool) -> Iterator[nodes.Elemen
     """The texts that may hold a word, and the links that an author made, in the order of the page."""
     for node in document.findall():
         marked = isinstance(node, addnodes.pending_xref) and node.get("reftype") == "term"
-        free = isinstance(node, nodes.Text) and not inside(node, ELSEWHERE)
+        free = isinstance(node, nodes.Text) and not inside(node, ELSEWHERE) and not in_written_link(node)
         if (marked or free) and is_folded(node) == folded:
             yield node
 
@@ -129,6 +129,13 @@ def reference(term: str, words: str) -> addnodes.pending_xref:
 
 def inside(node: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> bool:
     return any(isinstance(above, kinds) for above in ancestors(node))
+
+
+def in_written_link(text: nodes.Text) -> bool:
+    """Whether it stands in an ``<a>`` that is written as HTML, as in the tables that an extension makes."""
+    before = text.parent.children[: text.parent.index(text)]
+    ends = [node.astext() for node in before if isinstance(node, nodes.raw) and re.match("</?a[ >]", node.astext())]
+    return bool(ends) and not ends[-1].startswith("</")
 
 
 def is_folded(node: nodes.Node) -> bool:

@@ -4,7 +4,6 @@ nbval compares outputs, but finds nothing wrong with a notebook that was never r
 """
 
 import ast
-import base64
 import copy
 import os
 import subprocess
@@ -153,12 +152,6 @@ def test_the_last_cell_wrote_the_published_results(name):
     last = notebooks.code_cells(published(name))[-1]
     assert "write" in last.source and UNCHECKED_TAGS.isdisjoint(notebooks.tags(last))
     assert (paths.published_results() / f"{name}.json").exists()
-
-
-def test_one_notebook_draws_the_cover_that_is_published():
-    covers = [picture for name in NAMES if (picture := notebooks.cover(published(name))) is not None]
-    assert len(covers) == 1
-    assert base64.b64decode(covers[0]) == paths.cover().read_bytes()
 
 
 # The gates themselves, on notebooks with one fault each

@@ -12,13 +12,11 @@ from vlm_sae_lib.publishing import notebooks, runner
 from vlm_sae_lib.publishing.runner import NotebookFailed, Run, run
 
 THIS_LIBRARY = "as it is"  # so that these tests pass also while somebody edits the library
-PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2, seed]);"
 
 
 def make_checkout(root):
-    """Two notebooks: 01_first draws the cover, 02_second has a parameter of its own."""
-    first = toy_notebook("01_first", "print('seed', seed)", PLOT)
-    next(cell for cell in first.cells if cell.source == PLOT).metadata["tags"] = ["cover"]
+    """Two notebooks: 01_first draws a plot, 02_second has a parameter of its own."""
+    first = toy_notebook("01_first", "print('seed', seed)", "import matplotlib.pyplot as plt\nplt.plot([1, 2, seed]);")
     second = toy_notebook("02_second", "print(steps * 2)", parameters='profile = "pocket"\nseed = 1\nsteps = 10')
     return write_checkout(root, {"01_first": first, "02_second": second})
 
@@ -66,7 +64,7 @@ def published(checkout) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((checkout / "notebooks").iterdir())}
 
 
-def test_all_notebooks_run_in_order_and_are_published_with_results_and_cover(once_run, run_checkout):
+def test_all_notebooks_run_in_order_and_are_published_with_their_results(once_run, run_checkout):
     root, lines = once_run
     assert [line.split()[0] for line in lines] == ["01_first", "01_first", "02_second", "02_second", "2"]
     assert lines[1].endswith(" s") and str(root / "runs" / "pocket" / "notebooks") in lines[-1]
@@ -74,7 +72,6 @@ def test_all_notebooks_run_in_order_and_are_published_with_results_and_cover(onc
         notebook = notebooks.read(run_checkout / "notebooks" / f"{name}.ipynb")
         assert notebooks.problems(notebook) == []
         assert json.loads((paths.published_results() / f"{name}.json").read_text())["profile"] == "pocket"
-    assert paths.cover().read_bytes().startswith(b"\x89PNG")
 
 
 def test_two_runs_leave_the_same_bytes(run_checkout):

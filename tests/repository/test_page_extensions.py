@@ -148,6 +148,12 @@ def linked(words, text: str, seen: set[str]) -> list[str]:
     return [f"{one.astext()}: {one['reftarget']}" for one in paragraph.findall(addnodes.pending_xref)]
 
 
+def test_no_link_comes_into_a_link_that_is_written_as_html(words):
+    raw = [nodes.raw("", text, format="html") for text in ('<a href="x">', "</a>")]
+    paragraph = nodes.paragraph("", "", raw[0], nodes.Text("a latent"), raw[1], nodes.Text("a latent"))
+    assert [words.in_written_link(paragraph[place]) for place in (1, 3)] == [True, False]
+
+
 def test_the_first_use_of_a_word_leads_to_the_glossary_and_the_second_does_not(words):
     seen = set()
     text = "Latents of a sparse\nautoencoder: one latent, two SAEs, L0."

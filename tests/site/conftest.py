@@ -10,9 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from vlm_sae_lib import paths
 
-from .browsing import FLAGS, Facts, Visit, facts_of, serve, visiting
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from .browsing import BROWSERS, FLAGS, Facts, Visit, facts_of, serve, visiting
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,17 @@ import json
 import re
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
+from vlm_sae_lib import paths
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.judging import judged
 from vlm_sae_lib.claims.paper import CLAIMS
 from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.publishing import cover
 
+from . import cover_picture
 from .browsing import PHONE
 
 INTRO, PAGE = "book/intro.html", "book/claims.html"
@@ -34,6 +37,13 @@ def test_the_slider_of_the_first_page_shows_what_was_computed(visit):
         expect(page.locator(".ce-steered")).to_have_text(steered)
         expect(page.locator(".ce-random")).to_have_text(pushed)
     assert visit.console_errors == []
+
+
+def test_the_picture_of_the_readme_is_small_and_shows_the_first_page_of_today(site):
+    """If not: ``python -m tests.site.cover_picture``."""
+    assert paths.cover().stat().st_size < 150_000
+    with Image.open(paths.cover()) as picture:
+        assert picture.width > 500 and picture.text[cover_picture.MADE_FROM] == cover_picture.made_from(site)
 
 
 def test_the_first_page_begins_with_it_and_links_the_claims_and_the_paper(visit):

@@ -159,16 +159,6 @@ def problems(notebook: NotebookNode) -> list[str]:
     return found
 
 
-def cover(notebook: NotebookNode) -> str | None:
-    """The picture (base64 PNG) of the cell tagged ``cover``, if the notebook has one."""
-    for cell in code_cells(notebook):
-        if "cover" in tags(cell):
-            for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    return output.data["image/png"]
-    return None
-
-
 def _output_faults(cell: NotebookNode) -> set[str]:
     faults = set()
     for output in cell.outputs:

@@ -1,7 +1,6 @@
 """The notebooks in order: run apart with papermill, published together once all of them have passed."""
 
 import ast
-import base64
 import importlib.metadata
 import os
 import platform
@@ -97,7 +96,7 @@ def choose(plan: Run) -> list[Path]:
 
 
 def publish(names: Sequence[str]) -> None:
-    """Put the outputs of the last runs, their results and the cover picture in the place of the published ones.
+    """Put the outputs of the last runs, and their results, in the place of the published ones.
 
     Nothing is written unless every notebook is fit to be published; ``NotebookFailed`` says what is wrong.
     """
@@ -117,8 +116,6 @@ def publish(names: Sequence[str]) -> None:
     for name, notebook in ready.items():
         notebooks.write(paths.notebooks() / f"{name}.ipynb", notebook)
         write_bytes(paths.published_results() / f"{name}.json", _results(name).read_bytes())
-        if (picture := notebooks.cover(notebook)) is not None:
-            write_bytes(paths.cover(), base64.b64decode(picture))
 
 
 def inputs(plan: Run, source: notebooks.NotebookNode) -> dict[str, Any]:
