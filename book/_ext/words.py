@@ -97,7 +97,7 @@ def texts_of(document: nodes.document, *, folded: bool) -> Iterator[nodes.Elemen
     """The texts that may hold a word, and the links that an author made, in the order of the page."""
     for node in document.findall():
         marked = isinstance(node, addnodes.pending_xref) and node.get("reftype") == "term"
-        free = isinstance(node, nodes.Text) and not inside(node, ELSEWHERE) and not in_written_link(node)
+        free = isinstance(node, nodes.Text) and not inside(node, ELSEWHERE) and not beside_html(node)
         if (marked or free) and is_folded(node) == folded:
             yield node
 
@@ -131,11 +131,9 @@ def inside(node: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> bool:
     return any(isinstance(above, kinds) for above in ancestors(node))
 
 
-def in_written_link(text: nodes.Text) -> bool:
-    """Whether it stands in an ``<a>`` that is written as HTML, as in the tables that an extension makes."""
-    before = text.parent.children[: text.parent.index(text)]
-    ends = [node.astext() for node in before if isinstance(node, nodes.raw) and re.match("</?a[ >]", node.astext())]
-    return bool(ends) and not ends[-1].startswith("</")
+def beside_html(node: nodes.Node) -> bool:
+    """Whether HTML was written by hand around it, which may be a link already."""
+    return any(isinstance(other, nodes.raw) for other in node.parent.children)
 
 
 def is_folded(node: nodes.Node) -> bool:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from book_extensions import extension
 from docutils import nodes
+from docutils.utils import new_document
 from PIL import Image
 from sphinx import addnodes
 
@@ -148,12 +149,6 @@ def linked(words, text: str, seen: set[str]) -> list[str]:
     return [f"{one.astext()}: {one['reftarget']}" for one in paragraph.findall(addnodes.pending_xref)]
 
 
-def test_no_link_comes_into_a_link_that_is_written_as_html(words):
-    raw = [nodes.raw("", text, format="html") for text in ('<a href="x">', "</a>")]
-    paragraph = nodes.paragraph("", "", raw[0], nodes.Text("a latent"), raw[1], nodes.Text("a latent"))
-    assert [words.in_written_link(paragraph[place]) for place in (1, 3)] == [True, False]
-
-
 def test_the_first_use_of_a_word_leads_to_the_glossary_and_the_second_does_not(words):
     seen = set()
     text = "Latents of a sparse\nautoencoder: one latent, two SAEs, L0."
@@ -168,6 +163,15 @@ def test_lines_are_joined_and_nothing_else(words):
     words.join_lines(nodes.section("", paragraph))
     assert [child.astext() for child in paragraph.children] == ["sparse\na", "b", "c"] and paragraph[1] is emphasis
     assert all(child.parent is paragraph for child in paragraph.children)
+
+
+def test_a_word_within_a_link_that_was_written_as_html_is_left_alone(words):
+    document = new_document("page")
+    document += nodes.paragraph("", "", nodes.raw("", "<a>", format="html"), nodes.Text("a latent"))
+    document += nodes.paragraph("", "", nodes.Text("a latent"), nodes.literal("", "latent"))
+    document += nodes.container("", nodes.paragraph("", "", nodes.Text("an SAE")), design_component="dropdown")
+    open_, folded = (list(words.texts_of(document, folded=folded)) for folded in (False, True))
+    assert [text.parent for text in open_] == [document[1]] and [text.astext() for text in folded] == ["an SAE"]
 
 
 @pytest.mark.parametrize("text", ["latent-wise", "latently", "sae", "dictionary_latent", "NL0"])
