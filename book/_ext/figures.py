@@ -50,4 +50,4 @@ def setup(app: Sphinx) -> dict:
     app.connect("source-read", set_figures)
     app.connect("doctree-read", box_drawings)
     app.connect("build-finished", write_files)
-    return {"version": "1", "env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -54,7 +54,7 @@ def test_by_keyboard_from_the_cover_to_a_steered_answer(visit):
             break
     page.keyboard.press("End")
     expect(answer).not_to_have_text(unsteered)
-    assert visit.console_errors == visit.outside_requests == []
+    assert visit.console_errors == visit.outside_requests == visit.failed_requests == []
 
 
 def test_by_keyboard_from_the_cover_to_a_neuron_in_the_atlas(visit):
@@ -71,7 +71,7 @@ def test_by_keyboard_from_the_cover_to_a_neuron_in_the_atlas(visit):
     page.keyboard.press("Enter")
     expect(page.locator("#first-title")).to_be_focused()
     assert "latent=" in page.evaluate("location.hash")
-    assert visit.console_errors == visit.outside_requests == []
+    assert visit.console_errors == visit.outside_requests == visit.failed_requests == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

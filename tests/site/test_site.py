@@ -1,5 +1,7 @@
 """The built site in a browser, with the network cut: its weight, the way in, the search, the steering page's panel."""
 
+import re
+
 from playwright.sync_api import expect
 
 from vlm_sae_lib.publishing.edition_switch import editions
@@ -26,8 +28,10 @@ def test_the_site_is_light_but_for_the_live_model(site):
     assert sum(counted.values()) <= AT_MOST, (sum(counted.values()), heaviest)
 
 
-def test_the_first_page_is_the_introduction(visit):
+def test_the_first_page_is_the_introduction(visit, site):
     visit.open("index.html").wait_for_url("**/book/intro.html")
+    icon = re.search(r'rel="icon" href="([^"]+)"', (site / "index.html").read_text(encoding="utf-8"))
+    assert icon and (site / icon[1]).is_file(), "a browser would ask for /favicon.ico, which is not there"
 
 
 def test_search_finds_a_word(visit):

@@ -65,6 +65,8 @@ def build(edition: str, *, verbose: bool) -> int:
         shutil.rmtree(site, ignore_errors=True)
         site.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(output / "_build" / "html", site)
+    with (site / "index.html").open("a", encoding="utf-8") as redirect:  # else a browser asks for an icon at the root
+        redirect.write('<link rel="icon" href="_static/favicon.svg">\n')
     print(f"the book, in {time.perf_counter() - started:.1f} s: {site / 'index.html'}")
     return 0
 
