@@ -4,7 +4,7 @@ Sphinx, the theme and MyST-NB link on every page what some page needs. Here a pa
 its body has no use, and its pictures below the first wait until they are near. Once all pages are written, Font Awesome
 is cut down to the icons that they show, rules of the theme's style and glyphs of its two fonts; styles lose the rules
 of which no page can have the class, as most of Bootstrap, and pages the room between their lines and the marks of code
-that have no colour of their own.
+that have no colour of their own. Only notebooks are there to be downloaded as they were written.
 """
 
 import re
@@ -67,8 +67,17 @@ def trim(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree
     body = context.get("body", "")
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context[kind] if needed(file, body)]
+    if context.get("page_source_suffix") != ".ipynb":
+        withhold_source(context)
     sources = {name: Path(app.srcdir) / source for source, name in app.builder.images.items()}
     context["body"] = patient(STRIPE.sub("<tr>", body), sources)
+
+
+def withhold_source(context: dict[str, Any]) -> None:
+    """The Markdown of a page is not offered as a download: the link to its repository shows it."""
+    for group in context.get("header_buttons", ()):
+        buttons = group.get("buttons", [])
+        buttons[:] = [button for button in buttons if button.get("label") != "download-source-button"]
 
 
 def needed(file: Any, body: str) -> bool:
@@ -114,6 +123,7 @@ def finish(app: Sphinx, failed: Exception | None) -> None:
         shutil.rmtree(site / "vendor" / "html-manager", ignore_errors=True)
     if app.config.edition != PUBLISHED:  # the live model stands once in a site
         shutil.rmtree(site / RUNTIME, ignore_errors=True)
+    shutil.rmtree(site / "_sources" / "book", ignore_errors=True)
     for download in site.glob("_sources/notebooks/*.ipynb"):  # to be run; executed it stands on its page
         notebooks.write(download, notebooks.stripped(notebooks.read(download)))
     lighten_styles(site)

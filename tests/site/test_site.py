@@ -10,7 +10,7 @@ from .browsing import PHONE, STEERING
 
 LIVE_MODEL = ("live/model/", "vendor/onnxruntime-web/")
 """What alone does not count: the graphs of the live model and what runs them, fetched by who asks for them."""
-AT_MOST = 15 * 2**20  # bytes
+AT_MOST = 15 * 10**6  # bytes
 
 
 def test_the_site_is_light_but_for_the_live_model(site):
@@ -26,6 +26,16 @@ def test_the_site_is_light_but_for_the_live_model(site):
     counted = {name: size for name, size in sizes.items() if name not in apart}
     heaviest = sorted(counted.items(), key=lambda one: -one[1])[:10]
     assert sum(counted.values()) <= AT_MOST, (sum(counted.values()), heaviest)
+
+
+def test_notebooks_can_be_downloaded_and_pages_of_words_are_shown_by_their_repository(site):
+    button = "btn-download-source-button"
+    for notebook in site.glob("notebooks/*.html"):
+        assert button in notebook.read_text(encoding="utf-8")
+        assert (site / "_sources" / "notebooks" / f"{notebook.stem}.ipynb").is_file()
+    for page in site.glob("book/**/*.html"):
+        told = page.read_text(encoding="utf-8")
+        assert button not in told and "btn-source-repository-button" in told, page
 
 
 def test_the_first_page_is_the_introduction(visit, site):

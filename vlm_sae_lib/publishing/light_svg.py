@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-LEVELS = 4
+LEVELS = 6
 """Of 256: by how much a picture's pixels may be off. Its edges stay as sharp as they are."""
 QUALITY = 90
 """Of WebP with loss, out of 100: it blurs the colours of small drawings, and is good enough for most photographs."""
