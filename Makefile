@@ -2,6 +2,7 @@
 # make light        the notebooks on small public models, as an edition beside the pocket one (network, an hour and a half)
 # make test         every test: the library, the committed notebooks, the site in a browser
 # make test-long    the tests that take minutes, among them the site in Firefox
+# make test-faults  what can go wrong, many times over: settings, kills, storage, pictures, numbers, files of strangers; prints figures
 # make test-parity  against SAELens, dictionary_learning, overcomplete and saev, in an environment of their own (.venv-parity)
 # make test-versions  the library's tests on the lowest versions that requirements.txt allows (Python 3.11; .venv-lowest)
 # make bench        ratios against peers, each from one run (about a quarter of an hour): benchmarks/README.md
@@ -23,7 +24,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book light test test-long test-parity test-versions bench bench-quality lint pocket islands leaderboard clean
+.PHONY: help setup book light test test-long test-faults test-parity test-versions bench bench-quality lint pocket islands leaderboard clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -58,6 +59,9 @@ test-long: $(STAMP)
 	TQDM_DISABLE=1 $(PYTEST) -m long tests --timeout 3600
 	$(PY) -m vlm_sae_lib book
 	$(PYTEST) -m long tests/site --timeout 3600
+
+test-faults: $(STAMP)
+	$(UNIT) -m "faults or not faults" tests/faults --timeout 900
 
 test-parity: $(PARITY)/.installed
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PARITY)/bin/python -m pytest -m parity tests/parity

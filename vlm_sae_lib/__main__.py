@@ -2,10 +2,11 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vlm_sae_lib.errors import UserError
 
@@ -14,10 +15,32 @@ PROGRAM = "python -m vlm_sae_lib"
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, as every other complaint of the program."""
+    """A parser whose complaints are one line, as every other complaint of the program.
+
+    An option that is given a value is given one: an empty word, as of a variable that is not set, is no value.
+    """
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        if settings.get("action", "store") in ("store", "append"):
+            settings.setdefault("type", said)
+        return super().add_argument(*names, **settings)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As ever, but for ``--name=--``, of which Python's parser makes an empty list."""
+        for word in args or ():
+            if word.startswith("--") and word.endswith("=--"):
+                self.error(f"argument {word.partition('=')[0]}: -- is no value: give one, or leave the option out")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def said(word: str) -> str:
+    """The word; ``ArgumentTypeError`` for an empty one."""
+    if not word:
+        raise argparse.ArgumentTypeError("its value is empty: give one, or leave the option out")
+    return word
 
 
 def make_parser(stages: Sequence[str] = STAGES) -> argparse.ArgumentParser:
@@ -45,6 +68,9 @@ def make_parser(stages: Sequence[str] = STAGES) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage. 0: done; 1: a notebook or a build failed; 2: the user can mend it, one line on stderr says how."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a name of a file may be no text: it is told as well as can be
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     chosen = arguments[:1] if arguments and arguments[0] in STAGES else STAGES
     try:
         parsed = make_parser(chosen).parse_args(arguments)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vlm_sae_lib.overrides import Count, option
 
+STEERED = 64
 HELP = "write a page over every latent of an SAE: scores, top pictures, what it detects, neighbours, the tree"
 EXAMPLE = (
     "python -m vlm_sae_lib atlas --sae runs/my-sae --activations runs/my-store --embeddings runs/my-embeddings "
@@ -38,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steer",
         type=option(Count),
-        default=64,
+        default=None,
         metavar="N",
-        help="steer so many latents, those that fire most often (default: 64)",
+        help=f"steer so many latents, those that fire most often (default: {STEERED})",
     )
     parser.add_argument(
         "--publish",
@@ -55,17 +56,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.activations.store import ActivationStore
     from vlm_sae_lib.atlas.own import own_atlas
+    from vlm_sae_lib.commands.targets import folder_to_write
+    from vlm_sae_lib.errors import UserError
     from vlm_sae_lib.machine.devices import choose_device
     from vlm_sae_lib.pictures import load_pictures
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
 
+    if args.steer is not None and args.vlm is None:
+        raise UserError("--steer says how many latents to steer, and there is no model to do it with: give --vlm.")
+    if args.publish and args.pictures is None:
+        raise UserError("--publish is about the pictures that are shown: give --pictures, or leave it out.")
+    out = folder_to_write(args.out)
     sae = SparseAutoencoder.load(args.sae, device=choose_device(args.device))
     source = None if args.pictures is None else load_pictures(args.pictures)
     activations, *embeddings = (ActivationStore.open(path) for path in (args.activations, *args.embeddings))
     written = own_atlas(
-        Path(args.out).expanduser(), sae, activations, embeddings, source,
+        out, sae, activations, embeddings, source,
         name=Path(args.sae).expanduser().resolve().name, title=args.title,
-        tower=args.names, vlm=args.vlm, at_most=args.steer, publish=args.publish, device=args.device,
+        tower=args.names, vlm=args.vlm, at_most=args.steer or STEERED, publish=args.publish, device=args.device,
     )  # fmt: skip
     if source is not None and not args.publish and not source.terms.may_be_published:
         sys.stderr.write(f"The pictures are in it. {source.terms.sentence} With --publish tiles stand for them.\n")

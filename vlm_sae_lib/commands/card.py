@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from vlm_sae_lib.errors import UserError
+    from vlm_sae_lib.commands.targets import folder_to_write
     from vlm_sae_lib.files import write_bytes, write_json
     from vlm_sae_lib.profiles import load_profile
     from vlm_sae_lib.publishing.colab import Repository
@@ -35,9 +35,7 @@ def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.scorecard.page import html
     from vlm_sae_lib.scorecard.place import final_bench, place_of
 
-    out = Path(args.out).expanduser()
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give --out a folder.")
+    out = folder_to_write(args.out)
     if args.enter:
         board.check_name(args.enter)
     about = Repository.read().page("book/leaderboard.md")

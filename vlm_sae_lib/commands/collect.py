@@ -31,9 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.activations import collect_activations
+    from vlm_sae_lib.commands.targets import folder_to_write
+    from vlm_sae_lib.errors import UserError
+    from vlm_sae_lib.hooks import PROJECTION
     from vlm_sae_lib.pictures import load_pictures
     from vlm_sae_lib.towers import load_tower
 
+    if args.hook_point == PROJECTION and args.tokens != "cls":
+        raise UserError(f"{PROJECTION} is one vector for each picture, so that --tokens {args.tokens} has nothing to "
+                        "choose from: leave it out.")
+    folder_to_write(args.out)
     pictures = load_pictures(args.pictures)
     tower = load_tower(args.tower, device=args.device)
     store = collect_activations(tower, pictures, args.hook_point, args.out, tokens=args.tokens,

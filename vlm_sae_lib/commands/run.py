@@ -4,8 +4,8 @@ import argparse
 import sys
 from functools import partial
 
+from vlm_sae_lib.commands.settings import by_name
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.overrides import parse_override
 
 HELP = "run the notebooks in order; those of the pocket profile are published into notebooks/ when all have passed"
 EXAMPLE = "python -m vlm_sae_lib run --only 03"
@@ -53,7 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
     plan = Run(
         profile=arguments.profile,
         only=tuple(prefix for prefix in arguments.only if prefix not in longer),
-        overrides=dict(parse_override(text) for text in arguments.overrides),
+        overrides=by_name(arguments.overrides),
         force=arguments.force,
     )
     try:

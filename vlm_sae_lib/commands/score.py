@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from vlm_sae_lib.overrides import Index, Seed, option
 
@@ -35,14 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.activations.store import ActivationStore
-    from vlm_sae_lib.errors import UserError
+    from vlm_sae_lib.commands.targets import folder_to_write
     from vlm_sae_lib.machine.devices import choose_device
     from vlm_sae_lib.publishing.sae_report import score_sae
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
 
-    out = Path(args.out).expanduser()
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give --out a folder.")
+    out = folder_to_write(args.out)
     sae = SparseAutoencoder.load(args.sae, device=choose_device(args.device))
     activations, embeddings = ActivationStore.open(args.activations), ActivationStore.open(args.embeddings)
     report = score_sae(sae, activations, embeddings, resamples=args.resamples, seed=args.seed)

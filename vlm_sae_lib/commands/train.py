@@ -3,9 +3,10 @@
 import argparse
 import shutil
 import sys
-from pathlib import Path
+from argparse import SUPPRESS
+from typing import Any
 
-from vlm_sae_lib.overrides import parse_override
+from vlm_sae_lib.errors import UserError
 
 HELP = "train a sparse autoencoder on an activation store"
 EXAMPLE = (
@@ -13,24 +14,40 @@ EXAMPLE = (
     "--kind matryoshka_batch_top_k --expansion 4 --k 20 --steps 2000"
 )
 
+NAMED = ("kind", "expansion", "k", "steps", "batch_size", "lr", "seed", "frozen")
+"""Settings with an option of their own; one that is not given is left to ``SaeConfig``."""
+OF_KINDS = {
+    "k": ("matryoshka_batch_top_k", "batch_top_k", "top_k", "jump_relu"),
+    "aux_coefficient": ("matryoshka_batch_top_k", "batch_top_k", "top_k"),
+    "group_fractions": ("matryoshka_batch_top_k",),
+    "l1_coefficient": ("relu",),
+    "l0_coefficient": ("jump_relu",),
+    "bandwidth": ("jump_relu",),
+}
+"""Settings that only some kinds read."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--activations", required=True, metavar="STORE", help="a store written by collect")
     parser.add_argument("--out", required=True, metavar="SAE", help="folder to write; an SAE found there is replaced")
     parser.add_argument(
         "--kind",
-        default="matryoshka_batch_top_k",
+        default=SUPPRESS,
         help="matryoshka_batch_top_k (default), batch_top_k, top_k, relu or jump_relu",
     )
-    parser.add_argument("--expansion", type=float, default=4, help="latents per dimension (default: 4)")
-    parser.add_argument("--k", type=int, default=20, help="active latents per sample (default: 20)")
-    parser.add_argument("--steps", type=int, default=2000, help="optimiser steps (default: 2000)")
-    parser.add_argument("--batch-size", type=int, default=1024, help="samples per step (default: 1024)")
-    parser.add_argument("--lr", type=float, default=None, help="learning rate (default: 2e-4 / sqrt(latents / 2^14))")
-    parser.add_argument("--seed", type=int, default=0, help="decides the initial weights and the order (default: 0)")
+    parser.add_argument("--expansion", type=float, default=SUPPRESS, help="latents per dimension (default: 4)")
+    parser.add_argument("--k", type=int, default=SUPPRESS, help="active latents per sample (default: 20)")
+    parser.add_argument("--steps", type=int, default=SUPPRESS, help="optimiser steps (default: 2000)")
+    parser.add_argument("--batch-size", type=int, default=SUPPRESS, help="samples per step (default: 1024)")
+    parser.add_argument(
+        "--lr", type=float, default=SUPPRESS, help="learning rate (default: 2e-4 / sqrt(latents / 2^14))"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=SUPPRESS, help="decides the initial weights and the order (default: 0)"
+    )
     parser.add_argument(
         "--frozen",
-        default="nothing",
+        default=SUPPRESS,
         help="what stays at its random start, for a baseline: nothing (default), decoder, soft_decoder (a cosine of at "
         "least .8 to it) or encoder",
     )
@@ -47,17 +64,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Train, write the SAE, print how it does. A killed run resumes from the folder beside ``--out``."""
     from vlm_sae_lib.activations import ActivationStore
+    from vlm_sae_lib.commands.settings import by_name
+    from vlm_sae_lib.commands.targets import folder_to_write
     from vlm_sae_lib.machine.devices import choose_device
     from vlm_sae_lib.sae import SaeConfig
     from vlm_sae_lib.sae.files.folder import check_target
     from vlm_sae_lib.sae.training import train_sae
 
-    named = ("kind", "expansion", "k", "steps", "batch_size", "lr", "seed", "frozen")
-    settings = dict(map(parse_override, args.set))
-    config = SaeConfig(**{name: getattr(args, name) for name in named} | settings)
-    out = Path(args.out).expanduser()
-    check_target(out)
+    given = by_name(args.set, {name: value for name, value in vars(args).items() if name in NAMED})
+    config = SaeConfig(**given)
+    _refuse_idle(config.kind, given)
+    out = folder_to_write(args.out)
     store = ActivationStore.open(args.activations)
+    check_target(out)
     device = choose_device(args.device)
     _tell_of_few_rows(len(store), config.schedule(store.dim, len(store)).n_latents, config.batch_size)
     checkpoints = out.with_name(f"{out.name}.checkpoint")
@@ -72,6 +91,13 @@ def main(args: argparse.Namespace) -> int:
     latents = f"{sae.n_latents} latents, {log['dead']} dead"
     sys.stdout.write(f"{sae.kind}: {latents} after {config.steps} steps on {len(store)} rows\n{numbers}\n{out}\n")
     return 0
+
+
+def _refuse_idle(kind: str, given: dict[str, Any]) -> None:
+    for name in given:
+        if kind not in OF_KINDS.get(name, (kind,)):
+            whose = ", ".join(OF_KINDS[name])
+            raise UserError(f"{name} does nothing for an SAE of kind {kind}: leave it out (it is for {whose}).")
 
 
 def _tell_of_few_rows(rows: int, latents: int, batch_size: int) -> None:

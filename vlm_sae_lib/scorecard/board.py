@@ -14,6 +14,7 @@ from vlm_sae_lib.scorecard.card import Rank, Scorecard, Scores, rank
 from vlm_sae_lib.scorecard.measures import MEASURES, Measure
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+LONGEST = 80
 
 
 def folder() -> Path:
@@ -50,8 +51,10 @@ def enter(name: str, card: Scorecard) -> Path:
 
 def check_name(name: str) -> None:
     """Raises ``UserError`` for a name that an entry cannot have."""
-    if not NAME.fullmatch(name):
-        raise UserError(f"An entry cannot be called {name!r}: use small letters, digits, and _ . - between them.")
+    if not NAME.fullmatch(name) or len(name) > LONGEST:
+        raise UserError(
+            f"An entry cannot be called {name!r}: use at most {LONGEST} small letters, digits, and _ . - between them."
+        )
 
 
 def comparable(card: Scorecard, found: Mapping[str, Scorecard]) -> list[Scores]:

@@ -1,0 +1,48 @@
+"""What the tests of faults count: a test says ``tried("settings")``, the end of the run prints the sums.
+
+A fault that could not be tried here, as a full disk where none may be mounted, is a skip: it is counted as not tested.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TRIED, NOT_TRIED = Counter(), []
+FIGURE = "tried "
+FIGURES = "FAULT_FIGURES"
+"""The environment's name for a file that gets the sums as JSON, for the page that tells what is promised."""
+
+
+@pytest.fixture
+def tried(record_property) -> Callable[..., None]:
+    """``tried("settings", 12)``: so many more of these; it reaches the sums from any worker."""
+    return lambda what, number=1: record_property(FIGURE + what, number)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if "tests/faults/" not in report.nodeid:
+        return
+    if report.when == "call" and report.passed:
+        for name, value in report.user_properties:
+            if name.startswith(FIGURE):
+                TRIED[name.removeprefix(FIGURE)] += value
+    elif report.skipped:
+        NOT_TRIED.append(report.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not TRIED and not NOT_TRIED:
+        return
+    terminalreporter.section("faults")
+    for what, number in sorted(TRIED.items()):
+        terminalreporter.line(f"{number:>9,}  {what}")
+    terminalreporter.line(
+        f"{len(NOT_TRIED):>9,}  not tested here" + "".join(f"\n           {one}" for one in NOT_TRIED)
+    )
+    if path := os.environ.get(FIGURES):
+        told = {"tried": dict(sorted(TRIED.items())), "not tested": sorted(NOT_TRIED)}
+        Path(path).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
