@@ -7,8 +7,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
+UNFINISHED = ".unfinished"
+"""How the temporary names end under which files and folders are written."""
 
 
 def canonical_json(value: Any) -> str:
@@ -38,17 +47,13 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file under a temporary name beside it, sync, rename: never half a file under the final name."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    with unfinished(path) as temporary:
+        with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -69,16 +74,30 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
+    with unfinished(path, folder=True) as temporary:
         yield temporary
         os.chmod(temporary, 0o755)
         if path.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)
+
+
+@contextmanager
+def unfinished(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Yield a new file or folder beside ``path``, under a temporary name, that vanishes if the block fails.
+
+    A process that is killed leaves it; the first write of another process into the same place takes it away.
+    """
+    _tidy(path.parent)
+    temporary, handle = _claimed(path, folder)
+    try:
+        yield temporary
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         raise
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 @contextmanager
@@ -89,9 +108,7 @@ def alone(folder: str | Path) -> Iterator[None]:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: two processes at once are then the caller's to avoid
+    if fcntl is None:  # two processes at once are then the caller's to avoid
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -101,3 +118,42 @@ def alone(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _claimed(path: Path, folder: bool) -> tuple[Path, int | None]:
+    """A new temporary file or folder, and the handle by which it is locked for as long as somebody works on it."""
+    names: dict[str, Any] = {"dir": path.parent, "prefix": f".{path.name}.", "suffix": UNFINISHED}
+    while True:
+        if folder:
+            temporary = tempfile.mkdtemp(**names)
+            if fcntl is None:
+                return Path(temporary), None
+            handle = os.open(temporary, os.O_RDONLY)
+        else:
+            handle, temporary = tempfile.mkstemp(**names)
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(temporary):  # somebody may have tidied it away before it was locked
+            return Path(temporary), handle
+        os.close(handle)
+
+
+@cache
+def _tidy(folder: Path) -> None:
+    """Remove, once a process, the temporary files and folders in ``folder`` on which nobody works any more."""
+    for left in folder.glob(f".*{UNFINISHED}") if fcntl is not None else ():
+        with suppress(OSError):  # locked, or gone meanwhile
+            handle = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(left)
+            finally:
+                os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -69,7 +69,7 @@ def values_of(action: argparse.Action, there: Path) -> list[str]:
             str(there / "loop"),
         ]
     if kind == OUTPUT:
-        return ["", str(there / "file.txt"), below, str(there / LONG), "/proc/absent", str(there / "loop")]
+        return ["", str(there / "file.txt"), below, str(there / LONG), str(there / "loop")]
     if kind == FILE:
         return ["", str(there / "absent.jpg"), str(there / "empty"), str(there / "file.txt"), below, LONG]
     if kind == PICTURES:

@@ -1,7 +1,7 @@
 """Where a command writes: looked at before its work, which may take hours."""
 
+import errno
 import os
-import tempfile
 from pathlib import Path
 
 from vlm_sae_lib.errors import UserError
@@ -10,7 +10,7 @@ from vlm_sae_lib.errors import UserError
 def folder_to_write(text: str) -> Path:
     """The folder that ``--out`` names, which need not be there yet.
 
-    Raises ``UserError`` where it could not be made or written into; that is tried in the nearest folder that is there.
+    Raises ``UserError`` where it could not be made or written into, as far as the nearest folder that is there tells.
     """
     path = Path(text).expanduser()
     nearest = path
@@ -18,10 +18,8 @@ def folder_to_write(text: str) -> Path:
         nearest = nearest.parent
     if not nearest.is_dir():
         raise _cannot(path, f"{nearest} is a file")
-    try:
-        os.rmdir(tempfile.mkdtemp(prefix=".", dir=nearest))
-    except OSError as error:
-        raise _cannot(path, f"{nearest}: {error.strerror}") from error
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _cannot(path, f"{nearest}: {os.strerror(errno.EACCES)}")
     return path
 
 

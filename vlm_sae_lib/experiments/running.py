@@ -20,14 +20,15 @@ INPUTS = ("code", "models", "settings")
 FOR_OTHERS = tuple(
     f"vlm_sae_lib.{name}"
     for name in (
-        "machine.precision", "profiles.public", "sae.files.formats", "sae.files.released", "terms", "towers.vlm_towers",
+        "files", "machine.precision", "profiles.public", "sae.files.formats", "sae.files.released", "terms",
+        "towers.vlm_towers",
         "pictures.archive", "pictures.bare", "pictures.decoding", "pictures.depth", "pictures.facts",
         "pictures.folders", "pictures.hf_datasets", "pictures.reading", "pictures.refusal", "pictures.sample",
         "vlms.choice",
     )
 )  # fmt: skip
-"""What only pictures, models and files from elsewhere need, and who may show them: nothing there changes what an
-experiment finds in the published profile."""
+"""What only pictures, models and files from elsewhere need, who may show them, and how bytes get onto the disk whole:
+nothing there changes what an experiment finds in the published profile."""
 
 
 def run_experiments(
