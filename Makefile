@@ -18,8 +18,8 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTEST := $(PY) -m pytest
 PARITY := .venv-parity
-# Two workers share two cores: one thread each, and none that spins while it waits.
-UNIT := OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PYTEST) -n 2 --dist loadfile
+# Two workers share two cores: one thread each, and none that spins while it waits; the longest files first (tests/conftest.py).
+UNIT := OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist loadfile \
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
