@@ -22,10 +22,10 @@ def there(tmp_path_factory):
     """Pictures (one cut off), a store, embeddings, and an SAE."""
     folder = tmp_path_factory.mktemp("there")
     (folder / "photos").mkdir()
-    for i, picture in enumerate(noise(11)):
+    for i, picture in enumerate(noise(6)):
         picture.save(folder / "photos" / f"{i:02d}.png")
-    whole = (folder / "photos" / "05.png").read_bytes()
-    (folder / "photos" / "05.png").write_bytes(whole[: len(whole) // 3])
+    whole = (folder / "photos" / "03.png").read_bytes()
+    (folder / "photos" / "03.png").write_bytes(whole[: len(whole) // 3])
     Image.new("RGB", (30, 50)).save(folder / "photos" / "dark.jpg")
     draw = np.random.default_rng(0)
     for name, width in (("store", 6), ("embeddings", 4)):
