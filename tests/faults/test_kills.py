@@ -11,7 +11,6 @@ from tiny_towers import noise, toy_tower
 
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.activations import collect_together
-from vlm_sae_lib.sae import SparseAutoencoder
 
 KILLS = 25
 SAE = ("--steps=24", "--k=2", "--batch-size=16", "--expansion=2")
@@ -62,11 +61,6 @@ def atlas(there, out):
     assert main(["atlas", f"--sae={there / 'sae'}", *stores, f"--out={out}"]) == 0
 
 
-def save(there, out):
-    """An SAE in the place of another one."""
-    SparseAutoencoder.load(there / "sae").save(out)
-
-
 COMMANDS = (collect, train, export, export_shards, score, atlas)
 
 
@@ -76,7 +70,7 @@ def done(command, there, folder):
 
 
 @pytest.fixture
-def undisturbed(there, tmp_path, request):
+def undisturbed(there, tmp_path):
     """What a command leaves that nobody stops: every file of its folder, by its hash."""
 
     def run(command):

@@ -28,15 +28,13 @@ from vlm_sae_lib.sae.training import train_sae
 from vlm_sae_lib.towers import load_tower
 
 SECONDS = 3
-"""From the call to its complaint."""
+"""Of the processor, from the call to its complaint: a busy machine makes none slow."""
 LONG = "x" * 300
 """Longer than a name on a disk may be."""
 HUGE = "9" * 5000
 WORDS = ("", "ünbekannt ☃ 未知", "../..", LONG, "\udcff", "a\nb", "-")
 NUMBERS = ("", "one", "1.5.2", "nan", "inf", "-inf", "[1]", "none", "True", "1e999", HUGE, "--", "0x")
 WHOLE = (*NUMBERS, "-1", "1.5", str(2**64))
-ANY_WORDS = ("",)
-"""What nobody can mean even where any words will do."""
 
 INPUT, OUTPUT, NAME, PICTURES, FILE, TEXT, SET = "input", "output", "name", "pictures", "file", "text", "set"
 KINDS = {
@@ -88,7 +86,7 @@ def values_of(action: argparse.Action, there: Path) -> list[str]:
         ]
     if kind == SET:
         return ["", "=", "=3", "steps", "nothing=3", "a-b=3", f"{LONG}=1", "class=3"]
-    return list(ANY_WORDS if kind == TEXT else WORDS)
+    return [""] if kind == TEXT else list(WORDS)
 
 
 def options(stage: str) -> list[argparse.Action]:
@@ -146,12 +144,12 @@ def refused(there, tmp_path, capsys, monkeypatch, tried):
     monkeypatch.setenv("VLM_SAE_RUNS", str(tmp_path / "runs"))
 
     def call(*words: str) -> str:
-        before, start = files_of(there), time.monotonic()
+        before, start = files_of(there), time.process_time()
         try:
             code = cli.main(words)
         except SystemExit as stop:
             code = stop.code
-        seconds, error = time.monotonic() - start, capsys.readouterr().err
+        seconds, error = time.process_time() - start, capsys.readouterr().err
         assert code == 2, ascii((words, code, error))
         assert len(error.splitlines()) == 1 and error.startswith("error: "), ascii((words, error))
         assert len(error.replace(HUGE, "")) < 2000, ascii((words, error))
