@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from vlm_sae_lib.commands.targets import target
 from vlm_sae_lib.errors import UserError
 
 STAGES = ("plan", "collect", "export", "train", "score", "atlas", "card", "steer", "run", "book")
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = arguments[:1] if arguments and arguments[0] in STAGES else STAGES
     try:
         parsed = make_parser(chosen).parse_args(arguments)
-        return parsed.main(parsed)
+        with target(parsed):
+            return parsed.main(parsed)
     except UserError as error:
         return _complain(str(error))
     except BrokenPipeError:  # whoever read the output, as `head` does, has had enough

@@ -54,9 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from vlm_sae_lib.activations.store import ActivationStore
+    from vlm_sae_lib.activations.repairing import open_sound
     from vlm_sae_lib.atlas.own import own_atlas
-    from vlm_sae_lib.commands.targets import folder_to_write
     from vlm_sae_lib.errors import UserError
     from vlm_sae_lib.machine.devices import choose_device
     from vlm_sae_lib.pictures import load_pictures
@@ -66,12 +65,11 @@ def main(args: argparse.Namespace) -> int:
         raise UserError("--steer says how many latents to steer, and there is no model to do it with: give --vlm.")
     if args.publish and args.pictures is None:
         raise UserError("--publish is about the pictures that are shown: give --pictures, or leave it out.")
-    out = folder_to_write(args.out)
     sae = SparseAutoencoder.load(args.sae, device=choose_device(args.device))
     source = None if args.pictures is None else load_pictures(args.pictures)
-    activations, *embeddings = (ActivationStore.open(path) for path in (args.activations, *args.embeddings))
+    activations, *embeddings = (open_sound(path) for path in (args.activations, *args.embeddings))
     written = own_atlas(
-        out, sae, activations, embeddings, source,
+        args.out, sae, activations, embeddings, source,
         name=Path(args.sae).expanduser().resolve().name, title=args.title,
         tower=args.names, vlm=args.vlm, at_most=args.steer or STEERED, publish=args.publish, device=args.device,
     )  # fmt: skip

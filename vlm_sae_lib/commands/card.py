@@ -25,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from vlm_sae_lib.commands.targets import folder_to_write
     from vlm_sae_lib.files import write_bytes, write_json
     from vlm_sae_lib.profiles import load_profile
     from vlm_sae_lib.publishing.colab import Repository
@@ -35,7 +34,6 @@ def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.scorecard.page import html
     from vlm_sae_lib.scorecard.place import final_bench, place_of
 
-    out = folder_to_write(args.out)
     if args.enter:
         board.check_name(args.enter)
     about = Repository.read().page("book/leaderboard.md")
@@ -48,10 +46,10 @@ def main(args: argparse.Namespace) -> int:
         final_bench(profile, place.hook_point), place, sae, name=name, second=second, against=args.against,
         trained_with=args.trained_with, tell=teller(),
     )  # fmt: skip
-    write_bytes(out / "card.html", html(card, about).encode())
-    write_json(out / "card.json", card.as_dict())
+    write_bytes(args.out / "card.html", html(card, about).encode())
+    write_json(args.out / "card.json", card.as_dict())
     print(short_table(card))
-    print(out / "card.html")
+    print(args.out / "card.html")
     if args.enter:
         print(board.enter(args.enter, card))
     return 0

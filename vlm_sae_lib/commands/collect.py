@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.activations import collect_activations
-    from vlm_sae_lib.commands.targets import folder_to_write
+    from vlm_sae_lib.activations.repairing import repair
     from vlm_sae_lib.errors import UserError
     from vlm_sae_lib.hooks import PROJECTION
     from vlm_sae_lib.pictures import load_pictures
@@ -40,11 +40,12 @@ def main(args: argparse.Namespace) -> int:
     if args.hook_point == PROJECTION and args.tokens != "cls":
         raise UserError(f"{PROJECTION} is one vector for each picture, so that --tokens {args.tokens} has nothing to "
                         "choose from: leave it out.")
-    folder_to_write(args.out)
     pictures = load_pictures(args.pictures)
     tower = load_tower(args.tower, device=args.device)
-    store = collect_activations(tower, pictures, args.hook_point, args.out, tokens=args.tokens,
-                                batch_size=args.batch_size, seed=args.seed, dtype=args.dtype)
+    options = {"tokens": args.tokens, "batch_size": args.batch_size, "seed": args.seed, "dtype": args.dtype}
+    for shard in repair(tower, pictures, args.hook_point, args.out, **options):
+        sys.stderr.write(f"made anew, since it was missing or damaged: {shard}\n")
+    store = collect_activations(tower, pictures, args.hook_point, args.out, **options)
     unreadable = store.metadata["unreadable"]
     for bad in unreadable:
         sys.stderr.write(f"not read: {bad['name']} ({bad['reason']})\n")

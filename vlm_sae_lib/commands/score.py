@@ -33,20 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from vlm_sae_lib.activations.store import ActivationStore
-    from vlm_sae_lib.commands.targets import folder_to_write
+    from vlm_sae_lib.activations.repairing import open_sound
     from vlm_sae_lib.machine.devices import choose_device
     from vlm_sae_lib.publishing.sae_report import score_sae
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
 
-    out = folder_to_write(args.out)
     sae = SparseAutoencoder.load(args.sae, device=choose_device(args.device))
-    activations, embeddings = ActivationStore.open(args.activations), ActivationStore.open(args.embeddings)
+    activations, embeddings = open_sound(args.activations), open_sound(args.embeddings)
     report = score_sae(sae, activations, embeddings, resamples=args.resamples, seed=args.seed)
-    report.write(out)
+    report.write(args.out)
     _complain_of_missing(report.gathered.only_activations, report.gathered.only_embeddings)
     print(short_table(report.summary))
-    print(out)
+    print(args.out)
     return 0
 
 

@@ -1,10 +1,37 @@
 """Where a command writes: looked at before its work, which may take hours."""
 
+import argparse
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import held
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def target(arguments: argparse.Namespace) -> Iterator[None]:
+    """Where a stage has ``--out``: make a path of it, and hold that against other processes while the stage runs.
+
+    Raises ``UserError`` where it could not be written, and while another process writes it; and when the disk is full.
+    """
+    if "out" not in arguments:
+        yield
+        return
+    arguments.out = folder_to_write(arguments.out)
+    try:
+        with held(arguments.out):
+            yield
+    except (OSError, UserError) as error:
+        reason = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(reason, OSError) or reason.errno not in FULL:
+            raise
+        raise UserError(f"The disk of {arguments.out} is full ({reason.strerror}): free some space and give the same "
+                        "command again, which takes up what is done, or give another --out.") from error  # fmt: skip
 
 
 def folder_to_write(text: str) -> Path:

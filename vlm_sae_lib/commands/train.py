@@ -63,9 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train, write the SAE, print how it does. A killed run resumes from the folder beside ``--out``."""
-    from vlm_sae_lib.activations import ActivationStore
+    from vlm_sae_lib.activations.repairing import open_sound
     from vlm_sae_lib.commands.settings import by_name
-    from vlm_sae_lib.commands.targets import folder_to_write
     from vlm_sae_lib.machine.devices import choose_device
     from vlm_sae_lib.sae import SaeConfig
     from vlm_sae_lib.sae.files.folder import check_target
@@ -74,22 +73,21 @@ def main(args: argparse.Namespace) -> int:
     given = by_name(args.set, {name: value for name, value in vars(args).items() if name in NAMED})
     config = SaeConfig(**given)
     _refuse_idle(config.kind, given)
-    out = folder_to_write(args.out)
-    store = ActivationStore.open(args.activations)
-    check_target(out)
+    store = open_sound(args.activations)
+    check_target(args.out)
     device = choose_device(args.device)
     _tell_of_few_rows(len(store), config.schedule(store.dim, len(store)).n_latents, config.batch_size)
-    checkpoints = out.with_name(f"{out.name}.checkpoint")
+    checkpoints = args.out.with_name(f"{args.out.name}.checkpoint")
     if checkpoints.exists():
         sys.stderr.write(f"resuming from {checkpoints}\n")
     sae = train_sae(store, config, checkpoint_dir=checkpoints, device=device)
-    sae.save(out)
+    sae.save(args.out)
     shutil.rmtree(checkpoints)
 
     log = {name: column[-1] for name, column in sae.metadata["log"].items()}
     numbers = f"last batch: R² {_shown(log['r2'], '.4f')}, L0 {_shown(log['l0'], '.2f')}"
     latents = f"{sae.n_latents} latents, {log['dead']} dead"
-    sys.stdout.write(f"{sae.kind}: {latents} after {config.steps} steps on {len(store)} rows\n{numbers}\n{out}\n")
+    sys.stdout.write(f"{sae.kind}: {latents} after {config.steps} steps on {len(store)} rows\n{numbers}\n{args.out}\n")
     return 0
 
 
