@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vlm_sae_lib.errors import UserError
 
@@ -23,7 +23,7 @@ except ImportError:  # not a POSIX system
 
 UNFINISHED = ".unfinished"
 """How the temporary names end under which files and folders are written."""
-HELD = ".held"
+RESERVED = ".reserved"
 """How the name ends of the mark beside a target that a command is writing."""
 
 
@@ -51,12 +51,19 @@ def folder_hash(folder: str | Path, patterns: tuple[str, ...] = ("*",)) -> str:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, sync, rename: never half a file under the final name."""
+    """Write a file that is never there by half."""
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Yield a file under a temporary name beside ``path``; synced and renamed when the block ends, gone if it fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished(path) as temporary:
         with open(temporary, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -83,10 +90,17 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with unfinished(path, folder=True) as temporary:
         yield temporary
+        for inner in temporary.rglob("*"):
+            if inner.is_file():
+                _sync(inner)
         os.chmod(temporary, 0o755)
         if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+            with unfinished(path, folder=True) as aside:  # a folder is not taken away in one step, but put aside in one
+                os.replace(path, aside / path.name)
+                os.replace(temporary, path)
+            _remove(aside)
+        else:
+            os.replace(temporary, path)
 
 
 @contextmanager
@@ -108,8 +122,8 @@ def unfinished(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def held(target: str | Path) -> Iterator[None]:
-    """Hold a file or folder that a command writes, there already or not, as long as the block lasts.
+def reserved(target: str | Path) -> Iterator[None]:
+    """Reserve a file or folder that a command writes, there already or not, as long as the block lasts.
 
     The mark beside it tells who holds it, and vanishes with the block. A process that is killed leaves a mark that
     holds nothing; the next one takes it over.
@@ -120,7 +134,7 @@ def held(target: str | Path) -> Iterator[None]:
     target, told = Path(target).resolve(), target
     made = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    mark = target.parent / f".{target.name}{HELD}"
+    mark = target.parent / f".{target.name}{RESERVED}"
     handle = _taken(mark, told)
     try:
         who = f"process {os.getpid()} ({shlex.join(sys.orig_argv)}, since {time.strftime('%H:%M')})"
@@ -207,6 +221,15 @@ def _tidy(folder: Path) -> None:
                 _remove(left)
             finally:
                 os.close(handle)
+
+
+def _sync(file: Path) -> None:
+    """Have the system write a file to the disk now: a rename may else come before its bytes."""
+    handle = os.open(file, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _remove(path: Path) -> None:

@@ -6,12 +6,12 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
-from crashes import content, forked
-from stores import make_store
+from crashes import content, forked, told_by
+from stages import STAGES, command, write_stores
 from tiny_towers import noise, write_open_clip
 
 from vlm_sae_lib.__main__ import main
@@ -75,8 +75,6 @@ def swap(shards, i):
     first, second = shards[i].read_bytes(), shards[i + 1].read_bytes()
     shards[i].write_bytes(second)
     shards[i + 1].write_bytes(first)
-
-
 
 
 DAMAGES = {flip: "damaged", cut: "damaged", empty: "damaged", remove: "missing", swap: "damaged"}
@@ -143,32 +141,7 @@ def test_a_shard_of_pictures_that_are_gone_is_told(tower, photos, store, tmp_pat
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Activations and embeddings, and an SAE of them."""
-    folder = tmp_path_factory.mktemp("stores")
-    draw = np.random.default_rng(0)
-    for name, width in (("store", 6), ("embeddings", 4)):
-        make_store(folder / name, draw.standard_normal((60, width)), np.arange(60))
-    assert main(["train", f"--activations={folder / 'store'}", f"--out={folder / 'sae'}", *SAE]) == 0
-    return folder
-
-
-SAE = ("--steps=24", "--k=2", "--batch-size=16", "--expansion=2")
-
-
-def command(name, stores, out):
-    """A call of a stage on these stores."""
-    call = {
-        "train": [f"--activations={stores / 'store'}", *SAE],
-        "export": [f"--activations={stores / 'store'}"],
-        "score": [f"--sae={stores / 'sae'}", f"--activations={stores / 'store'}",
-                  f"--embeddings={stores / 'embeddings'}", "--resamples=5"],
-        "atlas": [f"--sae={stores / 'sae'}", f"--activations={stores / 'store'}",
-                  f"--embeddings={stores / 'embeddings'}"],
-    }[name]  # fmt: skip
-    return [name, *call, f"--out={out}"]
-
-
-STAGES = ("train", "export", "score", "atlas")
+    return write_stores(tmp_path_factory.mktemp("stores"))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -214,26 +187,17 @@ def test_a_clock_that_was_set_back_changes_nothing(tower, photos, store, tmp_pat
     assert content(collect(tower, photos, store)) == whole
 
 
-def told_by(work):
-    """The exit code of a stage in a process of its own, and what it says on stderr (through a pipe: no disk)."""
-    reader, writer = os.pipe()
-
-    def within():
-        sys.stderr = os.fdopen(writer, "w")
-        code = work()
-        sys.stderr.flush()
-        os._exit(code)
-
-    code = forked(within)
-    os.close(writer)
-    with os.fdopen(reader) as told:
-        return code, told.read()
-
-
 def complains_of(reason, outcome):
     code, told = outcome
     last = ["", *told.strip().splitlines()][-1]
     return code == 2 and "Traceback" not in told and last.startswith("error: The disk") and os.strerror(reason) in last
+
+
+def limited(room, call):
+    """A stage that may write no file longer than so many bytes."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    return main(call)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -244,14 +208,10 @@ def test_a_file_that_can_grow_no_more_costs_a_sentence_and_no_work(stage, stores
     for room in (0, longest // 2, longest - 1):
         (there := tmp_path / str(room)).mkdir()
 
-        def limited(call=command(stage, stores, there / "out"), room=room):
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-            return main(call)
-
-        outcome = told_by(limited)
+        call = command(stage, stores, there / "out")
+        outcome = told_by(partial(limited, room, call))
         assert complains_of(errno.EFBIG, outcome), outcome
-        assert told_by(lambda call=command(stage, stores, there / "out"): main(call))[0] == 0
+        assert told_by(partial(main, call))[0] == 0
         assert content(there) == content(whole)
         tried("disks that fill up")
 
@@ -301,5 +261,3 @@ def test_a_folder_of_somebody_else_is_told(stage, stores, tmp_path, capfd, tried
     assert os.strerror(errno.EACCES) in told and str(theirs) in told and "Traceback" not in told
     assert not list(theirs.iterdir())
     tried("folders that cannot be written")
-
-

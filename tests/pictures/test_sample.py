@@ -67,16 +67,27 @@ class Server:
         server = self
         self.data, self.requests, self.sent = data, [], 0
         self.break_at, self.ranges, self.pause = [], True, 0.0
+        self.lies = lambda headers: headers
+        self.shift = 0  # how far from the byte asked for it begins
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 server.requests.append(self.headers.get("Range"))
+                server.asked_by = self.headers.get("If-Range")
                 asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
                 start = int(asked[1]) if asked and server.ranges else 0
                 # before anything is answered: the client may be gone, and the next test's breaks set, a moment later
                 end = server.break_at.pop(0) if server.break_at else len(server.data)
-                self.send_response(206 if asked and server.ranges else 200)
-                self.send_header("Content-Length", str(len(server.data) - start))
+                if start >= len(server.data):
+                    return self.send_error(416)
+                partly = bool(asked and server.ranges)
+                start = max(0, start + server.shift) if partly else start
+                headers = {"Content-Length": str(len(server.data) - start), "ETag": '"first"'}
+                if partly:
+                    headers["Content-Range"] = f"bytes {start}-{len(server.data) - 1}/{len(server.data)}"
+                self.send_response(206 if partly else 200)
+                for header in server.lies(headers).items():
+                    self.send_header(*header)
                 self.end_headers()
                 for at in range(start, end, 4096):
                     piece = server.data[at : min(at + 4096, end)]
@@ -195,6 +206,37 @@ def test_a_stream_that_breaks_is_taken_up_at_the_same_byte(server):
     assert len(load_pictures(f"{SPEC}:train")) == 6 * len(KEPT)
     assert server.requests == [None, "bytes=30000-", "bytes=50001-"]
     assert server.sent == len(server.data)
+
+
+@pytest.mark.parametrize("length", ["100000000", "20000", "", "many", "-5"])
+def test_a_server_that_lies_about_the_length_is_believed_by_the_checksum_alone(server, length):
+    server.lies = lambda headers: {**headers, "Content-Length": length}
+    if length == "20000":
+        refused(r"is damaged|broke off|checksum")
+    elif length == "100000000":
+        refused(r"broke off after .* of 100 MB")
+    else:
+        assert len(load_pictures(f"{SPEC}:train")) == 6 * len(KEPT)
+
+
+@pytest.mark.parametrize("shift", [-1, 1, -30_000])
+def test_a_part_that_begins_elsewhere_is_not_taken(server, shift):
+    server.break_at, server.shift = [30_000], shift
+    refused("cannot take it up where it broke")
+
+
+def test_an_archive_that_was_replaced_meanwhile_is_not_taken_up(server):
+    server.break_at = [30_000]
+    whole = f"/{len(server.data)}"
+    server.lies = lambda headers: {name: value.replace(whole, "/123") for name, value in headers.items()}
+    refused("is another one now")
+    assert server.asked_by == '"first"'
+
+
+def test_other_bytes_behind_the_break_leave_nothing(server, data):
+    server.break_at = [30_000]
+    server.data = data[:30_000] + bytes(len(data) - 30_000)
+    refused("is damaged|checksum")
 
 
 def test_a_full_disk_leaves_nothing(server, monkeypatch):

@@ -72,6 +72,22 @@ def forked(work: Callable[[], None], after: float | None = None) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def told_by(work):
+    """The exit code of a stage in a process of its own, and what it says on stderr (a pipe: disks may be full)."""
+    reader, writer = os.pipe()
+
+    def within():
+        sys.stderr = os.fdopen(writer, "w")
+        code = work()
+        sys.stderr.flush()
+        os._exit(code)
+
+    code = forked(within)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        return code, told.read()
+
+
 def steps_of(work: Callable[[], None], folder: Path) -> int:
     """How many steps on the disk below a folder the work takes."""
     reader, writer = os.pipe()

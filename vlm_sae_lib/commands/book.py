@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.files import reserved
 from vlm_sae_lib.publishing import edition_switch
 from vlm_sae_lib.publishing.edition_switch import PUBLISHED
 
@@ -31,10 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    if not arguments.switch_only and (failed := build(arguments.edition, verbose=arguments.verbose)):
-        print(f"The book was not built: {failed=}, see the warnings above.", file=sys.stderr)
-        return 1
-    there = edition_switch.write_switch(paths.site())
+    with reserved(paths.site()):
+        if not arguments.switch_only and (failed := build(arguments.edition, verbose=arguments.verbose)):
+            print(f"The book was not built: {failed=}, see the warnings above.", file=sys.stderr)
+            return 1
+        there = edition_switch.write_switch(paths.site())
     if len(there) > 1 or arguments.switch_only:
         print(f"editions in {paths.site()}: {', '.join(there) or 'none'}")
     return 0

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.files import held
+from vlm_sae_lib.files import reserved
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -24,7 +24,7 @@ def target(arguments: argparse.Namespace) -> Iterator[None]:
         return
     arguments.out = folder_to_write(arguments.out)
     try:
-        with held(arguments.out):
+        with reserved(arguments.out):
             yield
     except (OSError, UserError) as error:
         reason = error if isinstance(error, OSError) else error.__cause__

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import NAMES, experiment, module
-from vlm_sae_lib.files import canonical_json, write_bytes
+from vlm_sae_lib.files import canonical_json, reserved, write_bytes
 from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.profiles import Profile, load_profile
@@ -40,10 +41,23 @@ def run_experiments(
     SAEs, whole experiments) is kept, and the next call goes on from there. In the published profile each result is
     copied to ``data/results/pocket`` as soon as it is there; of another island what decides claims, to
     ``data/results/island-<name>``.
+
+    Raises:
+        UserError: another process runs one of them (says which).
     """
     keep_freed_memory()
     settings = load_profile(profile)
     started = time.perf_counter()
+    with ExitStack() as mine:
+        for name in names:
+            mine.enter_context(reserved(paths.results(profile) / f"{name}.json"))
+        _run_each(settings, names, force, say)
+    say(f"{len(names)} experiments in {time.perf_counter() - started:.1f} s: {paths.results(profile)}")
+    return paths.results(profile)
+
+
+def _run_each(settings: Profile, names: Sequence[str], force: bool, say: Callable[[str], None]) -> None:
+    profile = settings.name
     for name in names:
         if not possible(name, settings):
             say(f"{name:<30} needs a vision-language model, which this island has not")
@@ -61,8 +75,6 @@ def run_experiments(
         elif settings.island is not None:
             small = canonical_json(Findings.read(path).decisive())  # a line for each number would be thrice as much
             write_bytes(published(name, profile), f"{small}\n".encode())
-    say(f"{len(names)} experiments in {time.perf_counter() - started:.1f} s: {paths.results(profile)}")
-    return paths.results(profile)
 
 
 def run_one(name: str, profile: Profile) -> Findings:

@@ -5,6 +5,7 @@ Where the connection breaks, it is taken up again at the same byte, so that one 
 
 import hashlib
 import http.client
+import re
 import time
 import urllib.request
 from pathlib import Path
@@ -18,6 +19,7 @@ MEGABYTE = 10**6
 PIECE = 2**20
 TIMEOUT = 60  # seconds without a byte
 PAUSES = (1, 4, 15)  # seconds before each new try
+CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 BROKEN = (OSError, http.client.HTTPException)
 
 
@@ -46,8 +48,9 @@ class Archive:
                     f"{name} cannot be reached ({_reason(error)}): check the network, or download {url} where there is "
                     f"one and put it at {path}."
                 ) from error
-            length = self.stream.headers.get("Content-Length")
-            self.size = int(length) if length else None
+            length = self.stream.headers.get("Content-Length", "")
+            self.size = int(length) if length.isdecimal() else None
+            self.version = self.stream.headers.get("ETag") or self.stream.headers.get("Last-Modified")
         self.bar = progress((), name, total=self.size and self.size // MEGABYTE, unit="MB")
 
     def __enter__(self) -> "Archive":
@@ -93,10 +96,15 @@ class Archive:
         """Connect anew, after a pause in seconds, at the byte that comes next."""
         self.stream.close()
         time.sleep(pause)
-        request = urllib.request.Request(self.url, headers={"Range": f"bytes={self.seen}-"})
-        self.stream = urllib.request.urlopen(request, timeout=TIMEOUT)
-        if self.stream.status != http.client.PARTIAL_CONTENT:
+        asked = {"Range": f"bytes={self.seen}-"}
+        if self.version and not self.version.startswith("W/"):  # a weak tag is none that a range may be asked by
+            asked["If-Range"] = self.version
+        self.stream = urllib.request.urlopen(urllib.request.Request(self.url, headers=asked), timeout=TIMEOUT)
+        given = CONTENT_RANGE.fullmatch(self.stream.headers.get("Content-Range", ""))
+        if self.stream.status != http.client.PARTIAL_CONTENT or not given or int(given[1]) != self.seen:
             raise OSError("the server cannot take it up where it broke")
+        if self.size and given[2] != "*" and int(given[2]) != self.size:
+            raise OSError("the file on the server is another one now")
 
 
 def _reason(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """One training loop for every pocket model: seeded per step, resumable, with progress."""
 
 import math
+import pickle
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vlm_sae_lib.files import content_hash
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import content_hash, whole_file
 from vlm_sae_lib.progress import progress
 
 CHECKPOINT_SECONDS = 60
@@ -73,7 +75,7 @@ def fit(
     path = workspace / f"{name}.pt"
     start, history, smoothed = 0, [], None
     if path.exists():
-        state = torch.load(path, weights_only=True)
+        state = _read(path)
         model.load_state_dict(state["model"])
         for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
@@ -104,15 +106,20 @@ def fit(
     return history
 
 
+def _read(path: Path) -> dict:
+    try:
+        return torch.load(path, weights_only=True)
+    except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"The half-trained model {path} is damaged: delete it, and training begins anew.") from error
+
+
 def _save(path: Path, model, optimisers, step: int, history, smoothed) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
     state = {
         "model": model.state_dict(), "optimisers": [optimiser.state_dict() for optimiser in optimisers],
         "step": step, "history": [list(row) for row in history], "smoothed": smoothed,
     }  # fmt: skip
-    torch.save(state, temporary)
-    temporary.replace(path)
+    with whole_file(path) as file:
+        torch.save(state, file)
 
 
 def settings_tag(*parts) -> str:

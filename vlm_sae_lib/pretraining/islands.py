@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.files import file_hash, write_json
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import file_hash, reserved, write_json
 from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.pocket.islands import ISLANDS, MODELS, Island
 from vlm_sae_lib.pocket.world import pocket_pictures
@@ -91,17 +92,26 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments).islands or others
     if unknown := [name for name in chosen if name not in others]:
         parser.error(f"there is no island {unknown[0]!r}; the islands are {', '.join(others)}")
-    for name in chosen:
-        island = ISLANDS[name]
-        for model in (model for model in MODELS if model in island.trains):
-            if (paths.islands() / name / model).is_dir():
-                continue
+    try:
+        for name in chosen:
+            make(ISLANDS[name])
+    except UserError as error:
+        parser.exit(2, f"error: {error}\n")
+    return 0
+
+
+def make(island: Island) -> None:
+    """Train the models of an island that are not there yet, and write its record."""
+    name = island.name
+    for model in (model for model in MODELS if model in island.trains):
+        if (folder := paths.islands() / name / model).is_dir():
+            continue
+        with reserved(folder):
             start = time.monotonic()
             sys.stderr.write(f"{name}, {model} …\n")
             train(island, model)
             sys.stderr.write(f"{name}, {model}: {time.monotonic() - start:.0f} s\n")
-        sys.stderr.write(f"{name}: {record(island)}\n")
-    return 0
+    sys.stderr.write(f"{name}: {record(island)}\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import whole_file
 from vlm_sae_lib.pocket import world
 from vlm_sae_lib.pocket.islands import HOME, Island
 from vlm_sae_lib.progress import progress
@@ -46,17 +48,18 @@ def paint_training_pictures(
     elsewhere = "" if island.same_pictures else f"_{island.name}"
     path = cache / f"pictures_v{world.WORLD_VERSION}_{n}_{seed}_{every}{elsewhere}.npy" if cache else None
     if path and path.exists():
-        pixels = np.load(path)
+        try:
+            pixels = np.load(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"The painted pictures {path} are damaged: delete them; they are painted anew.") from error
     else:
         starts = range(0, n, CHUNK)
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
             jobs = [pool.submit(_paint_chunk, seed, s, min(s + CHUNK, n), every, island) for s in starts]
             pixels = np.concatenate([job.result() for job in progress(jobs, "painting", unit="thousand")])
         if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".part.npy")
-            np.save(temporary, pixels)
-            temporary.replace(path)
+            with whole_file(path) as file:
+                np.save(file, pixels)
     facts = [world.sample_factors(seed, i, island) for i in range(n)]
     empty = np.array([bool(every) and i % every == 0 for i in range(n)])
     return TrainingPictures(pixels, facts, empty)

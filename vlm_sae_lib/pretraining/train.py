@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import reserved
 from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.pocket import language, tree, world
 from vlm_sae_lib.pretraining import cards, clip, exam, llava, self_supervised
@@ -126,12 +128,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vlm_sae_lib.pretraining.train", description=__doc__)
     parser.add_argument("--only", choices=STAGES, action="append", help="a stage; may be given several times")
     chosen = parser.parse_args(arguments).only or STAGES
-    for stage in STAGES:
-        if stage in chosen:
-            start = time.monotonic()
-            sys.stderr.write(f"{stage} …\n")
-            _TRAIN[stage]()
-            sys.stderr.write(f"{stage}: {time.monotonic() - start:.0f} s → {paths.pocket()}\n")
+    try:
+        for stage in (stage for stage in STAGES if stage in chosen):
+            with reserved(paths.pocket() / stage):
+                start = time.monotonic()
+                sys.stderr.write(f"{stage} …\n")
+                _TRAIN[stage]()
+                sys.stderr.write(f"{stage}: {time.monotonic() - start:.0f} s → {paths.pocket()}\n")
+    except UserError as error:
+        parser.exit(2, f"error: {error}\n")
     return 0
 
 

@@ -9,14 +9,14 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.files import content_hash, file_hash, folder_hash, read_json, write_bytes, write_json
+from vlm_sae_lib.files import content_hash, file_hash, folder_hash, read_json, reserved, write_bytes, write_json
 from vlm_sae_lib.overrides import held
 from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.publishing import colab, notebooks
@@ -63,22 +63,25 @@ def run(plan: Run, say: Callable[[str], None]) -> Path:
     """Run the chosen notebooks in order and return the folder with the executed copies.
 
     A notebook whose inputs are those of its last run is skipped. The first failure raises ``NotebookFailed`` and
-    leaves the published notebooks as they were.
+    leaves the published notebooks as they were. A notebook that another process runs is a UserError, which says which.
     """
     chosen = choose(plan)
     sources = {path.stem: _source(path.stem) for path in chosen}
     _check_overrides(plan, sources)
     folder = paths.runs(plan.profile) / "notebooks"
     started = time.perf_counter()
-    for name, source in sources.items():
-        if not plan.force and (seconds := _seconds_of_same_run(plan, name, source)) is not None:
-            say(f"{name:<30} up to date ({seconds:.1f} s when it ran)")
-            continue
-        say(f"{name:<30} running")
-        seconds = _execute(plan, name, source)
-        say(f"{name:<30} {seconds:6.1f} s")
-    if plan.published:
-        publish(list(sources))
+    with ExitStack() as mine:
+        for name in sources:
+            mine.enter_context(reserved(folder / f"{name}.ipynb"))
+        for name, source in sources.items():
+            if not plan.force and (seconds := _seconds_of_same_run(plan, name, source)) is not None:
+                say(f"{name:<30} up to date ({seconds:.1f} s when it ran)")
+                continue
+            say(f"{name:<30} running")
+            seconds = _execute(plan, name, source)
+            say(f"{name:<30} {seconds:6.1f} s")
+        if plan.published:
+            publish(list(sources))
     say(f"{len(sources)} notebooks in {time.perf_counter() - started:.1f} s: {folder}")
     return folder
 
