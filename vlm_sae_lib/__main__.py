@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from vlm_sae_lib.commands.targets import target
 from vlm_sae_lib.errors import UserError
 
-STAGES = ("plan", "collect", "export", "train", "score", "atlas", "card", "steer", "run", "book")
+STAGES = ("plan", "collect", "export", "train", "score", "atlas", "card", "steer", "run", "verify", "book")
 PROGRAM = "python -m vlm_sae_lib"
 
 

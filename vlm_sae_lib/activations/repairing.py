@@ -77,9 +77,7 @@ def repair(
         for number in damaged_shards(out):
             shard = metadata["shards"][number]
             first = metadata["shards"][number - 1]["last_image_id"] + 1 if number else 0
-            rows = _Rows(metadata, first, shard["last_image_id"])
-            fill(tower, _Part(pictures, rows, batch_size), {(hook_point, metadata["tokens"]): rows}, batch_size)  # type: ignore[arg-type, dict-item]
-            tensors = rows.tensors()
+            tensors = computed_again(tower, pictures, metadata, first, shard["last_image_id"], batch_size=batch_size)
             if len(tensors["token"]) != shard["rows"]:
                 raise UserError(f"The shard {shard['file']} of {out} cannot be made anew, since a picture of it can no "
                                 "longer be read: delete the store and collect again.")  # fmt: skip
@@ -89,6 +87,22 @@ def repair(
             write_json(out / METADATA, metadata)
             made.append(shard["file"])
     return made
+
+
+def computed_again(
+    tower: Tower, pictures: PictureSource, metadata: dict[str, Any], first: int, last: int, *, batch_size: int = 64
+) -> dict[str, np.ndarray]:
+    """The rows of a store for the image ids from ``first`` to ``last``, from the pictures themselves.
+
+    Computed in the very batches of a pass over all of them, so that they are the same bytes on the same machine.
+
+    Returns:
+        ``activations`` (rows, dim), ``image_id`` (rows,) and ``token`` (rows,), as a shard holds them.
+    """
+    rows = _Rows(metadata, first, last)
+    point = (metadata["hook_point"], metadata["tokens"])
+    fill(tower, _Part(pictures, rows, batch_size), {point: rows}, batch_size)  # type: ignore[arg-type, dict-item]
+    return rows.tensors()
 
 
 class _Rows:
@@ -131,4 +145,7 @@ class _Part:
         return len(self._chosen)
 
     def iterate(self, first: int, transform: Any) -> Iterator[tuple[int, Tensor]]:
-        return self._chosen.iterate(first, transform)
+        if hasattr(self._chosen, "iterate"):
+            yield from self._chosen.iterate(first, transform)
+        else:
+            yield from ((image_id, transform(picture)) for image_id, picture in self._chosen if image_id >= first)

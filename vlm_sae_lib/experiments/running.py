@@ -13,6 +13,7 @@ from vlm_sae_lib.files import canonical_json, reserved, write_bytes
 from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.profiles import Profile, load_profile
+from vlm_sae_lib.records.made_by import write_record
 from vlm_sae_lib.records.provenance import code_hash, models_hash, settings_hash
 from vlm_sae_lib.workbench import Workbench
 
@@ -69,6 +70,7 @@ def _run_each(settings: Profile, names: Sequence[str], force: bool, say: Callabl
             say(f"{name:<30} running")
             before = time.perf_counter()
             run_one(name, settings).write()
+            write_record(settings)
             say(f"{name:<30} {time.perf_counter() - before:6.1f} s")
         if profile == PUBLISHED_PROFILE:
             write_bytes(published(name), path.read_bytes())

@@ -18,8 +18,9 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import content_hash, file_hash, folder_hash, read_json, reserved, write_bytes, write_json
 from vlm_sae_lib.overrides import held
-from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.profiles import Profile, load_profile
 from vlm_sae_lib.publishing import colab, notebooks
+from vlm_sae_lib.records.made_by import write_record
 
 PUBLISHED_PROFILE = "pocket"
 CELL_SECONDS = 1800  # a published run's cell that takes longer hangs
@@ -80,6 +81,7 @@ def run(plan: Run, say: Callable[[str], None]) -> Path:
             say(f"{name:<30} running")
             seconds = _execute(plan, name, source)
             say(f"{name:<30} {seconds:6.1f} s")
+            write_record(_profile_of(plan))
         if plan.published:
             publish(list(sources))
     say(f"{len(sources)} notebooks in {time.perf_counter() - started:.1f} s: {folder}")
@@ -159,7 +161,13 @@ def _check_overrides(plan: Run, sources: dict[str, notebooks.NotebookNode]) -> N
     changes = plan.overrides.get("changes", {})
     if {"name", "seed"} & set(changes):
         raise UserError("The name of a run is chosen with --profile, its seed with --set seed=…, neither in changes.")
-    load_profile(plan.profile, **changes, **{k: v for k, v in plan.overrides.items() if k == "seed"})
+    _profile_of(plan)
+
+
+def _profile_of(plan: Run) -> Profile:
+    """The settings that the notebooks of a plan will have; ``UserError`` for what cannot be."""
+    seed = {k: v for k, v in plan.overrides.items() if k == "seed"}
+    return load_profile(plan.profile, **plan.overrides.get("changes", {}), **seed)
 
 
 def _annotation_of(source: str) -> Any:
