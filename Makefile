@@ -2,7 +2,7 @@
 # make light        the notebooks on small public models, as an edition beside the pocket one (network, an hour and a half)
 # make test         every test: the library, the committed notebooks, the site in a browser
 # make test-long    the tests that take minutes, among them the site in Firefox
-# make test-faults  what can go wrong, many times over: wrong settings, crashes and kills; prints figures
+# make test-faults  what can go wrong, many times over: settings, crashes, disks, pictures, files; its figures go to the book
 # make test-parity  against SAELens, dictionary_learning, overcomplete and saev, in an environment of their own (.venv-parity)
 # make test-versions  the library's tests on the lowest versions that requirements.txt allows (Python 3.11; .venv-lowest)
 # make bench        ratios against peers, each from one run (about a quarter of an hour): benchmarks/README.md
@@ -61,7 +61,7 @@ test-long: $(STAMP)
 	$(PYTEST) -m long tests/site --timeout 3600
 
 test-faults: $(STAMP)
-	$(UNIT) -m "faults or not faults" tests/faults --timeout 900
+	FAULT_FIGURES=data/faults.json $(UNIT) -m "faults or not faults" tests/faults --timeout 1500
 
 test-parity: $(PARITY)/.installed
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PARITY)/bin/python -m pytest -m parity tests/parity

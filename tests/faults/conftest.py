@@ -3,13 +3,15 @@
 A fault that could not be tried here, as a full disk where none may be mounted, is a skip: it is counted as not tested.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from datetime import date
 
 import pytest
+
+from vlm_sae_lib.files import write_json
+from vlm_sae_lib.records.made_by import machine
 
 TRIED, NOT_TRIED = Counter(), []
 FIGURE = "tried "
@@ -44,5 +46,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         f"{len(NOT_TRIED):>9,}  not tested here" + "".join(f"\n           {one}" for one in NOT_TRIED)
     )
     if path := os.environ.get(FIGURES):
-        told = {"tried": dict(sorted(TRIED.items())), "not tested": sorted(NOT_TRIED)}
-        Path(path).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        told = {"date": date.today().isoformat(), "machine": machine(), "tried": dict(sorted(TRIED.items())),
+                "not tested": sorted(NOT_TRIED), "failed": len(terminalreporter.stats.get("failed", []))}  # fmt: skip
+        write_json(path, told)

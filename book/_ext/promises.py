@@ -1,0 +1,55 @@
+"""What the tests of faults have tried, on the page of promises: ``{tried}`pictures` `` and ``{tried-when}``.
+
+The numbers come from ``data/faults.json``, which ``make test-faults`` writes. A kind that it does not hold is a warning,
+and so a failed build.
+"""
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+from vlm_sae_lib import paths
+from vlm_sae_lib.files import read_json
+
+FILE = paths.data() / "faults.json"
+
+
+def number_of(kind: str, found: dict) -> str:
+    """How many of a kind were tried; ``KeyError`` says which kinds there are."""
+    if kind not in found["tried"]:
+        raise KeyError(f"{kind!r} was not tried; there are {', '.join(found['tried'])}")
+    return f"{found['tried'][kind]:,}"
+
+
+def when(found: dict) -> str:
+    """Markdown: the day, the machine, and what could not be tried there."""
+    machine = found["machine"]
+    left = found["not tested"]
+    told = f"Figures of {found['date']}: {machine['processor']}, {machine['instructions']}, {machine['system']}. "
+    if found["failed"]:
+        told += f"**{found['failed']} tests failed.** "
+    if not left:
+        return told + "Nothing was left out."
+    return told + f"Not tested there: {', '.join(f'`{one}`' for one in left)}."
+
+
+class Tried(SphinxRole):
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        self.env.note_dependency(str(FILE))
+        try:
+            return [nodes.Text(number_of(self.text, read_json(FILE)))], []
+        except (KeyError, OSError) as error:
+            message = self.inliner.reporter.error(f"tried: {error}", line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+
+
+class When(SphinxDirective):
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(FILE))
+        return self.parse_text_to_nodes(when(read_json(FILE)), allow_section_headings=False)
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_role("tried", Tried())
+    app.add_directive("tried-when", When)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
