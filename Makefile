@@ -4,7 +4,8 @@
 # make test-long    the tests that take minutes, among them the site in Firefox
 # make test-faults  what can go wrong, many times over: settings, crashes, disks, pictures, files; its figures go to the book
 # make test-parity  against SAELens, dictionary_learning, overcomplete and saev, in an environment of their own (.venv-parity)
-# make test-versions  the library's tests on the lowest versions that requirements.txt allows (Python 3.11; .venv-lowest)
+# make test-versions  the library's tests and a notebook on the lowest and the newest versions, with each Python that is here
+# make test-flaky   the notebooks ten times in a row, three of them on busy cores, and once without wide instructions (an hour)
 # make bench        ratios against peers, each from one run (about a quarter of an hour): benchmarks/README.md
 # make bench-quality  whether training learns as well as dictionary_learning's (about twenty minutes)
 # make lint         ruff, and mypy on the library
@@ -24,7 +25,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book light test test-long test-faults test-parity test-versions bench bench-quality lint pocket islands leaderboard clean
+.PHONY: help setup book light test test-long test-faults test-parity test-versions test-newest test-flaky bench bench-quality lint pocket islands leaderboard clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -74,11 +75,33 @@ $(PARITY)/.installed: requirements-parity.txt constraints.txt
 	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# Every test of the library once more, on the lowest versions that requirements.txt allows.
+# Every test of the library and one notebook once more: on the lowest versions that requirements.txt allows (Python 3.11),
+# and on the newest with each Python that is here.
 LOWEST := .venv-lowest
+NEWEST := .venv-newest
+PYTHONS := 3.11 3.12 3.13
+ONE := notebooks/03_monosemanticity_score.ipynb
+VERSION_TESTS = OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(1)/bin/python -m pytest -n 2 --dist loadfile tests && \
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(1)/bin/python -m pytest --nbval --nbval-current-env \
+	--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600 $(ONE)
 
 test-versions: $(LOWEST)/.installed
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(LOWEST)/bin/python -m pytest -n 2 --dist loadfile tests
+	$(call VERSION_TESTS,$(LOWEST))
+	@for version in $(PYTHONS); do \
+		if python$$version -c "" 2>/dev/null; then $(MAKE) test-newest VERSION=$$version || exit 1; \
+		else echo "not tested: there is no python$$version here"; fi; \
+	done
+
+VERSION ?= 3.11
+test-newest: $(NEWEST)-$(VERSION)/.installed
+	$(call VERSION_TESTS,$(NEWEST)-$(VERSION))
+
+$(NEWEST)-%/.installed: requirements.txt pyproject.toml
+	@test -x $(NEWEST)-$*/bin/python || { echo "making $(NEWEST)-$*"; python$* -m venv $(NEWEST)-$*; }
+	@echo "installing the newest versions that requirements.txt allows, for Python $* (some minutes the first time)"
+	@$(NEWEST)-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r requirements.txt
+	@$(NEWEST)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
 
 $(LOWEST)/.installed: requirements.txt constraints-lowest.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -88,6 +111,9 @@ $(LOWEST)/.installed: requirements.txt constraints-lowest.txt pyproject.toml
 	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints-lowest.txt
 	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
+
+test-flaky: $(STAMP)
+	$(PY) tests/support/flaky.py
 
 bench: $(STAMP) $(PARITY)/.installed
 	@$(PY) -m benchmarks

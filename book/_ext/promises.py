@@ -1,7 +1,7 @@
 """What the tests of faults have tried, on the page of promises: ``{tried}`pictures` `` and ``{tried-when}``.
 
-The numbers come from ``data/faults.json``, which ``make test-faults`` writes. A kind that it does not hold is a warning,
-and so a failed build.
+The numbers come from ``data/faults.json``, which ``make test-faults`` writes. A kind that it does not hold is a
+warning, and so a failed build.
 """
 
 from docutils import nodes
