@@ -1,4 +1,6 @@
-"""What the tests of faults have tried, on the page of promises: ``{tried}`pictures` `` and ``{tried-when}``.
+"""The page of promises: what the tests of faults have tried (``{tried}`pictures` ``), when, and which file holds it.
+
+``{held-by}`faults/test_kills.py` `` names a file of the tests, with a link to it; ``{tried-when}`` says when and where.
 
 The numbers come from ``data/faults.json``, which ``make test-faults`` writes. A kind that it does not hold is a
 warning, and so a failed build.
@@ -10,6 +12,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.files import read_json
+from vlm_sae_lib.publishing.colab import Repository
 
 FILE = paths.data() / "faults.json"
 
@@ -43,6 +46,16 @@ class Tried(SphinxRole):
             return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
 
 
+class HeldBy(SphinxRole):
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        path = f"tests/{self.text}"
+        if not (paths.root() / path).is_file():
+            message = self.inliner.reporter.error(f"held-by: there is no {path}", line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+        name = nodes.literal(text=self.text)
+        return [nodes.reference("", "", name, refuri=Repository.read().page(path))], []
+
+
 class When(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(FILE))
@@ -51,5 +64,6 @@ class When(SphinxDirective):
 
 def setup(app: Sphinx) -> dict:
     app.add_role("tried", Tried())
+    app.add_role("held-by", HeldBy())
     app.add_directive("tried-when", When)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -55,6 +55,9 @@ COMMANDS = {
     "export to shards": stage("export", "--as=saev"), "score": stage("score"), "atlas": stage("atlas"),
 }  # fmt: skip
 
+QUICK = ("export", "export to shards")
+"""What is tried at every step in `make test`, too."""
+
 
 def done(name, there, folder):
     """The command's work towards one target in a folder of its own."""
@@ -74,8 +77,8 @@ def undisturbed(there, tmp_path):
     return run
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.faults)
+                                  for name in COMMANDS])  # fmt: skip
 def test_a_crash_at_any_step_on_the_disk_loses_nothing_but_time(name, there, tmp_path, undisturbed, tried):
     expected, _ = undisturbed(name)
     (folder := tmp_path / "counted").mkdir()
