@@ -1,6 +1,7 @@
 """The page of promises: what the tests of faults have tried (``{tried}`pictures` ``), when, and which file holds it.
 
-``{held-by}`faults/test_kills.py` `` names a file of the tests, with a link to it; ``{tried-when}`` says when and where.
+``{held-by}`faults/test_kills.py` `` names a file of the tests, with a link to it; ``{tried-when}`` says when and where, and
+``{elsewhere}`` what another instruction set changes in the notebooks.
 
 The numbers come from ``data/faults.json``, which ``make test-faults`` writes. A kind that it does not hold is a
 warning, and so a failed build.
@@ -15,6 +16,7 @@ from vlm_sae_lib.files import read_json
 from vlm_sae_lib.publishing.colab import Repository
 
 FILE = paths.data() / "faults.json"
+ELSEWHERE = paths.root() / "tests" / "data" / "results_elsewhere.json"
 
 
 def number_of(kind: str, found: dict) -> str:
@@ -34,6 +36,30 @@ def when(found: dict) -> str:
     if not left:
         return told + "Nothing was left out."
     return told + f"Not tested there: {', '.join(f'`{one}`' for one in left)}."
+
+
+def elsewhere(there: dict, here: dict[str, dict]) -> str:
+    """Markdown: how many numbers of the notebooks another instruction set moved, and what became of them.
+
+    ``there`` is the saved file, ``here`` the published results by notebook.
+    """
+    rows = [(value, verdict, here[notebook][name]) for notebook, found in there["notebooks"].items()
+            for name, (value, verdict) in found["results"].items()]  # fmt: skip
+    moved = [(value, row) for value, _, row in rows if value != row["value"]]
+    left = sum(row["ci_low"] is not None and not (value is not None and row["ci_low"] <= value <= row["ci_high"])
+               for value, row in moved)  # fmt: skip
+    verdicts = [verdict == row["verdict"] for _, verdict, row in rows if row["verdict"] is not None]
+    return (f"With {there['instructions']}: {len(moved)} of {len(rows)} numbers moved, {left} of them out of their "
+            f"published intervals; {sum(verdicts)} of {len(verdicts)} verdicts are the same.")  # fmt: skip
+
+
+class Elsewhere(SphinxDirective):
+    def run(self) -> list[nodes.Node]:
+        self.env.note_dependency(str(ELSEWHERE))
+        there = read_json(ELSEWHERE)
+        published = paths.published_results()
+        here = {name: read_json(published / f"{name}.json")["results"] for name in there["notebooks"]}
+        return self.parse_text_to_nodes(elsewhere(there, here), allow_section_headings=False)
 
 
 class Tried(SphinxRole):
@@ -66,4 +92,5 @@ def setup(app: Sphinx) -> dict:
     app.add_role("tried", Tried())
     app.add_role("held-by", HeldBy())
     app.add_directive("tried-when", When)
+    app.add_directive("elsewhere", Elsewhere)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -40,3 +40,15 @@ def test_figures_are_told_with_their_day_and_machine_and_with_what_was_not_tried
     assert "**2 tests failed.**" in promises.when({**found, "failed": 2})
     with pytest.raises(KeyError, match="'kills' was not tried; there are pictures"):
         promises.number_of("kills", found)
+
+
+def test_what_other_instructions_change_is_counted():
+    def row(value, low, high, verdict=None):
+        return {"value": value, "ci_low": low, "ci_high": high, "verdict": verdict}
+
+    here = {"01": {"a": row(1.0, 0.9, 1.1, "holds"), "b": row(2.0, 1.9, 2.1, "holds"), "c": row(3, None, None)}}
+    there = {"instructions": "AVX2", "notebooks": {"01": {"results": {
+        "a": [1.05, "holds"], "b": [2.2, "does not hold"], "c": [3, None]}}}}  # fmt: skip
+    assert promises.elsewhere(there, here) == (
+        "With AVX2: 2 of 3 numbers moved, 1 of them out of their published intervals; 1 of 2 verdicts are the same."
+    )
