@@ -1,7 +1,7 @@
 """The page of promises: what the tests of faults have tried (``{tried}`pictures` ``), when, and which file holds it.
 
-``{held-by}`faults/test_kills.py` `` names a file of the tests, with a link to it; ``{tried-when}`` says when and where, and
-``{elsewhere}`` what another instruction set changes in the notebooks.
+``{held-by}`faults/test_kills.py` `` names a file of the tests, with a link to it; ``{tried-when}`` says when and where,
+and ``{elsewhere}`` what another instruction set changes in the notebooks.
 
 The numbers come from ``data/faults.json``, which ``make test-faults`` writes. A kind that it does not hold is a
 warning, and so a failed build.
