@@ -9,10 +9,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from vlm_sae_lib.pictures.bare import JPEG, LARGEST, PNG, TIFF, without_metadata
-from vlm_sae_lib.pictures.refusal import DAMAGED, HEAD, Unreadable, brand, why
+from vlm_sae_lib.pictures.refusal import CLOSED, DAMAGED, HEAD, Unreadable, brand, why
 from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.pictures.whole import is_whole
 
@@ -45,7 +45,8 @@ def _in_memory(picture: Image.Image) -> tuple[Image.Image | None, str | None]:
     try:
         return to_rgb(picture), None
     except Unreadable as error:
-        return None, error.reason
+        is_closed = isinstance(picture, ImageFile.ImageFile) and bool(picture.tile) and picture.fp is None
+        return None, CLOSED if is_closed else error.reason
 
 
 def _from_file(file: Path | bytes) -> tuple[Image.Image | None, str | None]:

@@ -8,6 +8,7 @@ from PIL import Image, UnidentifiedImageError, features
 from vlm_sae_lib.errors import UserError
 
 DAMAGED = "damaged or truncated"
+CLOSED = "its file has been closed: open it again"
 HEAD = 2**17  # bytes at a file's beginning that tell what it is; a JPEG says so behind its metadata
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 AVIF = (b"avif", b"avis")
@@ -81,7 +82,7 @@ def why(error: BaseException, head: bytes = b"") -> str:
     if isinstance(error, UnidentifiedImageError):
         return what_it_is(head) or "not a picture"
     if re.search("closed (image|file)", str(error)):
-        return "its file has been closed: open it again"
+        return CLOSED
     if head.startswith(TIFF) and "truncated" not in str(error):
         return TIFF_OF_A_KIND  # PIL leaves compressions to libtiff, and learns no more than that it failed
     return DAMAGED  # PIL's decoders raise anything on damaged files: OSError, SyntaxError, struct.error, ...
