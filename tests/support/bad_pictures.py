@@ -168,9 +168,11 @@ def strange() -> list[Wrong]:
         Wrong("tiff-double", tiff(floats[..., 0].astype(float), 64, kind=3), TIFF),
         Wrong("tiff-grey-alpha-16", tiff(WIDE[..., :2], 16, more=(shorts(338, 2),)), TIFF),
         Wrong("tiff-float-to-255", tiff(GREY.astype(np.float32), 32, kind=3), "^floating-point levels from 0 to 25"),
-        Wrong("tiff-float-nan", tiff(floats[..., 0] * np.float32(np.nan), 32, kind=3), "^floating-point levels from nan"),
+        Wrong("tiff-float-nan", tiff(floats[..., 0] * np.float32(np.nan), 32, kind=3),
+              "^floating-point levels from nan"),
         Wrong("tiff-16-of-8", tiff(GREY.astype(np.uint16), 16), "so it would be all black"),
-        Wrong("tiff-signed", tiff(WIDE[..., 0].astype(np.int32).astype(np.int16) // 2 - 9, 16, kind=2), "^grey levels from -"),
+        Wrong("tiff-signed", tiff((WIDE[..., 0] // 2).astype(np.int16) - np.int16(9), 16, kind=2),
+              "^grey levels from -"),
         Wrong("tiff-planes-16", tiff(WIDE, 16, photometric=2, planes=True), "separate planes, which Pillow misreads"),
     ]  # fmt: skip
 
@@ -191,7 +193,8 @@ def bombs() -> list[Wrong]:
         Wrong("bomb-jpeg", encoded(PICTURE, "JPEG").replace(b"\x08\0\x30\0\x40", b"\x08\xff\xdc\xff\xdc"), BOMB),
         Wrong("bomb-tiff", tiff(COLOURS, 8, photometric=2).replace(shorts(256, 64)[3], b"\xff\xff").replace(
             shorts(257, 48)[3], b"\xff\xff"), BOMB),
-        *(Wrong(f"long-{name}", encoded(Image.new("RGB", size, "red"), "PNG"), "more than 1,000 times as long as it is wide")
+        *(Wrong(f"long-{name}", encoded(Image.new("RGB", size, "red"), "PNG"),
+                "more than 1,000 times as long as it is wide")
           for name, size in long),
     ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from vlm_sae_lib.pictures.bare import JPEG, LARGEST, PNG, TIFF, without_metadata
 from vlm_sae_lib.pictures.refusal import CLOSED, DAMAGED, HEAD, Unreadable, brand, why
+from vlm_sae_lib.pictures.refusal import TIFF as TIFFS
 from vlm_sae_lib.pictures.rgb import to_rgb
 from vlm_sae_lib.pictures.whole import is_whole
 
@@ -22,6 +23,8 @@ NO_FILES = (
 )  # fmt: skip
 LONGEST = 1000
 """Times as long as it is wide: CLIP makes 224 pixels of the short side before it cuts the long one, so gigabytes."""
+MOST_BYTES = 2 * 4 * 2
+"""For each of ``MAX_IMAGE_PIXELS``, of which PIL takes twice as many: four channels of 16 bits."""
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 Readable = Path | bytes | Image.Image | Callable[[], bytes]  # a function fetches the bytes from afar
 
@@ -71,10 +74,18 @@ def _nothing(file: Path | bytes) -> str | None:
         return None if file else "empty file"
     status = file.stat()
     if (kind := _no_file(status.st_mode)) is None:
-        return None if status.st_size else "empty file"
+        return _too_large(file, status.st_size) if status.st_size else "empty file"
     if kind == "a folder":
         os.scandir(file).close()  # raises why it could not be looked into
     return f"{kind}, not a picture"
+
+
+def _too_large(file: Path, size: int) -> str | None:
+    """Why a file is not even tried: PIL would search it byte by byte, or hold it. A TIFF may have many pages."""
+    most = MOST_BYTES * (Image.MAX_IMAGE_PIXELS or size)
+    if size <= most or _begin(file).startswith(TIFFS):
+        return None
+    return f"a file of {size:,} bytes, more than the {most:,} that any picture needs that Pillow takes"
 
 
 def _no_file(mode: int) -> str | None:
