@@ -204,10 +204,18 @@ def test_any_name_is_one_line(tmp_path, tried):
     tried("pictures", len(names))
 
 
-def test_folders_in_folders_without_end(tmp_path):
+@pytest.fixture
+def deep_folder():
+    """Not pytest's own, which is removed by a recursion."""
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    subprocess.run(["rm", "-r", folder], check=True)
+
+
+def test_folders_in_folders_without_end(deep_folder):
     here = os.open(".", os.O_RDONLY)
     try:
-        os.chdir(tmp_path)
+        os.chdir(deep_folder)
         PICTURE.save("fine.png")
         for _ in range(1100):  # deeper than Python recurses
             os.mkdir("d")
@@ -216,10 +224,9 @@ def test_folders_in_folders_without_end(tmp_path):
     finally:
         os.fchdir(here)
         os.close(here)
-    source = load_pictures(tmp_path)
+    source = load_pictures(deep_folder)
     assert [source.names[i] for i, _ in source] == ["fine.png"]
     assert [reason for _, _, reason in source.unreadable] == ["not a picture"]
-    subprocess.run(["rm", "-r", tmp_path / "d"], check=True)  # Python's own removal recurses
 
 
 def test_what_may_not_be_read_is_reported(tried):
