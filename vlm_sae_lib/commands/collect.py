@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=option(Count), default=64, help="pictures per forward pass (default: 64)")
     parser.add_argument("--seed", type=option(Seed), default=0, help="seed of the random token draw (default: 0)")
     parser.add_argument("--dtype", default="float32", help="float32 or float16, as stored (default: float32)")
+    parser.add_argument("--strict", action="store_true",
+                        help="exit with code 2 if a picture cannot be read; the store holds the others all the same")
     parser.add_argument("--device", default=None, help="cpu, cuda, … (default: the first GPU, or else the CPU)")
 
 
@@ -52,4 +54,7 @@ def main(args: argparse.Namespace) -> int:
     if unreadable:
         sys.stderr.write(f"{len(unreadable)} of {len(pictures)} pictures could not be read and were skipped\n")
     sys.stdout.write(f"{len(store)} rows of dimension {store.dim}\n{store.path}\n")
+    if unreadable and args.strict:
+        raise UserError(f"{len(unreadable)} of {len(pictures)} pictures could not be read, which --strict does not "
+                        f"allow: mend or remove them and choose another --out, or take {store.path} without them.")
     return 0

@@ -13,6 +13,8 @@ APPLICATION, COMMENT = range(0xE0, 0xF0), 0xFE  # JPEG's segments that hold no p
 TURNED_BY = (b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0")
 TIFF_METADATA = {700, 33723, 34377, 34665, 34675, 34853, 40965}  # XMP, IPTC, Photoshop, EXIF, ICC, GPS, its kin
 TIFF_UNKNOWN = 65000  # a tag that means nothing
+LARGEST = 2**28
+"""Bytes of a file that is looked into beside PIL; a larger one would be held in memory several times."""
 
 
 def without_metadata(data: bytes) -> bytes | None:
@@ -33,6 +35,8 @@ def _png(data: bytes) -> bytes:
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4])
         kind, checked = data[at + 4 : at + 8], data[at + 4 : end - 4]
+        if not kind.isalpha():
+            break  # no chunk, nor is what follows: zeros would be some without end
         is_sound = zlib.crc32(checked).to_bytes(4) == data[end - 4 : end]
         if kind[:1].isupper() or (kind == b"eXIf" and is_sound):
             kept.append(data[at:end])

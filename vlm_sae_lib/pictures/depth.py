@@ -36,11 +36,14 @@ def eight_bits(picture: Image.Image) -> Image.Image:
     bits, signed = _first(stated, Base.BitsPerSample, 16), _first(stated, Base.SampleFormat, 1) == SIGNED
     if bits > 8 and _first(stated, Base.PlanarConfiguration, 1) == PLANES and picture.info.get("compression") == "raw":
         raise Unreadable(f"a TIFF of {bits} bits in separate planes, which Pillow misreads: save it interleaved")
+    if picture.mode == "P":
+        return _with_16_bit_colours(picture, stated.get(Base.ColorMap, ()))
     is_float, is_wide = picture.mode == "F", picture.mode == "I" or picture.mode.startswith("I;16")
     if not (is_float or is_wide or (picture.mode == "L" and signed)):
         return picture
     if picture.format not in FORMATS:
-        raise Unreadable(f"a {picture.format} file of more than 8 bits, whose white Pillow does not tell: {SAVE}")
+        what = f"{'an' if picture.format[0] in 'AEIO' else 'a'} {picture.format} file of more than 8 bits"
+        raise Unreadable(f"{what}, whose white Pillow does not tell: {SAVE}")
     if is_float:
         values, white = _between_0_and_1(np.asarray(picture)), 1
     else:
@@ -51,6 +54,16 @@ def eight_bits(picture: Image.Image) -> Image.Image:
     if not levels.any() and values.any():
         raise Unreadable(f"its grey levels end at {values.max():.9g} of {white}, so it would be all black: {SAVE}")
     return Image.fromarray(levels)
+
+
+def _with_16_bit_colours(picture: Image.Image, colours: Any) -> Image.Image:
+    """A palette's picture as it is; of a TIFF whose palette was written with 8 bits for 16, as libtiff takes it."""
+    if not colours or not 0 < max(colours) < 256:
+        return picture
+    n = len(colours) // 3
+    mended = picture.copy()
+    mended.putpalette([colours[channel * n + i] for i in range(n) for channel in range(3)])
+    return mended
 
 
 def _between_0_and_1(values: np.ndarray) -> np.ndarray:

@@ -56,7 +56,11 @@ def _class_folders(
 def _folder(
     root: Path, name: str, describe: Describe, terms: Terms = UNKNOWN, *, trust_sizes: bool = False
 ) -> PictureSource:
-    found = sorted((printable(path.relative_to(root).as_posix()), path) for path in _walk(root, set()))
+    try:
+        os.scandir(root).close()
+    except OSError as error:
+        raise UserError(f"The folder {root} cannot be read ({error.strerror}): name one that you may read.") from error
+    found = sorted((printable(path.relative_to(root).as_posix()), path) for path in _walk(root))
     if not found:
         raise UserError(f"The folder {root} holds no files: put pictures into it or name another one.")
     items = [Item(i, name, path, printable(path.parent.name)) for i, (name, path) in enumerate(found)]
@@ -65,16 +69,36 @@ def _folder(
     )
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Files and dangling links below a folder; linked folders are followed, each real folder once."""
-    status = folder.stat()
-    if (key := (status.st_dev, status.st_ino)) in seen:
-        return
-    seen.add(key)
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if entry.name.startswith("."):
+def _walk(root: Path) -> Iterator[Path]:
+    """All below a folder but dot-files: files, links that lead nowhere, what is neither file nor folder, and folders
+    that cannot be looked into, so that each is reported by name. Linked folders are followed, each real folder once.
+    """
+    todo, seen = [root], set()
+    while todo:
+        folder = todo.pop()
+        try:
+            status = folder.stat()
+            if (key := (status.st_dev, status.st_ino)) in seen:
+                continue
+            seen.add(key)
+            with os.scandir(folder) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError:
+            yield folder
             continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), seen)
-        elif entry.is_file() or entry.is_symlink():
-            yield Path(entry.path)
+        inner = []
+        for entry in entries:
+            if not entry.name.startswith("."):
+                path = Path(entry.path)
+                if _is_folder(entry):
+                    inner.append(path)
+                else:
+                    yield path
+        todo += reversed(inner)  # the next is the first by name, with all below it
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or to where one may not look
+        return False
