@@ -1,24 +1,15 @@
 """Pictures of every kind that a folder may hold: each is used rightly, or reported by name with its true reason."""
 
-import os
-import re
-import resource
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bad_pictures import Wrong, bombs, wrong
-from crashes import forked
+from bad_pictures import Wrong, wrong
 from picture_corpus import COLOURS, EXACT, GREY, LOSSY, PICTURE, WIDE_GREY, Right, by_vips, grey, right
+from picture_folders import no_files, strange_names
 from PIL import Image
 from raw_pictures import encoded
 from tiny_towers import toy_pixels
-from torchvision import transforms
 
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.activations import ActivationStore
@@ -108,166 +99,6 @@ def test_a_wrong_ending_of_the_name_changes_nothing(rights, tmp_path, tried):
     tried("pictures", len(kinds))
 
 
-def no_files(folder: Path) -> dict[str, str]:
-    """What has a picture's name and is no file; how each has to be reported."""
-    (folder / ".away").mkdir()
-    os.mkfifo(folder / "pipe.jpg")
-    os.mkfifo(folder / ".away" / "pipe")
-    (folder / "linked-pipe.jpg").symlink_to(folder / ".away" / "pipe")
-    (folder / "zeros.jpg").symlink_to("/dev/zero")
-    (folder / "null.jpg").symlink_to("/dev/null")
-    (folder / "itself.jpg").symlink_to(folder / "itself.jpg")
-    (folder / "one.jpg").symlink_to("other.jpg")
-    (folder / "other.jpg").symlink_to("one.jpg")
-    (folder / "nowhere.jpg").symlink_to("lost.jpg")
-    (folder / "file.txt").write_text("text")
-    (folder / "below.jpg").symlink_to("file.txt/below.jpg")
-    here = os.getcwd()
-    os.chdir(folder)  # the path of a socket has few letters
-    try:
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind("socket.jpg")
-    finally:
-        os.chdir(here)
-    return {
-        "pipe.jpg": "a pipe, not a picture", "linked-pipe.jpg": "a pipe, not a picture",
-        "zeros.jpg": "a device, not a picture", "null.jpg": "a device, not a picture",
-        "itself.jpg": "too many levels of symbolic links", "one.jpg": "too many levels of symbolic links",
-        "other.jpg": "too many levels of symbolic links", "nowhere.jpg": "no such file",
-        "file.txt": "not a picture", "below.jpg": "not a directory", "socket.jpg": "a socket, not a picture",
-    }  # fmt: skip
-
-
-LOOPS = ("itself.jpg", "one.jpg", "other.jpg")
-SCRIPTS = ("über", "naïve façade", "кот", "猫", "ねこ", "고양이", "قط", "חתול", "แมว", "बिल्ली", "🐈‍⬛", "a\u0301",
-           "--help", "$(x)", "a'b\"c", "*?", "%s{0}", "  ", "x" * 250, "CON", "a\\b")  # fmt: skip
-SHOWN = {b"two\nlines.png": "two\\nlines.png", b"\x1b[31mred\x07.png": "\\x1b[31mred\\x07.png",
-         b"\xff\xfe.png": "\\xff\\xfe.png", b"\r.png": "\\r.png", "a\u2028b\x85c.png".encode(): "a\\u2028b\\x85c.png"}
-
-
-def strange_names(folder: Path, data: bytes) -> set[str]:
-    """Files of any name; what they are reported as."""
-    for name in SCRIPTS:
-        (folder / name).write_bytes(data)
-    for name in SHOWN:
-        with open(os.path.join(os.fsencode(folder), name), "wb") as file:
-            file.write(data)
-    return {*SCRIPTS, *SHOWN.values()}
-
-
-def ended(work, seconds: float) -> int | None:
-    """The exit code of a work in a fork, or None where it had to be killed: what hangs in a thread nobody can stop."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os._exit(forked(work))
-    os.close(reader), os.close(writer)
-    deadline = time.monotonic() + seconds
-    while not (done := os.waitpid(child, os.WNOHANG))[0]:
-        if time.monotonic() > deadline:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-            return None
-        time.sleep(0.02)
-    return os.waitstatus_to_exitcode(done[1])
-
-
-def test_what_is_no_file_is_reported_and_stops_nothing(tmp_path, tried):
-    expected = no_files(tmp_path)
-    PICTURE.save(tmp_path / "fine.png")
-    (tmp_path / "folder.jpg").mkdir()
-    PICTURE.save(tmp_path / "folder.jpg" / "inside.png")
-    (tmp_path / "empty.jpg").mkdir()
-    (tmp_path / "around").symlink_to(tmp_path)
-
-    def work() -> None:
-        source = load_pictures(f"folder:{tmp_path}")
-        assert [source.names[i] for i, _ in source] == ["fine.png", "folder.jpg/inside.png"]
-        assert {name: reason for _, name, reason in source.unreadable} == expected
-        assert source.fingerprint
-        one_by_one = {**expected, "empty.jpg": "a folder, not a picture"}
-        for name in LOOPS:
-            del one_by_one[name]
-        listed = load_pictures([tmp_path / name for name in one_by_one])
-        assert list(listed) == [] and listed.fingerprint
-        assert {name: reason for _, name, reason in listed.unreadable} == one_by_one
-
-    assert ended(work, 120) == 0
-    tried("pictures", len(expected) + 3)
-
-
-def test_any_name_is_one_line(tmp_path, tried):
-    names = strange_names(tmp_path, encoded(PICTURE, "PNG"))
-    source = load_pictures(tmp_path)
-    assert set(source.names) == names and len(source) == len(list(source)) == len(names)
-    assert all(len(name.splitlines()) == 1 and name.encode() for name in names)
-    tried("pictures", len(names))
-
-
-@pytest.fixture
-def deep_folder():
-    """Not pytest's own, which is removed by a recursion."""
-    folder = Path(tempfile.mkdtemp())
-    yield folder
-    subprocess.run(["rm", "-r", folder], check=True)
-
-
-def test_folders_in_folders_without_end(deep_folder):
-    here = os.open(".", os.O_RDONLY)
-    try:
-        os.chdir(deep_folder)
-        PICTURE.save("fine.png")
-        for _ in range(1100):  # deeper than Python recurses
-            os.mkdir("d")
-            os.chdir("d")
-        Path("deep.txt").write_text("text")
-    finally:
-        os.fchdir(here)
-        os.close(here)
-    source = load_pictures(deep_folder)
-    assert [source.names[i] for i, _ in source] == ["fine.png"]
-    assert [reason for _, _, reason in source.unreadable] == ["not a picture"]
-
-
-def test_what_may_not_be_read_is_reported(tried):
-    Image.init()  # the other user may not read Python's own files
-    folder = Path(tempfile.mkdtemp())  # pytest's own is closed to others
-    folder.chmod(0o755)
-    for name in ("open", "closed", "listed"):
-        (folder / name).mkdir()
-        PICTURE.save(folder / name / "one.png")
-    PICTURE.save(folder / "closed.png")
-    (folder / "linked.png").symlink_to(folder / "closed" / "one.png")
-    load_pictures(folder).fingerprint  # noqa: B018  # whatever it imports
-    list(load_pictures(folder))
-    for name, mode in (("closed.png", 0), ("closed", 0), ("listed", 0o744)):
-        (folder / name).chmod(mode)
-
-    def work() -> None:
-        if os.geteuid() == 0:
-            os.seteuid(NOBODY)
-        if not os.access(folder, os.R_OK, effective_ids=True):
-            os._exit(NOT_POSSIBLE)
-        source = load_pictures(f"folder:{folder}")
-        assert [source.names[i] for i, _ in source] == ["open/one.png"]
-        names = ("closed", "closed.png", "linked.png", "listed/one.png")
-        assert [(name, reason) for _, name, reason in source.unreadable] == [
-            (name, "no permission to read it") for name in names]  # fmt: skip
-        assert source.fingerprint
-        with pytest.raises(Exception, match="cannot be read .Permission denied.: name one that you may read"):
-            load_pictures(f"folder:{folder / 'closed'}")
-
-    try:
-        if (code := forked(work)) == NOT_POSSIBLE:
-            pytest.skip("another user cannot reach temporary folders here")
-        assert code == 0
-    finally:
-        for name in ("closed", "listed"):
-            (folder / name).chmod(0o755)
-        shutil.rmtree(folder)
-    tried("pictures", 5)
-
-
 IN_MEMORY = {
     "1": (Image.fromarray(GREY).convert("1"), np.where(np.asarray(Image.fromarray(GREY).convert("1")), 255, 0)),
     "I;16": (Image.fromarray(WIDE_GREY), GREY),
@@ -349,52 +180,3 @@ def test_a_collection_over_all_of_them_ends_with_counts(rights, wrongs, tmp_path
     found = np.asarray(store[:])[[ids.index(i) for i in places]]
     np.testing.assert_allclose(found, np.asarray(strict[:]), atol=1e-3, rtol=1e-3)
     tried("collections", 3)
-
-
-def growth(work) -> float:
-    """By how many megabytes a fork grows at its highest while it works."""
-    reader, writer = os.pipe()
-
-    def measured() -> None:
-        start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        work()
-        os.write(writer, str((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024).encode())
-
-    assert forked(measured) == 0
-    os.close(writer)
-    with os.fdopen(reader) as told:
-        return float(told.read())
-
-
-CLIP = transforms.Compose([transforms.Resize(224), transforms.CenterCrop(224), transforms.ToTensor()])
-
-
-@pytest.mark.faults
-def test_the_memory_that_a_bomb_takes_is_bounded(tried):
-    CLIP(PICTURE)
-    for one in bombs():
-        assert growth(lambda one=one: one.fits(read(one.data, CLIP)[1]) or os._exit(1)) < MEGABYTES, one.name
-    tried("bombs", len(bombs()))
-
-
-HOLES = {"jpeg": encoded(PICTURE, "JPEG")[:300], "png": encoded(PICTURE, "PNG")[:60], "tiff": b"II*\0\0\0\0\x7f",
-         "zeros": b"", "webp": encoded(PICTURE, "WEBP")[:40], "gif": encoded(PICTURE, "GIF")[:40]}  # fmt: skip
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("kind", HOLES)
-def test_a_file_of_gigabytes_with_nothing_in_it_is_not_held_in_memory(kind, tmp_path, tried):
-    with open(tmp_path / "hole", "wb") as file:
-        file.write(HOLES[kind])
-        try:
-            file.truncate(8 * 2**30)
-        except OSError:
-            pytest.skip("no file with a hole can be made here")
-
-    def work() -> None:
-        assert read(tmp_path / "hole", CLIP)[0] is None
-
-    assert growth(work) < MEGABYTES
-    told = "^a file of 8,589,934,592 bytes" if kind != "tiff" else "damaged"
-    assert re.search(told, read(tmp_path / "hole", CLIP)[1])
-    tried("bombs")
