@@ -20,14 +20,14 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setenv("VLM_SAE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(paths, "published_results", lambda: tmp_path / "published")
     ran = dict.fromkeys(("apple", "apricot", "pear"), 0)
-    world = SimpleNamespace(ran=ran, hashes=dict.fromkeys(ran, "1"), broken=set())
+    world = SimpleNamespace(ran=ran, hashes=dict.fromkeys(ran, "1"), broken=set(), mean=0.5)
 
     def experiment(name):
         def run(bench, found):
             ran[name] += 1
             if name in world.broken:
                 raise KeyboardInterrupt
-            found.estimate("mean", Estimate(0.5, Interval(0.4, 0.6)), interval_kind="toy", n=3)
+            found.estimate("mean", Estimate(world.mean, Interval(0.4, 0.6)), interval_kind="toy", n=3)
 
         return Experiment(name, name, "?", "", run)
 
@@ -51,6 +51,34 @@ def test_a_second_call_runs_nothing(toy):
     said = run()
     assert toy.ran == {"apple": 1, "apricot": 1, "pear": 1}
     assert [line.split()[1:] for line in said[:3]] == [["up", "to", "date"]] * 3
+
+
+def test_code_that_finds_the_same_numbers_leaves_other_islands_as_they_are(toy):
+    run("pear")
+    island = Findings.read(running.published("pear"))
+    profile = running.load_profile("pocket")
+    for code in ("2", "3"):
+        toy.hashes["pear"] = code
+        assert running.changed(island, "pear", profile) == ["code"]
+        run("pear")
+        assert running.changed(island, "pear", profile) == []
+    kept = json.loads((paths.published_results() / "same_numbers.json").read_text())
+    assert kept == {"pear": [["1", "2"], ["2", "3"]]}
+    island.inputs["code"] = "0"
+    assert running.changed(island, "pear", profile) == ["code"]
+    island.inputs["models"] = "others"
+    assert running.changed(island, "pear", profile) == ["code", "models"]
+
+
+def test_code_that_finds_other_numbers_makes_other_islands_stale(toy, monkeypatch):
+    run("pear")
+    island = Findings.read(running.published("pear"))
+    toy.hashes["pear"], toy.mean = "2", 0.51
+    run("pear")
+    assert running.changed(island, "pear", running.load_profile("pocket")) == ["code"]
+    toy.hashes["pear"], toy.mean = "3", 0.5
+    run("pear")
+    assert running.changed(island, "pear", running.load_profile("pocket")) == ["code"], "the same as nothing published"
 
 
 def test_only_what_moved_runs_again(toy):
@@ -113,6 +141,16 @@ def test_every_experiment_can_be_loaded_and_says_what_it_asks():
 def test_no_published_result_is_stale(name):
     """If this fails: python -m vlm_sae_lib run --only experiments"""
     assert running.stale(name) == []
+
+
+ELSEWHERE = sorted(paths.published_results().glob("island-*/*.json"))
+
+
+@pytest.mark.parametrize("path", ELSEWHERE, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_no_result_of_another_island_is_stale(path):
+    """Their models stay out of the repository, so that these cannot be compared here."""
+    profile = running.load_profile(path.parent.name)
+    assert {*running.changed(Findings.read(path), path.stem, profile)} <= {"models"}
 
 
 @pytest.mark.parametrize("name", registry.NAMES)

@@ -9,7 +9,7 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import NAMES, experiment, module
-from vlm_sae_lib.files import canonical_json, reserved, write_bytes
+from vlm_sae_lib.files import canonical_json, read_json, reserved, write_bytes, write_json
 from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.profiles import Profile, load_profile
@@ -69,7 +69,10 @@ def _run_each(settings: Profile, names: Sequence[str], force: bool, say: Callabl
         else:
             say(f"{name:<30} running")
             before = time.perf_counter()
-            run_one(name, settings).write()
+            found = run_one(name, settings)
+            found.write()
+            if profile == PUBLISHED_PROFILE:
+                _note_same_numbers(name, Findings.read(found.path))
             write_record(settings)
             say(f"{name:<30} {time.perf_counter() - before:6.1f} s")
         if profile == PUBLISHED_PROFILE:
@@ -115,14 +118,45 @@ def stale(name: str) -> list[str]:
 
 
 def changed(found: Findings, name: str, profile: Profile) -> list[str]:
-    """Which inputs of some results are no longer those of today."""
-    return [what for what, hash in _inputs(name, profile).items() if found.inputs.get(what) != hash]
+    """Which inputs of some results are no longer those of today.
+
+    Code that was seen to find the same numbers on the published island counts as the same on every other one.
+    """
+    today = _inputs(name, profile)
+    same = {today["code"]}
+    for old, new in reversed(_same_numbers().get(name, ())):
+        if new in same:
+            same.add(old)
+    code = found.inputs.get("code")
+    then = {**found.inputs, "code": today["code"] if code in same else code}
+    return [what for what, hash in today.items() if then.get(what) != hash]
 
 
 def possible(name: str, profile: Profile) -> bool:
     """Whether a profile has the models that an experiment takes: not every island has one that speaks."""
     island = of_kind(profile.vlm)
     return not experiment(name).speaks or island is None or "llava" in island.trains or not island.name
+
+
+def _note_same_numbers(name: str, found: Findings) -> None:
+    """Keep it in mind if new code has found, to the last digit, what the published results say."""
+    if not published(name).is_file():
+        return
+    before = Findings.read(published(name))
+    old, new = ({**one.inputs, "code": ""} for one in (before, found))
+    pair = [before.inputs.get("code"), found.inputs["code"]]
+    if old == new and pair[0] != pair[1] and before.as_dict() == found.as_dict() | {"inputs": before.inputs}:
+        known = _same_numbers()
+        write_json(_same_file(), known | {name: [*known.get(name, ()), pair]})
+
+
+def _same_file() -> Path:
+    """For each experiment the pairs of code, old and new, that found the same numbers on the published island."""
+    return paths.published_results() / "same_numbers.json"
+
+
+def _same_numbers() -> dict[str, list[list[str]]]:
+    return read_json(_same_file()) if _same_file().is_file() else {}
 
 
 def _inputs(name: str, profile: Profile) -> dict[str, str]:
