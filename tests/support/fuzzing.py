@@ -145,13 +145,14 @@ def mutated_safetensors(data: bytes, draw: Random) -> bytes:
     if not isinstance(tensors, dict):
         return mutated_bytes(data, draw)
     if draw.random() < 0.5 and isinstance(facts := tensors[name], dict):
+        places = [one["data_offsets"] for one in tensors.values() if isinstance(one, dict) and "data_offsets" in one]
         tensors[name] = facts | draw.choice((
             {"dtype": draw.choice(("F64", "F16", "BF16", "I8", "U8", "BOOL", "C64", "F8_E4M3", "I64", "F4", "X", 3))},
             {"shape": draw.choice(([2**40, 2**40], [2**63], [-1], [-2, -3], [0], [], [1] * 70, [2**32, 2**32], [0, 2**62],
                                    ["6"], [6.0], 6, None))},
             {"data_offsets": draw.choice(([0, 2**63], [-4, 0], [8, 0], [0, 0], [0, len(body) * 2], [0], [0, 4, 8],
                                           [2**64, 2**64], ["0", "4"], [0.0, 4.0], None))},
-            {"data_offsets": draw.choice([one["data_offsets"] for one in tensors.values() if isinstance(one, dict) and "data_offsets" in one] or [None])},
+            {"data_offsets": draw.choice(places or [None])},
         ))  # fmt: skip
     else:
         tensors = changed_value(tensors, draw)
@@ -187,7 +188,7 @@ def mutated_pickle(data: bytes, draw: Random) -> bytes:
         return data.replace(draw.choice(known), draw.choice(names), draw.choice((1, -1))) if known else data
     places = [at for at in range(len(data) - 1) if data[at : at + 1] in (b"K", b"M", b"J")]
     if kind <= 3 and places:
-        at, size = draw.choice(places), {b"K": 1, b"M": 2, b"J": 4}
+        at, size = draw.choice(places or [None]), {b"K": 1, b"M": 2, b"J": 4}
         end = at + 1 + size[data[at : at + 1]]
         number = draw.choice((0, 1, 255, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63))
         told = b"\x8a\x09" + number.to_bytes(9, "little")  # LONG1 of nine bytes

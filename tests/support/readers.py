@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 import foreign_saes
 import numpy as np
 import pandas as pd
 import torch
-from fuzzing import HOSTILE, Files, Raw, mutated, mutated_bytes
+from fuzzing import HOSTILE, Files, mutated, mutated_bytes
 from PIL import Image
 from random_saes import DIM, make_sae
 
@@ -108,7 +107,8 @@ def torch_files(folder: Path) -> list[Files]:
     foreign_saes.write(folder / "e", {"ae": linear(batch, threshold=batch.threshold, k=k), "norm_factor": 2.5})
     header = foreign_saes.saev_header
     foreign_saes.saev(folder / "f", matrix(sae), header("TopK", top_k=3))
-    foreign_saes.saev(folder / "g", matrix(sae) | {"activation.threshold": torch.tensor(0.4)}, header("BatchTopK", top_k=3))
+    learned = matrix(sae, **{"activation.threshold": torch.tensor(0.4)})
+    foreign_saes.saev(folder / "g", learned, header("BatchTopK", top_k=3))
     foreign_saes.overcomplete(folder / "h", sae, "TopKSAE", top_k=3)
     foreign_saes.overcomplete(folder / "i", jump, "JumpSAE", norm=torch.nn.BatchNorm1d(20))
     foreign_saes.prisma(folder / "j", sae)
@@ -249,8 +249,8 @@ def changed_archive(files: Files, draw: Random) -> Files:
         at = draw.choice(heads)
         place, width = draw.choice(((0, 100), (100, 8), (124, 12), (124, 12), (136, 12), (156, 1), (156, 1), (157, 100),
                                     (265, 32), (329, 8), (345, 155), (386, 24), (482, 1), (483, 12)))  # fmt: skip
-        new = draw.choice((b"\0" * width, b"7" * width, b"\x80" + b"\0" * 7 + b"\xff" * 4, b"\xff" * width, b"-1\0",
-                           b"../../../../tmp/x\0", b"/tmp/x\0", b"1", b"2", b"3", b"L", b"K", b"x", b"g", b"S", b"X",
+        new = draw.choice((b"\0" * width, b"7" * width, b"\x80" + b"\0" * 7 + b"\xff" * 4, b"\xff" * width, b"-1\0", b"1",
+                           b"../../../../tmp/x\0", b"/tmp/x\0", b"2", b"3", b"L", b"K", b"x", b"g", b"S", b"X",
                            b"00077777777\0", b"9" * width, bytes(draw.randrange(256) for _ in range(width))))  # fmt: skip
         data[at + place : at + place + width] = new[:width].ljust(min(width, len(new)), b"\0")
         total = sum(data[at : at + 148]) + 256 + sum(data[at + 156 : at + 512])
@@ -297,16 +297,15 @@ def read_study(folder: Path) -> None:
 
 
 READERS = (
-    Reader("our SAE folders", our_folders, read_sae, 50_000),
+    Reader("our SAE folders", our_folders, read_sae, 55_000),
     Reader("SAELens and sparsify folders", foreign_folders, read_sae, 40_000),
-    Reader("torch files of four libraries", torch_files, read_sae, 45_000, few=60),
+    Reader("torch files of four libraries", torch_files, read_sae, 50_000, few=60),
     Reader("shapes of a torch file", torch_files, read_header, 10_000),
-    Reader("entries of the leaderboard", entries, read_entries, 15_000, few=10),
-    Reader("JSON files", plain_json, read_plain_json, 30_000, few=200),
+    Reader("entries of the leaderboard", entries, read_entries, 3_000, few=5),
+    Reader("JSON files", plain_json, read_plain_json, 35_000, few=200),
     Reader("names of species", partial(words, (TAXON,)), read_taxon, 20_000, few=200, change=changed_words),
     Reader("settings given by hand", partial(words, OVERRIDES), read_override, 15_000, few=50, change=changed_words),
-    Reader("the archive of pictures", pictures_archive, read_pictures_archive, 3_000, few=10, change=changed_archive),
-    Reader("the archive of the user study", study_archive, read_study, 3_000, few=5, change=changed_archive),
+    Reader("the archive of pictures", pictures_archive, read_pictures_archive, 3_000, few=4, change=changed_archive),
+    Reader("the archive of the user study", study_archive, read_study, 2_000, few=2, change=changed_archive),
 )
 BY_NAME = {reader.name: reader for reader in READERS}
-__all__ = ["BY_NAME", "READERS", "Raw", "Reader", "SimpleNamespace"]

@@ -78,11 +78,13 @@ def outline(stream: BinaryIO) -> Any:
         return _held(*_of_zip(bounded))
     for _ in range(LEGACY_PICKLES):
         _load(bounded, _no_storage)
-    return _held(_load(bounded, _storages(bounded.length)), bounded.length)
+    state = _load(bounded, _storages(bounded.length))
+    _load(bounded, _no_storage)  # the order in which the values follow
+    return _held(state, bounded.length)
 
 
 def _of_zip(stream: Bounded) -> tuple[Any, int]:
-    with zipfile.ZipFile(stream) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
         sizes = {entry.filename: entry.file_size for entry in entries}
         if len(sizes) < len(entries):
