@@ -117,7 +117,7 @@ DEEDS = [
     Deed("ended by SIGPROF", lambda: [None for _ in iter(int, 1)]),
     Deed("os.system", lambda: os.system("true")),
     Deed("subprocess.Popen", lambda: subprocess.run(["true"], check=True)),
-    Deed("open", lambda: open(os.path.expanduser("~/there"), "a")),
+    Deed("open", lambda: Path("~/there").expanduser().write_text("")),
     Deed("os.mkdir", lambda: os.mkdir("/proc/there")),
     Deed("ZeroDivisionError", lambda: 1 // int("0")),
     Deed("memory was taken", memory_first),

@@ -148,8 +148,8 @@ def mutated_safetensors(data: bytes, draw: Random) -> bytes:
         places = [one["data_offsets"] for one in tensors.values() if isinstance(one, dict) and "data_offsets" in one]
         tensors[name] = facts | draw.choice((
             {"dtype": draw.choice(("F64", "F16", "BF16", "I8", "U8", "BOOL", "C64", "F8_E4M3", "I64", "F4", "X", 3))},
-            {"shape": draw.choice(([2**40, 2**40], [2**63], [-1], [-2, -3], [0], [], [1] * 70, [2**32, 2**32], [0, 2**62],
-                                   ["6"], [6.0], 6, None))},
+            {"shape": draw.choice(([2**40, 2**40], [2**63], [-1], [-2, -3], [0], [], [1] * 70, [2**32, 2**32],
+                                   [0, 2**62], ["6"], [6.0], 6, None))},
             {"data_offsets": draw.choice(([0, 2**63], [-4, 0], [8, 0], [0, 0], [0, len(body) * 2], [0], [0, 4, 8],
                                           [2**64, 2**64], ["0", "4"], [0.0, 4.0], None))},
             {"data_offsets": draw.choice(places or [None])},

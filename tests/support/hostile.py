@@ -141,7 +141,8 @@ def escapes(outside: Path) -> dict[str, bytes]:
     """Archives that would write to, link to, or make a device of what lies outside; beside them one right picture."""
     kept, inside = species(1), (member(f"val/{species(1)}/a.jpg"), jpeg(1))
     names = {
-        "up": f"val/{kept}/../../../../{outside.name}.jpg", "absolute": f"{outside}.jpg", "up in the middle": "val/../x.jpg",
+        "up": f"val/{kept}/../../../../{outside.name}.jpg", "absolute": f"{outside}.jpg",
+        "up in the middle": "val/../x.jpg",
         "a folder of dots": "val/../../a.jpg", "dots for a name": f"val/{kept}/..jpg", "a NUL": f"val/{kept}/a\0b.jpg",
         "a line": f"val/{kept}/a\nb.jpg", "backslashes": f"val/{kept}/..\\..\\x.jpg",
     }  # fmt: skip

@@ -129,7 +129,7 @@ def read_header(folder: Path) -> None:
 
 
 def entries(folder: Path) -> list[Files]:
-    return [{"entry.json": path.read_bytes()} for path in sorted((paths.data() / "leaderboard").glob("*.json"))[:4]]
+    return [{path.name: path.read_bytes()} for path in sorted((paths.data() / "leaderboard").glob("*.json"))[:4]]
 
 
 def read_entries(folder: Path) -> None:
@@ -249,8 +249,8 @@ def changed_archive(files: Files, draw: Random) -> Files:
         at = draw.choice(heads)
         place, width = draw.choice(((0, 100), (100, 8), (124, 12), (124, 12), (136, 12), (156, 1), (156, 1), (157, 100),
                                     (265, 32), (329, 8), (345, 155), (386, 24), (482, 1), (483, 12)))  # fmt: skip
-        new = draw.choice((b"\0" * width, b"7" * width, b"\x80" + b"\0" * 7 + b"\xff" * 4, b"\xff" * width, b"-1\0", b"1",
-                           b"../../../../tmp/x\0", b"/tmp/x\0", b"2", b"3", b"L", b"K", b"x", b"g", b"S", b"X",
+        new = draw.choice((b"\0" * width, b"7" * width, b"\x80" + b"\0" * 7 + b"\xff" * 4, b"\xff" * width,
+                           b"-1\0", b"../../../../tmp/x\0", b"/tmp/x\0", b"1", b"2", b"3", b"L", b"K", b"x", b"g", b"S", b"X",
                            b"00077777777\0", b"9" * width, bytes(draw.randrange(256) for _ in range(width))))  # fmt: skip
         data[at + place : at + place + width] = new[:width].ljust(min(width, len(new)), b"\0")
         total = sum(data[at : at + 148]) + 256 + sum(data[at + 156 : at + 512])

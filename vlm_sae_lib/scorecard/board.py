@@ -45,6 +45,8 @@ def read_all(where: Path) -> dict[str, Scorecard]:
             raise UserError(f"{path} is no scorecard: take it away or make it anew ({why}).") from error
         except ValueError as error:
             raise UserError(f"{path} is no scorecard: take it away or make it anew ({quoted(error, 300)}).") from error
+        if card.subject.name != path.stem:
+            raise UserError(f"{path} calls itself {quoted(card.subject.name, 80)}: name the file and the entry alike.")
         names = {measure.name for measure in card.measures}
         if lacking := sorted(names - card.subject.values.keys()):
             raise UserError(f"{path} has no value of {lacking[0]}, one of its measures: take it away or make it anew.")
