@@ -127,9 +127,16 @@ def test_a_job_may_read_and_only_the_one_that_publishes_may_write(name):
 
 
 @each_workflow
-def test_actions_are_pinned_by_their_major_version(name):
+def test_actions_are_pinned_by_their_commit_with_the_version_beside_it(name):
+    """A tag can be moved, a commit cannot; one action has one commit in all workflows."""
     used = [step["uses"] for _, job in jobs(name) for step in job["steps"] if "uses" in step]
-    assert used and all(re.fullmatch(r"actions/[a-z/-]+@v\d+", action) for action in used), used
+    assert used and all(re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40}", action) for action in used), used
+    lines = re.findall(r"uses: (\S+)(.*)", (FOLDER / f"{name}.yml").read_text())
+    assert [action for action, _ in lines] == used
+    assert all(re.fullmatch(r" # v\d+\.\d+\.\d+", version) for _, version in lines), lines
+    texts = [path.read_text() for path in FOLDER.glob("*.yml")]
+    everywhere = {action for text in texts for action in re.findall(r"uses: (\S+ # \S+)", text)}
+    assert len(everywhere) == len({action.partition("@")[0] for action in everywhere})
 
 
 @each_workflow

@@ -250,8 +250,9 @@ def changed_archive(files: Files, draw: Random) -> Files:
         place, width = draw.choice(((0, 100), (100, 8), (124, 12), (124, 12), (136, 12), (156, 1), (156, 1), (157, 100),
                                     (265, 32), (329, 8), (345, 155), (386, 24), (482, 1), (483, 12)))  # fmt: skip
         new = draw.choice((b"\0" * width, b"7" * width, b"\x80" + b"\0" * 7 + b"\xff" * 4, b"\xff" * width,
-                           b"-1\0", b"../../../../tmp/x\0", b"/tmp/x\0", b"1", b"2", b"3", b"L", b"K", b"x", b"g", b"S", b"X",
-                           b"00077777777\0", b"9" * width, bytes(draw.randrange(256) for _ in range(width))))  # fmt: skip
+                           b"-1\0", b"../../../../tmp/x\0", b"/tmp/x\0", b"1", b"2", b"3", b"L", b"K",
+                           b"x", b"g", b"S", b"X", b"00077777777\0", b"9" * width,
+                           bytes(draw.randrange(256) for _ in range(width))))  # fmt: skip
         data[at + place : at + place + width] = new[:width].ljust(min(width, len(new)), b"\0")
         total = sum(data[at : at + 148]) + 256 + sum(data[at + 156 : at + 512])
         data[at + 148 : at + 156] = f"{total:06o}\0 ".encode()
