@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from vlm_sae_lib.commands.targets import target
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.quoting import quoted
 
 STAGES = ("plan", "collect", "export", "train", "score", "atlas", "card", "steer", "run", "verify", "book")
 PROGRAM = "python -m vlm_sae_lib"
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + quoted(" ".join(message.split())), file=sys.stderr)
     return 2
 
 

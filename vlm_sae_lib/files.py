@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import math
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -12,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from vlm_sae_lib.errors import UserError
 
@@ -21,6 +23,10 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""How a half of a character begins where JSON spells it; two halves in a row are one, and right."""
+DIGITS = 300
+"""Of a whole number: with more it is no float."""
 UNFINISHED = ".unfinished"
 """How the temporary names end under which files and folders are written."""
 RESERVED = ".reserved"
@@ -77,7 +83,49 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """A JSON file's value, which could be written as JSON again.
+
+    Python's own reader takes more: NaN and numbers beyond all that a float can be, one key twice, half of a character.
+    Each of them would be another value to another reader, or fail only when it is written.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is no JSON, one of the above, or nested too deeply.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        value = json.loads(
+            text, parse_constant=_no_number, parse_float=_float, parse_int=_int, object_pairs_hook=_once
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()  # half of a character is an error
+    return value
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number in JSON: write null")
+
+
+def _float(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError("it has a number beyond all that can be computed with")
+    return value
+
+
+def _int(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError("it has a number beyond all that can be computed with")
+    return int(text)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"one object has the key {twice[:80]!r} twice")
+    return value
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from vlm_sae_lib.atlas.steering import AT_LEAST
 from vlm_sae_lib.atlas.writing import INDEX
 from vlm_sae_lib.files import read_json
 from vlm_sae_lib.publishing.edition_switch import PUBLISHED
+from vlm_sae_lib.quoting import in_markdown
 
 NUMBERS = {"asked": ASKED, "at least": AT_LEAST}
 """On how many pictures each latent is steered, and on how many it must fire to be tried."""
@@ -36,15 +37,17 @@ def saes(index: dict[str, Any], address: str) -> list[str]:
         at = f"{address}#sae={quote(sae['key'])}"
         steered = f"{sae['steering']['tried']:,}" if sae["steering"] else "–"
         tree = f'<a href="{address}#tree&amp;sae={quote(sae["key"])}">tree</a>' if sae["tree"] else "–"
-        rows.append((f'<a href="{at}">{sae["title"]}</a>', sae["sentence"], f"{sae['latents']:,}", f"{sae['silent']:,}",
-                     steered, tree))  # fmt: skip
+        title, sentence = in_markdown(sae["title"]), in_markdown(sae["sentence"])
+        rows.append((f'<a href="{at}">{title}</a>', sentence, f"{sae['latents']:,}", f"{sae['silent']:,}", steered,
+                     tree))  # fmt: skip
     return _table(("autoencoder", "what it is", "latents", "of them silent", "of them steered", ""), rows)
 
 
 def columns(index: dict[str, Any]) -> list[str]:
     """Every column that some autoencoder has, once, with its meaning."""
     found = {column["name"]: column for sae in index["saes"] for column in sae["columns"]}
-    return _table(("column", "what it says"), [(column["title"], column["meaning"]) for column in found.values()])
+    rows = [(in_markdown(column["title"]), in_markdown(column["meaning"])) for column in found.values()]
+    return _table(("column", "what it says"), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -39,7 +39,7 @@ def explorer(data: Mapping[str, Any]) -> str:
         for strength, one, other in zip(strengths, steered, pushed, strict=True)
     )
     return f"""<section class="cover-explorer" aria-label="Steer a caption">
-<figure><img src="{data["picture"]["src"]}" width="256" height="256" alt="{_text(data["picture"]["label"])}">
+<figure><img src="{_text(data["picture"]["src"])}" width="256" height="256" alt="{_text(data["picture"]["label"])}">
 <figcaption>{_text(data["picture"]["label"])}</figcaption></figure>
 <div>
 <div class="ce-control"><label for="ce-strength">Turn the latent for “{concept}” up:</label>

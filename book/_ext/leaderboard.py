@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.quoting import in_markdown
 from vlm_sae_lib.records.provenance import code_hash
 from vlm_sae_lib.scorecard import board
 from vlm_sae_lib.scorecard.card import Scorecard, Scores
@@ -39,8 +40,10 @@ def page(cards: Sequence[Scorecard], code: str) -> list[str]:
         own = list(group)
         place, pictures = own[0].place, own[0].pictures
         many = f"{len(own)} entries" if len(own) > 1 else "One entry"
-        lines += [f"**{many} at {place['hook_point']} of the tower {place['tower']}, tokens "
-                  f"{place['tokens']}; {pictures['n']:,} final pictures (`{pictures['test']}`).**", ""]  # fmt: skip
+        told = (place["hook_point"], place["tower"], place["tokens"], pictures["test"])
+        at, tower, tokens, test = map(in_markdown, told)
+        lines += [f"**{many} at {at} of the tower {tower}, tokens {tokens}; {pictures['n']:,} final pictures "
+                  f"({test}).**", ""]  # fmt: skip
         lines += [*order(own), "", *mean_rank(own), "", *measured(own), ""]
         if any(card.code != code for card in own):
             old = ", ".join(card.subject.name for card in own if card.code != code)
@@ -61,7 +64,7 @@ def order(cards: Sequence[Scorecard]) -> list[str]:
     for scores, mean in ordered:
         place = 1 + sum(other < mean for _, other in ordered)
         rows.append((str(place), f"{mean:.1f}" if mean == mean else "–", f"`{scores.name}`",
-                     f"{scores.what}; {facts[scores.name]['trained_with']}"))  # fmt: skip
+                     in_markdown(f"{scores.what}; {facts[scores.name]['trained_with']}")))  # fmt: skip
     return table(("place", "mean rank", "entry", "what it is, and with what it was trained"), rows)
 
 
@@ -120,7 +123,7 @@ def behind(measure: Measure, several: Sequence[Scores]) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     whole = (head, ["---"] * len(head), *rows)
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in whole]
+    return ["| " + " | ".join(row) + " |" for row in whole]
 
 
 def setup(app: Sphinx) -> dict:

@@ -20,13 +20,15 @@ from pathlib import Path
 from PIL import Image
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.archives import Bounded, check_size
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import alone, whole_folder, write_json
 from vlm_sae_lib.loading import first_sentence
-from vlm_sae_lib.pictures.archive import MEGABYTE, PIECE, Archive
+from vlm_sae_lib.pictures.archive import MEGABYTE, Archive
 from vlm_sae_lib.pictures.folders import TAXON_FOLDER, inat2021
 from vlm_sae_lib.pictures.reading import read
 from vlm_sae_lib.pictures.source import PictureSource
+from vlm_sae_lib.quoting import quoted
 from vlm_sae_lib.terms import INAT2021
 
 SPECIES = 10_000
@@ -35,10 +37,16 @@ QUALITY = 92
 SPLITS = {"train": slice(0, 6), "choosing": slice(6, 8), "test": slice(8, None)}
 PER_SPECIES = {"train": 6, "choosing": 2, "test": 2}
 """Pictures of a species in each split: the archive has ten."""
+LARGEST = 64 * 2**20
+"""Bytes of a picture in the archive: the largest has less than one of them."""
+UNPACKED = 2**34
+"""Bytes of the archive: pictures pack to little less than they are."""
+PACKED = 2**16
+"""Bytes that are unpacked at once: they may become a thousand times as many."""
 ARCHIVE = "val.tar.gz"
 COMPLETE = "complete.json"
 SPELLED = re.compile(rf"(\d+):({'|'.join(SPLITS)})(?::(\d+))?")
-MEMBER = re.compile(r"(?:\./)?val/([^/]+)/([^/]+)\.jpe?g", re.IGNORECASE)
+MEMBER = re.compile(r"(?:\./)?val/([^/\0]+)/([^/\0]+)\.jpe?g", re.IGNORECASE)
 LICENCE = """\
 A sample of the validation pictures of iNaturalist 2021, made smaller.
 
@@ -129,10 +137,12 @@ def _fill(made: Path, archive: Archive, species: int, md5: str) -> None:
     """The kept pictures as ``<made>/<split>/<folder>/<file>.jpg``; UserError if the stream is not the archive."""
     try:
         _keep(made / "all", archive, species)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, ArithmeticError, LookupError) as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(
-            f"{archive.where} is damaged at {archive.seen / MEGABYTE:.0f} MB ({first_sentence(error)}): nothing of it "
-            "was kept, so fetch it again."
+            f"{archive.where} is damaged at {archive.seen / MEGABYTE:.0f} MB ({quoted(first_sentence(error))}): "
+            "nothing of it was kept, so fetch it again."
         ) from error
     archive.finish()
     if (found := archive.md5.hexdigest()) != md5:
@@ -157,11 +167,14 @@ def _keep(pool: Path, archive: Archive, species: int) -> None:
     """The kept species' pictures, made smaller, as ``<pool>/<folder>/<file>.jpg``."""
     pool.mkdir()
     # of a stream that is read from the front, tarfile asks for ``read`` alone
-    with tarfile.open(fileobj=archive, mode="r|gz", bufsize=PIECE) as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=archive, mode="r|gz", bufsize=PACKED, tarinfo=Bounded) as tar:  # type: ignore[call-overload]
         for member in tar:
+            if member.offset > UNPACKED:
+                raise tarfile.ReadError(f"it unpacks to more than {UNPACKED} bytes")
             match = MEMBER.fullmatch(member.name)
             if not (match and member.isfile() and TAXON_FOLDER.fullmatch(match[1]) and is_kept(match[1], species)):
                 continue
+            check_size(member, LARGEST)
             (pool / match[1]).mkdir(exist_ok=True)
             file = tar.extractfile(member)
             assert file is not None  # a regular file has contents

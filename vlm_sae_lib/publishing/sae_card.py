@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from vlm_sae_lib.quoting import in_markdown
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.files.hub import hub_errors
 
@@ -76,4 +77,5 @@ def model_card(sae: SparseAutoencoder, scores: dict[str, float] | None = None) -
 
 
 def _table(left: str, right: str, rows: dict[str, Any]) -> list[str]:
-    return [f"| {left} | {right} |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
+    return [f"| {left} | {right} |", "|---|---|",
+            *(f"| {in_markdown(name)} | {in_markdown(value)} |" for name, value in rows.items()), ""]  # fmt: skip

@@ -10,7 +10,8 @@ import numpy as np
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import read_json, write_json
-from vlm_sae_lib.scorecard.card import Rank, Scorecard, Scores, rank
+from vlm_sae_lib.quoting import quoted
+from vlm_sae_lib.scorecard.card import Rank, Scorecard, Scores, rank, schema
 from vlm_sae_lib.scorecard.measures import MEASURES, Measure
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -27,12 +28,28 @@ def entries() -> dict[str, Scorecard]:
     Raises:
         UserError: a file that is no scorecard of this schema.
     """
-    found = {}
-    for path in sorted(folder().glob("*.json")):
+    return read_all(folder())
+
+
+def read_all(where: Path) -> dict[str, Scorecard]:
+    """Every entry in a folder by name; see ``entries``."""
+    from jsonschema import Draft202012Validator, ValidationError
+
+    form, found = Draft202012Validator(schema()), {}
+    for path in sorted(where.glob("*.json")):
         try:
-            found[path.stem] = Scorecard.from_dict(read_json(path))
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is no scorecard: take it away or make it anew ({error}).") from error
+            form.validate(content := read_json(path))
+            found[path.stem] = card = Scorecard.from_dict(content)
+        except ValidationError as error:
+            why = quoted(f"{error.json_path}: {error.message}", 300)
+            raise UserError(f"{path} is no scorecard: take it away or make it anew ({why}).") from error
+        except ValueError as error:
+            raise UserError(f"{path} is no scorecard: take it away or make it anew ({quoted(error, 300)}).") from error
+        if card.subject.name != path.stem:
+            raise UserError(f"{path} calls itself {quoted(card.subject.name, 80)}: name the file and the entry alike.")
+        names = {measure.name for measure in card.measures}
+        if lacking := sorted(names - card.subject.values.keys()):
+            raise UserError(f"{path} has no value of {lacking[0]}, one of its measures: take it away or make it anew.")
     return found
 
 

@@ -119,7 +119,7 @@ def _row(
             f"<p>{escape(measure.meaning)} ({BETTER[measure.better]})</p></div>")  # fmt: skip
     if own.value is None:
         return f'<div class="measure">{head}<div class="missing">{escape(own.why)}</div></div>'
-    n = f"{own.n:,} {measure.counted}; {OVER[measure.over]}"
+    n = f"{own.n:,} {escape(measure.counted)}; {OVER[measure.over]}"
     placed = "".join(
         f'<span class="rank{" first" * (one.place == 1)}">rank {one.place} of {one.of} {AMONG[who]}</span> '
         for who, one in ranks.items()

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from vlm_sae_lib.archives import Bounded, check_size
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores.alignment import bin_of, by_bin, prefers_first
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
@@ -24,7 +25,10 @@ from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 PAIRS, TOP, ACTIVATIONS = "pairs.csv", "top16_images.csv", "activations.csv"
 ENCODERS = ("dino", "clip")
 NEURONS_AT_ONCE = 64
-BROKEN = (tarfile.TarError, EOFError, zlib.error, OSError, UnicodeDecodeError, pd.errors.ParserError)
+LARGEST = 256 * 2**20
+"""Bytes of a table that is read whole."""
+BROKEN = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, ArithmeticError, LookupError)
+"""Among them what the standard library's reader of archives and pandas make of damaged ones."""
 
 
 class HumanBenchmark:
@@ -170,11 +174,13 @@ class HumanBenchmark:
             with found[0].open("rb") as file:
                 yield file
             return
-        with self._sentence(name), tarfile.open(self.path) as archive:
+        with self._sentence(name), tarfile.open(self.path, tarinfo=Bounded) as archive:
             member = next((entry for entry in archive if entry.isreg() and Path(entry.name).name == name), None)
             packed = archive.extractfile(member) if member else None
-            if packed is None:
+            if member is None or packed is None:
                 raise UserError(f"{self.path.name} holds no {name}.")
+            if name != ACTIVATIONS:
+                check_size(member, LARGEST)
             yield packed
 
     @contextmanager
@@ -184,7 +190,7 @@ class HumanBenchmark:
             yield
         except UserError:
             raise
-        except (*BROKEN, pd.errors.EmptyDataError) as error:
+        except BROKEN as error:
             raise UserError(
                 f"{name} in {self.path.name} cannot be read: damaged, cut short, or no such table."
             ) from error

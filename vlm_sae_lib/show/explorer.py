@@ -164,8 +164,8 @@ def explorer_html(data: Mapping[str, Any]) -> str:
     pictures = [p["label"] for p in data["pictures"]]
     tops = max(len(n["tops"]) for n in data["neurons"])
     top_pictures = "".join(
-        f'<img src="{neuron["tops"][i]["src"]}" alt="picture {i + 1} of those that neuron {_text(neuron["name"])} '
-        f'responds to most">' if i < len(neuron["tops"]) else '<img hidden src="data:," alt="">'
+        f'<img src="{_text(neuron["tops"][i]["src"])}" alt="picture {i + 1} of those that neuron '
+        f'{_text(neuron["name"])} responds to most">' if i < len(neuron["tops"]) else '<img hidden src="data:," alt="">'
         for i in range(tops)
     )  # fmt: skip
     others = "".join(
@@ -190,7 +190,7 @@ value="{middle}" aria-valuetext="unsteered" list="{key}-t">
 <div class="se-value" aria-hidden="true">unsteered</div></div>
 </div>
 <div class="se-stage">
-<figure class="se-picture"><img src="{picture["src"]}" alt="{_text(picture["label"])}">
+<figure class="se-picture"><img src="{_text(picture["src"])}" alt="{_text(picture["label"])}">
 <figcaption>what the model looks at</figcaption></figure>
 {shown_tops}
 </div>

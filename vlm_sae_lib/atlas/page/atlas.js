@@ -21,7 +21,7 @@ async function start() {
   atlas = await load("atlas.json");
   at("title").textContent = atlas.title;
   document.title = atlas.title;
-  if (atlas.book) {
+  if (atlas.book && ["http:", "https:", "file:"].includes(new URL(atlas.book, location.href).protocol)) {
     at("book").href = atlas.book;
     at("book").hidden = false;
   }

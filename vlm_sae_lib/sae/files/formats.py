@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import canonical_json
 from vlm_sae_lib.machine.devices import out_of_memory
+from vlm_sae_lib.quoting import quoted
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.files import folder
 from vlm_sae_lib.sae.foreign import dictionary_learning, overcomplete, prisma, sae_lens, saev, sparsify
@@ -19,16 +21,29 @@ def load(path: str | Path) -> SparseAutoencoder:
         raise UserError(f"there is no SAE at {path}: check the path.")
     try:
         if path.is_dir() and (path / folder.CONFIG).exists():
-            return _folder(path)
-        return _file(_one_checkpoint(path) if path.is_dir() else path)
-    except UserError:
-        raise
-    except (AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError) as error:
+            return _sound(path, _folder(path))
+        return _sound(path, _file(_one_checkpoint(path) if path.is_dir() else path))
+    except UserError as error:  # it may quote what a stranger wrote
+        raise UserError(quoted(error)) from error
+    except Exception as error:  # strangers write all
         if out_of_memory(error):
             raise UserError(f"There is too little memory for the SAE {path}: close what else runs, or name a narrower "
                             "one.") from error  # fmt: skip
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]  # strangers write all
+        reason = quoted(f"{type(error).__name__}: {error}".partition("\n")[0])
         raise UserError(f"{path} holds no SAE that can be read ({reason}): fetch it again or save it anew.") from error
+
+
+def _sound(path: Path, sae: SparseAutoencoder) -> SparseAutoencoder:
+    """The same. Raises ``UserError`` where what lies beside its tensors cannot be."""
+    if min(sae.group_sizes) < 1:
+        raise UserError(f"{path} has a group of {min(sae.group_sizes)} latents: fetch it again or save it anew.")
+    if sae.k is not None and type(sae.k) is not int:
+        raise UserError(f"{path} has a k of {sae.k!r}, which is no whole number: fetch it again or save it anew.")
+    try:
+        canonical_json(sae.metadata).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} has settings that are no JSON ({error}): fetch it again or save it anew.") from error
+    return sae
 
 
 def _folder(path: Path) -> SparseAutoencoder:

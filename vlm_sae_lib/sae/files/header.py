@@ -1,15 +1,14 @@
 """What a checkpoint on the hub holds, told by the shapes of its tensors: a few kilobytes are read, no values."""
 
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vlm_sae_lib.sae.files.hub import fetch, hub_errors
+from vlm_sae_lib.sae.foreign.outline import outline
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,19 @@ def read_header(repo_id: str, commit: str, file: str) -> Header:
 
 
 def tensor_shapes(stream: BinaryIO) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in a state dict on a seekable stream; the tensors' values are not read."""
+    """Names and shapes in a state dict on a seekable stream; the tensors' values are not read.
+
+    Empty for what is no state dict, or claims more than its bytes can be. Raises ``OSError`` where the stream breaks.
+    """
     try:
-        with FakeTensorMode():
-            state = torch.load(stream, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):  # no state dict: no shapes
+        state = outline(stream)
+    except OSError:
+        raise
+    except Exception:  # a damaged pickle raises anything; no state dict: no shapes
         return {}
     state = state.get("ae", state) if isinstance(state, dict) else {}
-    return {name: tuple(value.shape) for name, value in state.items() if isinstance(value, torch.Tensor)}
+    tensors = state.items() if isinstance(state, dict) else ()
+    return {str(name): tuple(value.shape) for name, value in tensors if isinstance(value, torch.Tensor)}
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """dictionary_learning's ``ae.pt``, and the ``ae_*.pt`` of the authors' fork of it (the paper's checkpoints)."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +48,18 @@ def read(path: Path, state: dict[str, Any]) -> SparseAutoencoder:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """The config.json with a "trainer", beside the checkpoint or beside its ``checkpoints`` folder."""
+    """The config.json with a "trainer", beside the checkpoint or beside its ``checkpoints`` folder.
+
+    Raises ``UserError`` for one that cannot be read: without it a TopK SAE would pass for a BatchTopK one.
+    """
     for place in (path.parent, path.parent.parent):
         try:
             config = files.read_json(place / "config.json")
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        except OSError:
             continue
+        except ValueError as error:
+            raise UserError(f"{place / 'config.json'} says how {path.name} was trained and is damaged ({error}): fetch "
+                            "it again, or take it away.") from error  # fmt: skip
         if isinstance(config, dict) and isinstance(config.get("trainer"), dict):
             return config
     return {"trainer": {}}

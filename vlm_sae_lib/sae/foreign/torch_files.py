@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.sae.foreign.outline import outline
 
 SETTINGS = type("VisionModelSAERunnerConfig", (), {"__module__": "vit_prisma.sae.config"})
 """An empty class under the name of ViT-Prisma's settings, so that a file of it gives up its fields and runs nothing."""
@@ -17,17 +18,20 @@ SETTINGS = type("VisionModelSAERunnerConfig", (), {"__module__": "vit_prisma.sae
 
 def tensors_only(path: Path, data: bytes | None = None) -> dict[str, Any]:
     """``torch.load`` that builds nothing but tensors, plain containers and ``SETTINGS``; ``data`` is the file's part
-    to read, by default all of it. Raises ``UserError`` for a file that needs more, is damaged or holds no dict."""
+    to read, by default all of it. Raises ``UserError`` for a file that needs more, is damaged, claims more than it has
+    or holds no dict."""
     torch.serialization.add_safe_globals([SETTINGS])
     try:
+        with path.open("rb") if data is None else io.BytesIO(data) as stream:
+            outline(stream)
         state = torch.load(path if data is None else io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} needs unpickling, which can run any code, or is no torch file: open it in the library that wrote "
             "it and save its state_dict alone."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+    except Exception as error:  # a damaged pickle raises anything: it is a program whose steps no longer fit together
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(f"{path} is no readable torch file ({reason}): fetch it again.") from error
     if not isinstance(state, dict):
         raise UserError(f"{path} holds a {type(state).__name__}, not a state dict: save the SAE's state_dict.")
