@@ -5,18 +5,13 @@ import json
 import math
 import os
 import re
-import shlex
 import shutil
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
-
-from vlm_sae_lib.errors import UserError
 
 try:
     import fcntl
@@ -29,8 +24,6 @@ DIGITS = 300
 """Of a whole number: with more it is no float."""
 UNFINISHED = ".unfinished"
 """How the temporary names end under which files and folders are written."""
-RESERVED = ".reserved"
-"""How the name ends of the mark beside a target that a command is writing."""
 
 
 def canonical_json(value: Any) -> str:
@@ -170,34 +163,6 @@ def unfinished(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def reserved(target: str | Path) -> Iterator[None]:
-    """Reserve a file or folder that a command writes, there already or not, as long as the block lasts.
-
-    The mark beside it tells who holds it, and vanishes with the block. A process that is killed leaves a mark that
-    holds nothing; the next one takes it over.
-
-    Raises:
-        UserError: another process holds it (says which).
-    """
-    target, told = Path(target).resolve(), target
-    made = [folder for folder in target.parents if not folder.exists()]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    mark = target.parent / f".{target.name}{RESERVED}"
-    handle = _taken(mark, told)
-    try:
-        who = f"process {os.getpid()} ({shlex.join(sys.orig_argv)}, since {time.strftime('%H:%M')})"
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, who.encode(errors="backslashreplace"), 0)
-        yield
-    finally:
-        mark.unlink(missing_ok=True)
-        os.close(handle)
-        with suppress(OSError):  # something was written there
-            for folder in made:
-                folder.rmdir()
-
-
-@contextmanager
 def alone(folder: str | Path) -> Iterator[None]:
     """Hold a folder (made if need be) against other processes; they wait until the block ends.
 
@@ -215,28 +180,6 @@ def alone(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _taken(mark: Path, target: str | Path) -> int:
-    """A handle on the mark, locked."""
-    while True:
-        handle = os.open(mark, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
-        if fcntl is None:
-            return handle
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = os.read(handle, 2**16).decode(errors="replace") or "another process"
-            os.close(handle)
-            raise UserError(
-                f"{target} is being written by {who}: wait until it is done, or give another place."
-            ) from None
-        except OSError:  # a file system without locks
-            return handle
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), os.stat(mark)):
-                return handle
-        os.close(handle)  # whoever held it took it away just now
 
 
 def _claimed(path: Path, folder: bool) -> tuple[Path, int | None]:

@@ -13,8 +13,8 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments import running
-from vlm_sae_lib.files import reserved
 from vlm_sae_lib.pretraining import islands, train
+from vlm_sae_lib.reserving import reserved
 
 
 @contextmanager

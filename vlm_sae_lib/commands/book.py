@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from vlm_sae_lib import paths
-from vlm_sae_lib.files import reserved
 from vlm_sae_lib.publishing import edition_switch
 from vlm_sae_lib.publishing.edition_switch import PUBLISHED
+from vlm_sae_lib.reserving import reserved
 
 HELP = "build the book's site from the published notebooks, or another edition of it beside them"
 EXAMPLE = "python -m vlm_sae_lib book"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.files import reserved
+from vlm_sae_lib.reserving import reserved
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

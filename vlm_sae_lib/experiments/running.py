@@ -9,12 +9,13 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.experiments.registry import NAMES, experiment, module
-from vlm_sae_lib.files import canonical_json, read_json, reserved, write_bytes, write_json
+from vlm_sae_lib.files import canonical_json, read_json, write_bytes, write_json
 from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.profiles import Profile, load_profile
 from vlm_sae_lib.records.made_by import write_record
 from vlm_sae_lib.records.provenance import code_hash, models_hash, settings_hash
+from vlm_sae_lib.reserving import reserved
 from vlm_sae_lib.workbench import Workbench
 
 PUBLISHED_PROFILE = "pocket"

@@ -15,13 +15,14 @@ import torch
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.files import file_hash, reserved, write_json
+from vlm_sae_lib.files import file_hash, write_json
 from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.pocket.islands import ISLANDS, MODELS, Island
 from vlm_sae_lib.pocket.world import pocket_pictures
 from vlm_sae_lib.pretraining import clip, exam, llava, self_supervised
 from vlm_sae_lib.pretraining import train as home
 from vlm_sae_lib.pretraining.pictures import paint_training_pictures
+from vlm_sae_lib.reserving import reserved
 from vlm_sae_lib.towers.pocket_models import load_clip
 
 RECORDS = paths.data() / "islands"

@@ -15,11 +15,11 @@ import pandas as pd
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.files import reserved
 from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.pocket import language, tree, world
 from vlm_sae_lib.pretraining import cards, clip, exam, llava, self_supervised
 from vlm_sae_lib.pretraining.pictures import paint_training_pictures
+from vlm_sae_lib.reserving import reserved
 from vlm_sae_lib.towers.pocket_models import load_clip
 
 PICTURES, SEED = 40_000, 1001

@@ -16,11 +16,12 @@ from typing import Any
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.files import content_hash, file_hash, folder_hash, read_json, reserved, write_bytes, write_json
+from vlm_sae_lib.files import content_hash, file_hash, folder_hash, read_json, write_bytes, write_json
 from vlm_sae_lib.overrides import held
 from vlm_sae_lib.profiles import Profile, load_profile
 from vlm_sae_lib.publishing import colab, notebooks
 from vlm_sae_lib.records.made_by import write_record
+from vlm_sae_lib.reserving import reserved
 
 PUBLISHED_PROFILE = "pocket"
 CELL_SECONDS = 1800  # a published run's cell that takes longer hangs

@@ -74,3 +74,13 @@ def test_the_folder_above_a_checkpoint_of_dictionary_learning_names_the_folder_w
     (tmp_path / "trainer_0" / "ae.pt").write_bytes(b"x")
     with pytest.raises(UserError, match="name one of trainer_0"):
         SparseAutoencoder.load(tmp_path)
+
+
+def test_a_narrow_matryoshka_may_have_an_empty_group(tmp_path):
+    """A sixteenth of twelve latents is none; no group has fewer than none."""
+    sae = make_sae("matryoshka_batch_top_k", width=12, group_sizes=(0, 4, 8))
+    assert SparseAutoencoder.load(sae.save(tmp_path / "sae")).group_sizes == (0, 4, 8)
+    settings = tmp_path / "sae" / "cfg.json"
+    settings.write_text(settings.read_text().replace("[\n      0,\n      4,\n      8\n    ]", "[-4, 8, 8]"))
+    with pytest.raises(UserError, match="group of -4 latents|groups"):
+        SparseAutoencoder.load(tmp_path / "sae")

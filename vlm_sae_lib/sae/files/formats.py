@@ -35,7 +35,7 @@ def load(path: str | Path) -> SparseAutoencoder:
 
 def _sound(path: Path, sae: SparseAutoencoder) -> SparseAutoencoder:
     """The same. Raises ``UserError`` where what lies beside its tensors cannot be."""
-    if min(sae.group_sizes) < 1:
+    if min(sae.group_sizes) < 0:
         raise UserError(f"{path} has a group of {min(sae.group_sizes)} latents: fetch it again or save it anew.")
     if sae.k is not None and type(sae.k) is not int:
         raise UserError(f"{path} has a k of {sae.k!r}, which is no whole number: fetch it again or save it anew.")
