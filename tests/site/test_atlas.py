@@ -226,6 +226,21 @@ def test_steering_is_shown_by_dose(at_desk, site):
     expect(page.locator(".answers li")).to_have_text(said)
 
 
+def test_a_latent_that_the_live_page_has_leads_there(at_desk, site):
+    live = read_json(site / "atlas" / "atlas.json")["live"]
+    known = {row["latent"] for row in read_json(site / "live" / "model.json")["named"]}
+    assert live["sae"] == "steering" and set(live["latents"]) == known
+    details = read_json(site / "atlas" / "steering" / "latents" / "0000.json")["latents"]
+    steered = [i for i, one in enumerate(details) if "captions" in one["steering"]]
+    latent = next(i for i in steered if i in known)
+    page = shown(at_desk, f"#sae=steering&latent={latent}")
+    page.get_by_role("link", name="Turn it yourself on the live page").click()
+    page.wait_for_url(f"**/live/index.html#*latent={latent}&strength=1*")
+    page.go_back()
+    page = shown(at_desk, "#sae=main_matryoshka&latent=5")
+    expect(page.get_by_role("link", name="Turn it yourself on the live page")).to_have_count(0)
+
+
 def test_the_tree_leads_to_a_latent(at_desk, site):
     tree = read_json(site / "atlas" / "taxonomy_matryoshka" / "tree.json")
     page = shown(at_desk, "#tree&sae=taxonomy_matryoshka")

@@ -3,6 +3,7 @@
 The committed data holds no pictures: those of the pocket world are painted from their numbers.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vlm_sae_lib import paths
@@ -17,6 +18,7 @@ from vlm_sae_lib.records.provenance import code_hash, models_hash, settings_hash
 
 TITLE = "The neuron atlas"
 HOME = "../index.html"
+LIVE = "../live/index.html"
 MADE_FROM = "made_from.json"
 CODE = ("vlm_sae_lib.atlas.book", "vlm_sae_lib.atlas.columns", "vlm_sae_lib.atlas.details")
 
@@ -48,13 +50,18 @@ def stale() -> list[str]:
     return [name for name, value in inputs().items() if made.get(name) != value]
 
 
-def publish(site: Path) -> Path:
-    """Put the atlas into a site, as ``atlas/``: the committed data, the page, the pictures; return its index."""
+def publish(site: Path, live: Sequence[int] = ()) -> Path:
+    """Put the atlas into a site, as ``atlas/``: the committed data, the page, the pictures; return its index.
+
+    ``live``: the latents that the site's live page has, for a link from each of them.
+    """
     made = read_json(folder() / MADE_FROM)
+    there = {"sae": "steering", "address": LIVE, "latents": list(live)} if live else None
     with atlas_folder(site / "atlas") as out:
         for path in sorted(folder().rglob("*.json")):
             if path.name != MADE_FROM:
                 write_bytes(out / path.relative_to(folder()), path.read_bytes())
+        write_json(out / INDEX, read_json(out / INDEX) | {"live": there})
         write_page(out)
         write_sheets(out / SHEETS, load_pictures(made["pictures"]), made["ids"], publish=True)
     return site / "atlas" / INDEX

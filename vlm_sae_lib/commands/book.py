@@ -45,6 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
 def build(edition: str, *, verbose: bool) -> int:
     """Build one edition from nothing; the return code of Sphinx."""
     from vlm_sae_lib.atlas.published import publish as publish_atlas
+    from vlm_sae_lib.live.latents import latents
     from vlm_sae_lib.live.publish import publish as publish_live
     from vlm_sae_lib.publishing.editions import site_folder, write_source
 
@@ -62,7 +63,7 @@ def build(edition: str, *, verbose: bool) -> int:
         return failed
     if edition == PUBLISHED:
         publish_live(site / "live")
-        publish_atlas(site)
+        publish_atlas(site, [row["latent"] for row in latents()["latents"]])
     else:
         shutil.rmtree(site, ignore_errors=True)
         site.parent.mkdir(parents=True, exist_ok=True)

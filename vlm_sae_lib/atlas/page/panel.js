@@ -108,7 +108,13 @@ function steering(atlas, sae, found) {
     h("p", {}, `Turned up on every token while the model is asked about ${told.lacking} pictures without `, h("b", {}, told.concept), ` (${told.about}):`),
     doseCurve(told, doses),
     h("p", { class: "dose" }, h("label", {}, range, " "), output),
-    h("p", { class: "quiet" }, `asked: ${prompt}`), h("div", { "aria-live": "polite" }, list));
+    h("p", { class: "quiet" }, `asked: ${prompt}`), h("div", { "aria-live": "polite" }, list), byHand(atlas, sae, found.latent));
+}
+
+// A link to the page where the reader turns this very latent.
+function byHand(atlas, sae, latent) {
+  if (atlas.live?.sae !== sae.key || !atlas.live.latents.includes(latent)) return null;
+  return h("p", {}, h("a", { href: `${atlas.live.address}#latent=${latent}&strength=1` }, "Turn it yourself on the live page"));
 }
 
 function neighbours(atlas, sae, columns, found, go) {
