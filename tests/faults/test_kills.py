@@ -43,15 +43,8 @@ def stage(name, *more):
     return call
 
 
-def replace(there, out):
-    """Another SAE in the place of one."""
-    if not out.exists():
-        shutil.copytree(there / "sae", out)
-    stage("train", "--seed=1")(there, out)
-
-
 COMMANDS = {
-    "collect": collect, "train": stage("train"), "replace": replace, "export": stage("export"),
+    "collect": collect, "train": stage("train"), "replace": stage("train", "--seed=1"), "export": stage("export"),
     "export to shards": stage("export", "--as=saev"), "score": stage("score"), "atlas": stage("atlas"),
 }  # fmt: skip
 
@@ -59,19 +52,27 @@ QUICK = ("export", "export to shards")
 """What is tried at every step in `make test`, too."""
 
 
-def done(name, there, folder):
-    """The command's work towards one target in a folder of its own."""
-    return lambda: COMMANDS[name](there, folder / "out")
+@pytest.fixture
+def begun(there, tmp_path):
+    """A folder of its own, and a command's work towards a target in it: for "replace" another SAE lies there."""
+
+    def made(name, place):
+        (folder := tmp_path / str(place)).mkdir()
+        if name == "replace":
+            shutil.copytree(there / "sae", folder / "out")
+        return folder, lambda: COMMANDS[name](there, folder / "out")
+
+    return made
 
 
 @pytest.fixture
-def undisturbed(there, tmp_path):
+def undisturbed(begun):
     """What a command leaves that nobody stops: every file of its folder, by its hash."""
 
     def run(name):
-        (folder := tmp_path / "undisturbed").mkdir()
+        folder, work = begun(name, "undisturbed")
         start = time.monotonic()
-        assert forked(done(name, there, folder)) == 0
+        assert forked(work) == 0
         return content(folder), time.monotonic() - start
 
     return run
@@ -79,29 +80,29 @@ def undisturbed(there, tmp_path):
 
 @pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.faults)
                                   for name in COMMANDS])  # fmt: skip
-def test_a_crash_at_any_step_on_the_disk_loses_nothing_but_time(name, there, tmp_path, undisturbed, tried):
+def test_a_crash_at_any_step_on_the_disk_loses_nothing_but_time(name, there, begun, undisturbed, tried):
     expected, _ = undisturbed(name)
-    (folder := tmp_path / "counted").mkdir()
-    steps = steps_of(done(name, there, folder), folder)
+    folder, work = begun(name, "counted")
+    steps = steps_of(work, folder)
     assert content(folder) == expected and steps > 5
     expected_sae = content(folder / "out")
     for step in range(steps):
-        (folder := tmp_path / f"step{step}").mkdir()
-        assert crashed_at(step, done(name, there, folder), folder) == CRASHED
+        folder, work = begun(name, step)
+        assert crashed_at(step, work, folder) == CRASHED
         if name == "replace":  # one or the other, never a part
             assert content(folder / "out") in ({}, content(there / "sae"), expected_sae), step
-        assert forked(done(name, there, folder)) == 0, step
+        assert forked(work) == 0, step
         assert content(folder) == expected, step
         tried("crashes at a step on the disk")
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_kill_at_any_moment_loses_nothing_but_time(name, there, tmp_path, undisturbed, tried):
+def test_a_kill_at_any_moment_loses_nothing_but_time(name, begun, undisturbed, tried):
     expected, seconds = undisturbed(name)
     for kill, moment in enumerate(moments(seconds, KILLS, seed=KILLS)):
-        (folder := tmp_path / f"kill{kill}").mkdir()
-        forked(done(name, there, folder), after=moment)
-        assert forked(done(name, there, folder)) == 0, moment
+        folder, work = begun(name, f"kill{kill}")
+        forked(work, after=moment)
+        assert forked(work) == 0, moment
         assert content(folder) == expected, moment
         tried("kills at any moment")
