@@ -54,6 +54,7 @@ def run_experiments(
         for name in names:
             mine.enter_context(reserved(paths.results(profile) / f"{name}.json"))
         _run_each(settings, names, force, say)
+        write_record(settings)
     say(f"{len(names)} experiments in {time.perf_counter() - started:.1f} s: {paths.results(profile)}")
     return paths.results(profile)
 

@@ -81,8 +81,9 @@ def run(plan: Run, say: Callable[[str], None]) -> Path:
                 continue
             say(f"{name:<30} running")
             seconds = _execute(plan, name, source)
+            write_record(_profile_of(plan))  # at once: what is made after a break may be made on another machine
             say(f"{name:<30} {seconds:6.1f} s")
-            write_record(_profile_of(plan))
+        write_record(_profile_of(plan))
         if plan.published:
             publish(list(sources))
     say(f"{len(sources)} notebooks in {time.perf_counter() - started:.1f} s: {folder}")
