@@ -5,7 +5,10 @@ store: all of these hold numbers. Complex numbers, words, dates and masked place
 of them up in silence.
 """
 
-from numbers import Real
+import warnings
+from contextlib import suppress
+from numbers import Integral, Real
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -19,14 +22,15 @@ from vlm_sae_lib.errors import UserError
 NUMPY_HAS = (torch.float16, torch.float32, torch.float64)
 
 
-def real_array(values: Any, what: str) -> np.ndarray:
+def real_array(values: Any, what: str, *, gaps: bool = False) -> np.ndarray:
     """Real numbers of any shape as numpy has them, of at most eight bytes and in the machine's own order.
 
-    The array may be the caller's own: it is only to be read. None in a list is a NaN.
+    The array may be the caller's own: it is only to be read.
 
     Args:
         values: array, tensor, list, or a store, whose rows are read.
         what: what they are, as a sentence begins, in the plural.
+        gaps: take None in a list as NaN.
 
     Raises:
         UserError: sparse, masked, ragged, not there at all (the device "meta"), or no real numbers.
@@ -43,13 +47,23 @@ def real_array(values: Any, what: str) -> np.ndarray:
         array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"{what} are no table of numbers; give an array, a tensor, or rows of one length.") from error
-    if array.dtype == object and array.ndim and all(one is None or isinstance(one, Real) for one in array.flat):
-        array = array.astype(np.float64)
+    if array.dtype == object:
+        array = _of_objects(array, gaps)
     if array.dtype.kind not in "fiub":
         raise UserError(f"{what} hold {array.dtype} values; give real numbers.")
     if array.dtype.itemsize > 8:
         return array.astype(np.float64)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _of_objects(array: np.ndarray, gaps: bool) -> np.ndarray:
+    """As an array of the narrowest kind that holds them all; as it is where they are no numbers."""
+    for kinds, dtype in (((bool, np.bool_), np.bool_), ((Integral,), np.int64), ((Real,), np.float64)):
+        known = (*kinds, NoneType) if gaps and array.ndim and dtype == np.float64 else kinds
+        if all(isinstance(one, known) for one in array.flat):
+            with suppress(OverflowError):  # of a whole number beyond int64, which a float may hold
+                return array.astype(dtype)
+    return array
 
 
 def _of_tensor(values: Tensor, what: str) -> np.ndarray:
@@ -71,11 +85,16 @@ def checked_tensor(values: Tensor, what: str) -> Tensor:
 
 
 def real_tensor(values: Any, what: str) -> Tensor:
-    """A tensor as it is, its graph included; anything else as a float32 tensor on the CPU. Raises as `real_array`."""
+    """A tensor as it is, its graph included; anything else as a float32 tensor on the CPU, maybe over the caller's own
+    memory, which is only to be read. Raises as `real_array`.
+    """
     if isinstance(values, Tensor):
         return checked_tensor(values, what)
-    with np.errstate(over="ignore", under="ignore"):  # what is too large becomes infinite, and is refused as that
-        return torch.from_numpy(np.array(real_array(values, what), dtype=np.float32, order="C", copy=True))
+    with np.errstate(over="ignore", under="ignore"):  # what is too large becomes infinite, and is found as that
+        array = np.require(real_array(values, what), np.float32, ["C", "A"])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def finite_rows(values: Any, what: str = "The activations", *, at_least: int = 0) -> Float[np.ndarray, "n d"]:
