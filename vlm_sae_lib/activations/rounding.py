@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_sae_lib.arrays import finite_rows
 from vlm_sae_lib.errors import UserError
 
 
@@ -46,12 +47,12 @@ def rounding_loss(full: Float[Tensor, "n d"], half: Float[Tensor, "n d"]) -> Rou
     """Compare the activations of the same pictures, in the same order; sums in float64.
 
     Raises:
-        UserError: fewer than two rows, or rows of another shape.
+        UserError: fewer than two rows, rows of another shape, NaN or infinity (which is what is too large for float16).
     """
-    if full.ndim != 2 or full.shape != half.shape or len(full) < 2:
+    full, half = (torch.from_numpy(finite_rows(rows).copy()) for rows in (full, half))
+    if full.shape != half.shape or len(full) < 2:
         raise UserError(f"{tuple(full.shape)} and {tuple(half.shape)} cannot be compared: give two or more rows (n, d) "
                         "of the same pictures in both precisions.")  # fmt: skip
-    full, half = full.double(), half.double()
     off = (half - full).square().sum(1)
     cosines = [rows @ rows.T for rows in (torch.nn.functional.normalize(rows, dim=1) for rows in (full, half))]
     return RoundingLoss(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from vlm_sae_lib.arrays import finite_rows
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.statistics.intervals import Estimate, percentiles
 
@@ -36,7 +37,9 @@ class Spread:
 
 
 def spread(x: Any) -> Spread:
-    """Describe n ≥ 2 vectors ``(n, d)``. Raises ``UserError`` for fewer, or for a vector of length zero."""
+    """Describe n ≥ 2 vectors ``(n, d)``. Raises ``UserError`` for fewer, for NaN or infinity, or for a vector of length
+    zero.
+    """
     rows = _rows(x)
     lengths = np.linalg.norm(rows, axis=1)
     mean = rows.mean(axis=0)
@@ -76,8 +79,8 @@ def _cosine(square: np.ndarray, same: np.ndarray, total: np.ndarray) -> np.ndarr
 
 
 def _rows(x: Any) -> Float[np.ndarray, "n d"]:
-    rows = np.asarray(x.array() if hasattr(x, "array") else x, dtype=np.float64)
-    if rows.ndim != 2 or len(rows) < 2:
+    rows = finite_rows(x, "The vectors")
+    if len(rows) < 2:
         raise UserError(f"A cloud needs at least two vectors, (n, d), and this has shape {rows.shape}.")
     if not (np.linalg.norm(rows, axis=1) > 0).all():
         raise UserError("A vector of length zero has no direction; leave it out.")

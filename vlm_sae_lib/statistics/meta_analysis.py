@@ -11,6 +11,7 @@ from jaxtyping import Float
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
+from vlm_sae_lib.arrays import real_array
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.statistics.intervals import LEVEL, UNDEFINED, Estimate, Interval
 
@@ -73,7 +74,9 @@ def random_effects(means: Float[np.ndarray, " places"], variances: Float[np.ndar
     Raises:
         UserError: fewer than two places, or a value that is undefined or a variance below 0.
     """
-    means, variances = (np.asarray(side, dtype=np.float64) for side in (means, variances))
+    means, variances = (
+        real_array(side, what).astype(np.float64) for side, what in ((means, "The means"), (variances, "The variances"))
+    )
     if means.shape != variances.shape or means.ndim != 1 or len(means) < 2:
         raise UserError(f"Effects are combined over two places or more, each with a variance, not over {means.shape}.")
     if not (np.isfinite(means).all() and np.isfinite(variances).all() and (variances >= 0).all()):
