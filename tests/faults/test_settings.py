@@ -72,7 +72,7 @@ def values_of(action: argparse.Action, there: Path) -> list[str]:
         return ["", str(there / "absent.jpg"), str(there / "empty"), str(there / "file.txt"), below, LONG]
     if kind == PICTURES:
         return [
-            *WORDS,
+            *(word for word in WORDS if word != "../.."),  # a folder, and maybe one with pictures
             "pocket:0",
             "pocket:-3:1",
             "pocket@nowhere",

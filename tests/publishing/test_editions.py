@@ -286,6 +286,7 @@ def test_two_editions_are_built_side_by_side(checkout, capfd, monkeypatch):
 
     monkeypatch.setattr("vlm_sae_lib.live.publish.publish", Path.mkdir)  # the toy checkout has no model
     monkeypatch.setattr("vlm_sae_lib.atlas.published.publish", lambda *_: None)
+    monkeypatch.setattr("vlm_sae_lib.live.latents.latents", lambda: {"latents": []})
     assert book.build("pocket", verbose=False) == 0, capfd.readouterr().err
     alone = (paths.site() / "notebooks" / "01_toy.html").read_text()
     assert "editions" in alone and Switch(alone).label is None and "edition</strong>" not in alone

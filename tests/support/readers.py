@@ -63,7 +63,7 @@ def sound(sae: SparseAutoencoder) -> None:
     """It computes, its groups are groups, and it can be told."""
     latents = sae.encode(X if sae.dim == DIM else torch.ones(2, sae.dim))
     assert latents.shape[-1] == sae.n_latents and not (latents < 0).any()
-    assert min(sae.group_sizes) >= 1 and sum(sae.group_sizes) == sae.n_latents
+    assert min(sae.group_sizes) >= 0 and sum(sae.group_sizes) == sae.n_latents
     assert sae.k is None or type(sae.k) is int
     canonical_json(sae.metadata).encode()
 
