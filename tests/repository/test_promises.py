@@ -27,9 +27,8 @@ def test_every_kind_of_fault_that_was_tried_is_on_the_page_and_no_other():
     assert named("tried") == set(FIGURES["tried"])
 
 
-def test_every_kind_was_tried_and_what_failed_is_told():
-    assert min(FIGURES["tried"].values()) > 0
-    assert (f"**{FIGURES['failed']} tests failed.**" in promises.when(FIGURES)) == (FIGURES["failed"] > 0)
+def test_the_figures_are_those_of_a_whole_run_without_a_failure():
+    assert FIGURES["failed"] == 0 and min(FIGURES["tried"].values()) > 0
 
 
 def test_figures_are_told_with_their_day_and_machine_and_with_what_was_not_tried():
