@@ -22,6 +22,7 @@ from torchvision import transforms
 
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.activations import ActivationStore
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import load_pictures
 from vlm_sae_lib.pictures.reading import read
 from vlm_sae_lib.terms import KEY
@@ -138,7 +139,6 @@ def no_files(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-LOOPS = ("itself.jpg", "one.jpg", "other.jpg")
 SCRIPTS = ("über", "naïve façade", "кот", "猫", "ねこ", "고양이", "قط", "חתול", "แมว", "बिल्ली", "🐈‍⬛", "a\u0301",
            "--help", "$(x)", "a'b\"c", "*?", "%s{0}", "  ", "x" * 250, "CON", "a\\b")  # fmt: skip
 SHOWN = {b"two\nlines.png": "two\\nlines.png", b"\x1b[31mred\x07.png": "\\x1b[31mred\\x07.png",
@@ -186,8 +186,6 @@ def test_what_is_no_file_is_reported_and_stops_nothing(tmp_path, tried):
         assert {name: reason for _, name, reason in source.unreadable} == expected
         assert source.fingerprint
         one_by_one = {**expected, "empty.jpg": "a folder, not a picture"}
-        for name in LOOPS:
-            del one_by_one[name]
         listed = load_pictures([tmp_path / name for name in one_by_one])
         assert list(listed) == [] and listed.fingerprint
         assert {name: reason for _, name, reason in listed.unreadable} == one_by_one
@@ -256,6 +254,8 @@ def test_what_may_not_be_read_is_reported(tried):
         assert source.fingerprint
         with pytest.raises(Exception, match="cannot be read .Permission denied.: name one that you may read"):
             load_pictures(f"folder:{folder / 'closed'}")
+        with pytest.raises(UserError, match="neither a folder nor a source"):
+            load_pictures(f"folder:{folder / 'closed' / 'inner'}")
 
     try:
         if (code := forked(work)) == NOT_POSSIBLE:
