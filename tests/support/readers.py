@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from shutil import rmtree
 from typing import Any
 
 import foreign_saes
@@ -18,15 +19,19 @@ import torch
 from fuzzing import HOSTILE, Files, mutated, mutated_bytes
 from PIL import Image
 from random_saes import DIM, make_sae
+from stores import make_store
 
 from vlm_sae_lib import paths
+from vlm_sae_lib.activations import ActivationStore
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.experiments.findings import Findings
 from vlm_sae_lib.files import canonical_json, read_json
 from vlm_sae_lib.overrides import parse_override
 from vlm_sae_lib.pictures import sample
 from vlm_sae_lib.pictures.archive import Archive
 from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.quoting import quoted
+from vlm_sae_lib.records.effects import Effect
 from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.sae.config import KINDS
 from vlm_sae_lib.sae.files.header import tensor_shapes
@@ -155,6 +160,55 @@ def read_plain_json(folder: Path) -> None:
     assert json.loads(canonical_json(value).encode()) == value
 
 
+# --- what a run leaves -----------------------------------------------------------------------------------------------
+
+
+def stores(folder: Path) -> list[Files]:
+    draw = np.random.default_rng(0)
+    make_store(folder / "store", draw.standard_normal((40, 6)), np.arange(40))
+    shards = {path.name: path.read_bytes() for path in (folder / "store" / "shards").iterdir()}
+    return [contents(folder / "store") | shards]
+
+
+def read_store(folder: Path) -> None:
+    """All that a store is asked for."""
+    (folder / "shards").mkdir(exist_ok=True)
+    for path in (folder / "shards").iterdir():
+        path.unlink()
+    for path in folder.glob("*.safetensors"):
+        path.rename(folder / "shards" / path.name)
+    try:
+        store = ActivationStore.open(folder)
+        assert store[:].shape == (len(store), store.dim) and store.array().shape == (len(store), store.dim)
+        assert store.image_ids.shape == store.token_ids.shape == (len(store),)
+        repr(store)
+    finally:
+        rmtree(folder / "shards")
+
+
+def results(folder: Path) -> list[Files]:
+    found = Findings("some", "pocket")
+    found.input("code", "c" * 64)
+    found.add("a", 0.5, interval=(0.4, 0.6), interval_kind="bootstrap", n=12, controls={"b": "b"})
+    found.add("b", 0.25)
+    found.table("t", pd.DataFrame({"x": [1, 2], "y": ["a", "b"]}))
+    values = np.array([[0.1, 0.2], [0.3, np.nan], [0.2, 0.1]])
+    found.effects["e"] = Effect(values, "training", ("x/a", "x/b"), "MS", 12, "test")
+    return [{"some.json": json.dumps(found.as_dict()).encode()}]
+
+
+def read_findings(folder: Path) -> None:
+    found = Findings.read(folder / "some.json")
+    for name in found.results:
+        found.value(name)
+    for name in found.tables:
+        found.frame(name)
+    for effect in found.effects.values():
+        effect.by_unit()
+    found.decisive()
+    canonical_json(found.as_dict()).encode()
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
 
 TAXON = "00042_Animalia_Arthropoda_Insecta_Coleoptera_Coccinellidae_Coccinella_septempunctata"
@@ -262,7 +316,6 @@ def changed_archive(files: Files, draw: Random) -> Files:
 def read_pictures_archive(folder: Path, md5: str | None = None) -> None:
     """The archive as the sample takes it in: nothing is written but pictures below the folder's ``made``."""
     from gzip import compress
-    from shutil import rmtree
 
     (packed := folder / "val.tar.gz").write_bytes(compress((folder / "val.tar").read_bytes(), 1))
     made = folder / "made"
@@ -304,6 +357,8 @@ READERS = (
     Reader("shapes of a torch file", torch_files, read_header, 10_000),
     Reader("entries of the leaderboard", entries, read_entries, 3_000, few=5),
     Reader("JSON files", plain_json, read_plain_json, 35_000, few=200),
+    Reader("activation stores", stores, read_store, 20_000, few=50),
+    Reader("findings of experiments", results, read_findings, 15_000, few=100),
     Reader("names of species", partial(words, (TAXON,)), read_taxon, 20_000, few=200, change=changed_words),
     Reader("settings given by hand", partial(words, OVERRIDES), read_override, 15_000, few=50, change=changed_words),
     Reader("the archive of pictures", pictures_archive, read_pictures_archive, 3_000, few=4, change=changed_archive),
