@@ -7,11 +7,10 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 
 import pytest
 
-from vlm_sae_lib.files import read_json, write_json
+from vlm_sae_lib.files import write_json
 from vlm_sae_lib.records.made_by import machine
 
 TRIED, NOT_TRIED = Counter(), []
@@ -50,21 +49,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         told = {"date": date.today().isoformat(), "machine": machine(), "tried": dict(sorted(TRIED.items())),
                 "not tested": sorted(NOT_TRIED), "failed": len(terminalreporter.stats.get("failed", []))}  # fmt: skip
         write_json(path, told)
-
-
-OPEN = read_json(Path(__file__).with_name("open_numbers.json"))
-"""Faults that are known and not yet mended, as the mend makes every published result anew: test, and which of it."""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    known = [item for item in items if is_open(item)]
-    config.hook.pytest_deselected(items=known)
-    items[:] = [item for item in items if item not in set(known)]
-
-
-def is_open(item: pytest.Item) -> bool:
-    if not item.path.name.startswith("test_numbers"):
-        return False
-    which = item.callspec.id if hasattr(item, "callspec") else ""
-    ids = OPEN.get(item.originalname.removesuffix("_now_and_then"), [])
-    return which.removesuffix("-arrays").removesuffix("-tensors") in ids

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vlm_sae_lib.arrays import real_array
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import file_hash, read_json
 
@@ -68,9 +69,10 @@ class ActivationStore:
 
         Raises:
             IndexError: a row beyond the store, or a mask of another length.
+            UserError: no numbers at all.
         """
         rows = self._row_numbers(rows)
-        out = torch.empty(len(rows), self.dim)
+        out = torch.empty(len(rows), self.dim, dtype=torch.float32, device="cpu")
         shard_of_row = np.searchsorted(self._starts, rows, side="right") - 1
         for shard in np.unique(shard_of_row):
             here = np.flatnonzero(shard_of_row == shard)
@@ -115,7 +117,7 @@ class ActivationStore:
     def _row_numbers(self, rows: Any) -> np.ndarray:
         if isinstance(rows, slice):
             return np.arange(*rows.indices(len(self)))
-        rows = np.atleast_1d(rows.cpu().numpy() if isinstance(rows, Tensor) else np.asarray(rows))
+        rows = np.atleast_1d(real_array(rows, "The rows"))
         if rows.dtype == bool:
             if rows.shape != (len(self),):
                 raise IndexError(f"A mask of shape {rows.shape} for {len(self)} rows")
