@@ -66,7 +66,7 @@ def before_the_cut(coder: Any, activations: Any) -> Float[np.ndarray, "n n_neuro
         activations: (n, d) rows.
     """
     if isinstance(coder, SparseAutoencoder):
-        rows = finite_rows(activations).astype(np.float32)
+        rows = torch.from_numpy(finite_rows(activations).astype(np.float32))
         return torch.relu(coder.pre_activations(rows)).detach().cpu().numpy()
     return replace(coder, threshold=0.0).encode(activations)
 

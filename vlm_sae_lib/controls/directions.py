@@ -101,7 +101,7 @@ def linear_readout_r2(code: Any, x: Any, test_code: Any, test_x: Any) -> float:
     from sklearn.linear_model import Ridge
 
     dense, test_dense = (
-        (part.toarray() if sp.issparse(part) else part).astype(np.float64)
+        (part if isinstance(part, np.ndarray) else part.toarray()).astype(np.float64)
         for part in map(activation_matrix, (code, test_code))
     )
     source, target = as_rows(x), as_rows(test_x)
