@@ -7,21 +7,16 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 
 import pytest
 
-from vlm_sae_lib.files import read_json, write_json
+from vlm_sae_lib.files import write_json
 from vlm_sae_lib.records.made_by import machine
 
 TRIED, NOT_TRIED = Counter(), []
 FIGURE = "tried "
 FIGURES = "FAULT_FIGURES"
 """The environment's name for a file that gets the sums as JSON, for the page that tells what is promised."""
-
-OPEN = read_json(Path(__file__).with_name("open_numbers.json"))
-"""Faults that are known and not yet mended, as the mend makes every published result anew: test, and which of it."""
-KNOWN = sum(map(len, OPEN.values()))
 
 
 @pytest.fixture
@@ -50,23 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line(
         f"{len(NOT_TRIED):>9,}  not tested here" + "".join(f"\n           {one}" for one in NOT_TRIED)
     )
-    terminalreporter.line(f"{KNOWN:>9,}  known and still open: open_numbers.json")
     if path := os.environ.get(FIGURES):
         told = {"date": date.today().isoformat(), "machine": machine(), "tried": dict(sorted(TRIED.items())),
-                "not tested": sorted(NOT_TRIED), "known and open": KNOWN,
-                "failed": len(terminalreporter.stats.get("failed", []))}  # fmt: skip
+                "not tested": sorted(NOT_TRIED), "failed": len(terminalreporter.stats.get("failed", []))}  # fmt: skip
         write_json(path, told)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    known = {item for item in items if is_open(item)}
-    config.hook.pytest_deselected(items=list(known))
-    items[:] = [item for item in items if item not in known]
-
-
-def is_open(item: pytest.Item) -> bool:
-    if not item.path.name.startswith("test_numbers"):
-        return False
-    which = item.callspec.id if hasattr(item, "callspec") else ""
-    ids = OPEN.get(item.originalname.removesuffix("_now_and_then"), [])
-    return which.removesuffix("-arrays").removesuffix("-tensors") in ids

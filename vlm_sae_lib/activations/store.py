@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vlm_sae_lib.arrays import real_array
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import file_hash, read_json
 
@@ -49,21 +50,21 @@ class ActivationStore:
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "ActivationStore":
-        """Open a finished store; with ``verify`` its shards' hashes are recomputed first.
+        """Open a finished store; with ``verify`` every byte is held against its hash first.
 
         Raises:
-            UserError: no store there, an unfinished one, one of another schema, or one with missing or changed shards.
+            UserError: no store there, an unfinished one, one of another schema, or one with missing or changed shards,
+                all of which are named.
         """
         path = Path(path).expanduser()
         metadata = read_metadata(path)
         if not metadata["complete"]:
             raise UserError(f"The store {path} is unfinished: run the same collect again, and it will resume.")
         store = cls(path, metadata)
-        for file in store._files:
-            if not file.is_file():
-                raise UserError(f"The store {path} has lost its shard {file.name}: delete the store and collect again.")
         if verify:
             store.verify()
+        else:
+            store._refuse({number: "missing" for number, file in enumerate(store._files) if not file.is_file()})
         return store
 
     def __len__(self) -> int:
@@ -74,12 +75,13 @@ class ActivationStore:
 
         Raises:
             IndexError: a row beyond the store, or a mask of another length.
+            UserError: no numbers at all.
         """
         rows = self._row_numbers(rows)
         shard_of_row = np.searchsorted(self._starts, rows, side="right") - 1
         if len(rows):
             self._shard(int(shard_of_row[0]))  # which tells whether the rows are as wide as is said
-        out = torch.empty(len(rows), self.dim)
+        out = torch.empty(len(rows), self.dim, dtype=torch.float32, device="cpu")
         for shard in np.unique(shard_of_row):
             here = np.flatnonzero(shard_of_row == shard)
             local = torch.from_numpy(rows[here] - self._starts[shard])
@@ -109,11 +111,9 @@ class ActivationStore:
         """Recompute every shard's SHA-256; True if all agree.
 
         Raises:
-            UserError: names the first shard that is missing or differs.
+            UserError: names every shard that is missing or differs.
         """
-        for file, shard in zip(self._files, self.metadata["shards"], strict=True):
-            if not file.is_file() or file_hash(file) != shard["sha256"]:
-                raise UserError(f"The shard {file} is missing or damaged: delete the store {self.path}, collect again.")
+        self._refuse(damaged_shards(self.path))
         return True
 
     def __repr__(self) -> str:
@@ -121,10 +121,16 @@ class ActivationStore:
         where = " ".join(str(facts.get(name)) for name in ("tower", "hook_point", "tokens"))
         return f"ActivationStore({where}: {len(self)} × {self.dim})"
 
+    def _refuse(self, bad: dict[int, str]) -> None:
+        if bad:
+            named = ", ".join(f"{self._files[number].name} ({what})" for number, what in bad.items())
+            raise UserError(f"The store {self.path} has lost {len(bad)} of its {len(self._files)} shards: {named}. "
+                            "Run the collect that made it again, and it makes just those anew.")  # fmt: skip
+
     def _row_numbers(self, rows: Any) -> np.ndarray:
         if isinstance(rows, slice):
             return np.arange(*rows.indices(len(self)))
-        rows = np.atleast_1d(rows.cpu().numpy() if isinstance(rows, Tensor) else np.asarray(rows))
+        rows = np.atleast_1d(real_array(rows, "The rows"))
         if rows.dtype == bool:
             if rows.shape != (len(self),):
                 raise IndexError(f"A mask of shape {rows.shape} for {len(self)} rows")
@@ -149,8 +155,30 @@ class ActivationStore:
             if any(tuple(tensors[name].shape) != shape for name, shape in right.items()):
                 raise ValueError("its tensors are not those of the metadata")
         except Exception as error:  # a damaged header holds anything
-            raise UserError(f"The shard {file} cannot be read: delete the store and collect again.") from error
+            raise UserError(f"The shard {file} cannot be read: run the collect that made it again.") from error
         return tensors
+
+
+def damaged_shards(path: str | Path) -> dict[int, str]:
+    """The shards of a store, finished or not, that are not the bytes that were written: by number, what is wrong.
+
+    Reads the whole store once, about a second for a gigabyte.
+
+    Raises:
+        UserError: no store there, or one that this version cannot read.
+    """
+    path = Path(path).expanduser()
+    found = {}
+    for number, shard in enumerate(read_metadata(path)["shards"]):
+        file = path / SHARDS / shard["file"]
+        try:
+            if file_hash(file) != shard["sha256"]:
+                found[number] = "damaged"
+        except FileNotFoundError:
+            found[number] = "missing"
+        except OSError as error:
+            found[number] = error.strerror or "unreadable"
+    return found
 
 
 def map_tensors(file: Path) -> dict[str, Tensor]:

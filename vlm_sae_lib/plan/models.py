@@ -196,7 +196,7 @@ def vlm_cost(spec: str) -> ModelCost:
         config = AutoConfig.for_model(facts.pop("model_type"), **facts)
         return ModelCost(where, config, int(known["fetched"]), known["seen"])
     with loading(spec, "transformers"):
-        config = AutoConfig.from_pretrained(where, revision=revision)
+        config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
     vision = getattr(config, "vision_config", None) or config
     if not all(isinstance(getattr(vision, name, None), int) for name in ("patch_size", "image_size")):
         raise UserError(f"{spec} has a tower without square patches, of which no plan is made: name another model.")

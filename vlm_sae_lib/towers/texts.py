@@ -49,14 +49,14 @@ def _of_transformers(tower: Tower) -> TextPart | None:
     where, revision = split_revision(tower.spec.removeprefix("hf:"))
     where = str(Path(where).expanduser()) if Path(where).expanduser().is_dir() else where
     with loading(tower.spec, "transformers"):
-        config = transformers.AutoConfig.from_pretrained(where, revision=revision)
+        config = transformers.AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
         if config.model_type != "clip":
             return None
         config.text_config.projection_dim = config.projection_dim
         model = transformers.CLIPTextModelWithProjection.from_pretrained(
             where, config=config.text_config, revision=revision
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, revision=revision)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # made of nothing, without a word of complaint
         raise UserError(f"{tower.spec} has no vocabulary for its text part: add its tokenizer.json, or its vocab.json.")
     model = model.float().eval().to(tower.device)

@@ -110,10 +110,10 @@ def _load_module(path: str, spec: str, device: torch.device | None) -> tuple[Any
 
     path, revision = split_revision(path)
     with loading(spec, "transformers"):
-        config = transformers.AutoConfig.from_pretrained(path, revision=revision)
+        config = transformers.AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=False)
         vision = getattr(config, "vision_config", None)
         with_projection = "CLIPVisionModelWithProjection" in (config.architectures or [])
-        options: dict[str, Any] = {"output_loading_info": True, "revision": revision}
+        options: dict[str, Any] = {"output_loading_info": True, "revision": revision, "trust_remote_code": False}
         if device is None:
             options["device_map"] = "auto"
         if config.model_type == "clip" or with_projection:
@@ -168,7 +168,7 @@ def _load_processor(path: str, spec: str) -> Any:
 
     path, revision = split_revision(path)
     try:
-        return AutoImageProcessor.from_pretrained(path, revision=revision)
+        return AutoImageProcessor.from_pretrained(path, revision=revision, trust_remote_code=False)
     except Exception as error:
         if not Path(path).expanduser().is_dir():  # of a repository it may be the network's fault
             raise UserError(f"transformers could not load {spec}: {way_out(error, spec)}.") from error
