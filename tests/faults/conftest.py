@@ -5,10 +5,11 @@ A fault that could not be tried here, as a full disk where none may be mounted, 
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 
 import pytest
+import torch
 
 from vlm_sae_lib.files import write_json
 from vlm_sae_lib.records.made_by import machine
@@ -23,6 +24,15 @@ FIGURES = "FAULT_FIGURES"
 def tried(record_property) -> Callable[..., None]:
     """``tried("settings", 12)``: so many more of these; it reaches the sums from any worker."""
     return lambda what, number=1: record_property(FIGURE + what, number)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A fork of a process with more of torch's threads waits for ever."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

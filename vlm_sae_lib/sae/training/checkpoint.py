@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from vlm_sae_lib import files
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.quoting import quoted
 
 NAME = "checkpoint.safetensors"
 
@@ -33,12 +35,25 @@ def read(folder: Path, run: dict[str, Any]) -> tuple[dict[str, Tensor], list[dic
         with safe_open(path, framework="pt") as file:
             text = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is no readable checkpoint: delete it to start anew.") from error
-    differing = _differences(json.loads(text["run"]), json.loads(files.canonical_json(run)))
+        theirs, facts = (json.loads(text[name]) for name in ("run", "facts"))
+    except Exception as error:  # a damaged header holds anything
+        raise unreadable(folder) from error
+    differing = _differences(theirs, json.loads(files.canonical_json(run)))
     if differing:
-        raise UserError(f"{path} belongs to another run ({differing[0]}): delete it or give another folder.")
-    return tensors, json.loads(text["facts"])
+        raise UserError(f"{path} belongs to another run ({quoted(differing[0])}): delete it or give another folder.")
+    return tensors, facts
+
+
+def check_shapes(tensors: dict[str, Tensor], name: str, shape: torch.Size) -> None:
+    """Raises ValueError where a parameter or a moment of it is of another shape, which copying would stretch."""
+    for key, value in tensors.items():
+        if (key == name or key.startswith(f"{name}.")) and key != f"{name}.step" and value.shape != shape:
+            raise ValueError(f"{key} is of shape {tuple(value.shape)}")
+
+
+def unreadable(folder: Path) -> UserError:
+    """What is said of a checkpoint that holds something else than was written."""
+    return UserError(f"{folder / NAME} is no readable checkpoint: delete it to start anew.")
 
 
 def _differences(theirs: Any, ours: Any, where: str = "") -> list[str]:

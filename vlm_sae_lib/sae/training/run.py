@@ -76,7 +76,7 @@ def _train(
     identity = rows.identity()
     run = {"data": identity, "configs": [config.as_dict() for config in configs]}
     if folder is not None:
-        _restore(learners, checkpoint.read(folder, run))
+        _restore(learners, folder, run)
 
     steps = max((config.steps for config in configs), default=0)
     first = min((learner.step_number for learner in learners), default=0)
@@ -129,11 +129,14 @@ def _write(folder: Path, run: dict[str, Any], learners: list[Learner]) -> None:
     checkpoint.write(folder, run, tensors, [learner.facts() for learner in learners])
 
 
-def _restore(learners: list[Learner], state: tuple | None) -> None:
-    if state is None:
+def _restore(learners: list[Learner], folder: Path, run: dict[str, Any]) -> None:
+    if (state := checkpoint.read(folder, run)) is None:
         return
     tensors, facts = state
-    for i, learner in enumerate(learners):
-        prefix = f"{i}/"
-        own = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        learner.restore(own, facts[i])
+    try:
+        for i, learner in enumerate(learners):
+            prefix = f"{i}/"
+            own = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            learner.restore(own, facts[i])
+    except Exception as error:  # a damaged file holds anything
+        raise checkpoint.unreadable(folder) from error
