@@ -1,6 +1,5 @@
 """One sparse autoencoder while it learns: parameters, optimiser, counters, threshold, log."""
 
-import math
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from vlm_sae_lib.sae.kernels.active import (
 )
 from vlm_sae_lib.sae.kernels.coarse import Coarse, CoarseEncoder, pays
 from vlm_sae_lib.sae.selection import above, batch_top_k_cut, per_sample_top_k
-from vlm_sae_lib.sae.training import checkpoint, frozen
+from vlm_sae_lib.sae.training import frozen
 from vlm_sae_lib.sae.training.clipping import clip
 from vlm_sae_lib.sae.training.initialise import initial_weights
 from vlm_sae_lib.sae.training.log import TrainingLog, is_logged
@@ -256,10 +255,9 @@ class Learner:
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Take up the state that ``tensors`` and ``facts`` describe; some error where it cannot be this SAE's."""
+        """Take up the state that ``tensors`` and ``facts`` describe."""
         self.silent_for.copy_(tensors["silent_for"])
         for name, parameter in self.weights.named().items():
-            checkpoint.check_shapes(tensors, name, parameter.shape)
             parameter.copy_(tensors[name])
             if not parameter.requires_grad:
                 continue
@@ -271,11 +269,6 @@ class Learner:
         self.threshold, self.guess = facts["threshold"], facts["guess"]
         self.step_number, self.scale = facts["step"], facts["scale"]
         self.log = TrainingLog(facts["log"])
-        if not (type(self.step_number) is int and 0 <= self.step_number <= self.config.steps):
-            raise ValueError(f"step {self.step_number}")
-        if not all(math.isfinite(number) for number in (self.threshold, self.guess, self.scale)):
-            raise ValueError("a number that is none")
-        self.check_finite()
 
 
 def _remove_along(rows: Float[Tensor, "latents d"], vectors: Float[Tensor, "latents d"]) -> None:

@@ -138,5 +138,5 @@ def _restore(learners: list[Learner], folder: Path, run: dict[str, Any]) -> None
             prefix = f"{i}/"
             own = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
             learner.restore(own, facts[i])
-    except Exception as error:  # a damaged file holds anything
+    except Exception as error:  # of another version
         raise checkpoint.unreadable(folder) from error
