@@ -80,7 +80,7 @@ def neuron_depths(
     used = np.unique(top[top >= 0])
     if len(used) and used[-1] >= len(folders):
         raise UserError(f"Image id {used[-1]} has no folder name; there are only {len(folders)} of them.")
-    nameless = [int(i) for i in used if not isinstance(folders[i], str)]  # pandas writes a missing one as NaN
+    nameless = [int(i) for i in used if not isinstance(folders[i], Sequence)]  # pandas writes a missing one as NaN
     if nameless:
         raise UserError(f"Image {nameless[0]} lies in no taxonomy folder; give pictures in iNaturalist folders.")
     codes = _prefix_codes([as_path(folders[i]) for i in used])
