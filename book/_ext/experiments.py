@@ -218,7 +218,7 @@ def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path
     path.parent.mkdir(parents=True, exist_ok=True)
     table = plotted(figure)
     with covered(figure):  # this page is published
-        write_bytes(path, dark_by_itself(light(to_svg(figure))).encode())
+        write_bytes(path, dark_by_itself(light(to_svg(figure)), on_page=True).encode())
     plt.close(figure)
     return table
 

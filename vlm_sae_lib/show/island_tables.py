@@ -80,7 +80,7 @@ def provenance(records: Path, where: Mapping[str, Evidence]) -> list[str]:
         ]
         seeds = [f"{NAMES[model]} {record['seeds'][model]}" for model in island.trains]
         made = record.get("made on", {})
-        machine = f"{made['processor']}, {made['threads']} threads" if made else "–"
+        machine = f"{made['processor']}, {made['threads']} thread{'s' * (made['threads'] > 1)}" if made else "–"
         rows += [[_name(island), ", ".join(weights), ", ".join(seeds), machine, _results(island, where)]]
     return _table(rows)
 

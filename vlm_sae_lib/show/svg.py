@@ -45,9 +45,13 @@ def has_pictures(drawn: str) -> bool:
     return "<image" in drawn
 
 
-def dark_by_itself(drawn: str) -> str:
-    """The SVG as a file of its own: shown as a picture, it takes its colours from the page's colour scheme."""
-    dark = "".join(f"--plot-{name}:{dark};" for name, dark in THEME.values())
+def dark_by_itself(drawn: str, *, on_page: bool = False) -> str:
+    """The SVG as a file of its own: shown as a picture, it takes its colours from the page's colour scheme.
+
+    ``on_page``: it is only ever shown as a picture, and lets the page or the card behind it be its ground in the dark.
+    """
+    colours = dict(THEME.values()) | ({"ground": "transparent"} if on_page else {})
+    dark = "".join(f"--plot-{name}:{dark};" for name, dark in colours.items())
     rule = f"<style>@media (prefers-color-scheme: dark){{svg{{{dark}}}}}</style>"
     return drawn.replace(">", f">{rule}", 1)
 
