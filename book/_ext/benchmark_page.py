@@ -146,7 +146,7 @@ def draw(rows: list[dict], path: Path) -> None:
         axis.set_title(f"{row['work'].partition(',')[0]}\nexponent {facts['exponent']:.2f}", fontsize=10)
         axis.set_ylabel("s")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, dark_by_itself(light(to_svg(figure)), on_page=True).encode())
+    write_bytes(path, dark_by_itself(light(to_svg(figure))).encode())
     plt.close(figure)
 
 

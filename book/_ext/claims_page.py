@@ -19,6 +19,8 @@ from vlm_sae_lib.claims.verdict import Verdict
 from vlm_sae_lib.show.islands import strip
 
 PAGE = "book/claims"
+CARD = "#222832"
+"""The ground of the theme's cards in the dark."""
 MARKS = {
     Verdict.HOLDS: "✓", Verdict.REVERSED: "⇄", Verdict.FAILS: "✗", Verdict.UNDECIDED: "?",
     Verdict.UNTESTED: "–", Verdict.NO_SUCH_CLAIM: "∅",
@@ -73,7 +75,7 @@ class Claims(FromResults):
     def strip(self, answers: Answers, place: int) -> list[str]:
         """A claim's effects on every island, drawn into a file; the lines that show it."""
         path = f"{FIGURES}/claim-{place}.svg"
-        draw(strip, answers, Path(self.env.srcdir) / path)
+        draw(strip, answers, Path(self.env.srcdir) / path, ground=CARD)
         how = [":class: dark-light plot"]
         return [f"```{{figure}} /{path}", f":alt: {island_markdown.alt(answers)}", *how, "```"]
 

@@ -203,10 +203,12 @@ class ExperimentVerdicts(FromResults):
         return self.markdown(lines)
 
 
-def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path) -> pd.DataFrame:
+def draw(
+    figure_of: Callable[..., Figure], found: Findings | Answers, path: Path, **colours: str
+) -> pd.DataFrame:
     """Draw a figure into an SVG file; the same results give the same bytes. Returns what it shows.
 
-    A page shows it as a picture, and it follows the colour scheme of whoever reads.
+    A page shows it as a picture, and it follows the colour scheme of whoever reads; ``colours`` as of `dark_by_itself`.
     """
     import matplotlib
 
@@ -218,7 +220,7 @@ def draw(figure_of: Callable[..., Figure], found: Findings | Answers, path: Path
     path.parent.mkdir(parents=True, exist_ok=True)
     table = plotted(figure)
     with covered(figure):  # this page is published
-        write_bytes(path, dark_by_itself(light(to_svg(figure)), on_page=True).encode())
+        write_bytes(path, dark_by_itself(light(to_svg(figure)), **colours).encode())
     plt.close(figure)
     return table
 

@@ -45,12 +45,13 @@ def has_pictures(drawn: str) -> bool:
     return "<image" in drawn
 
 
-def dark_by_itself(drawn: str, *, on_page: bool = False) -> str:
+def dark_by_itself(drawn: str, **colours: str) -> str:
     """The SVG as a file of its own: shown as a picture, it takes its colours from the page's colour scheme.
 
-    ``on_page``: it is only ever shown as a picture, and lets the page or the card behind it be its ground in the dark.
+    ``colours`` are others in the dark, as ``ground``. None is transparent: where a browser or a printer asks the system
+    for its scheme and not the page, light ink would lie on white.
     """
-    colours = dict(THEME.values()) | ({"ground": "transparent"} if on_page else {})
+    colours = dict(THEME.values()) | colours
     dark = "".join(f"--plot-{name}:{dark};" for name, dark in colours.items())
     rule = f"<style>@media (prefers-color-scheme: dark){{svg{{{dark}}}}}</style>"
     return drawn.replace(">", f">{rule}", 1)
