@@ -46,7 +46,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         NOT_TRIED.append(report.nodeid)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     if not TRIED and not NOT_TRIED:
         return
     terminalreporter.section("faults")
@@ -55,7 +55,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line(
         f"{len(NOT_TRIED):>9,}  not tested here" + "".join(f"\n           {one}" for one in NOT_TRIED)
     )
-    if path := os.environ.get(FIGURES):
+    path = os.environ.get(FIGURES)
+    if path and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):  # what was broken off counts too little
+        failed = sum(len(terminalreporter.stats.get(kind, [])) for kind in ("failed", "error"))
         told = {"date": date.today().isoformat(), "machine": machine(), "tried": dict(sorted(TRIED.items())),
-                "not tested": sorted(NOT_TRIED), "failed": len(terminalreporter.stats.get("failed", []))}  # fmt: skip
+                "not tested": sorted(NOT_TRIED), "failed": failed}  # fmt: skip
         write_json(path, told)
