@@ -17,6 +17,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# What is imported is compiled at its first import; to compile all of it at once takes a third of the time to set up.
+INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 PYTEST := $(PY) -m pytest
 PARITY := .venv-parity
 # Two workers share two cores: one thread each, and none that spins while it waits; the longest files first (tests/conftest.py).
@@ -38,8 +40,8 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) -V): say make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(PY) || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing what requirements.txt lists (some minutes the first time)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PY) $(INSTALL) -r requirements.txt -c constraints.txt
+	@$(PY) $(INSTALL) --no-deps --editable .
 	@touch $@
 
 book: $(STAMP)
@@ -71,8 +73,8 @@ $(PARITY)/.installed: requirements-parity.txt constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
 	@test -x $(PARITY)/bin/python || { echo "making $(PARITY)"; $(PYTHON) -m venv $(PARITY); }
 	@echo "installing what requirements-parity.txt lists (some minutes the first time)"
-	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-parity.txt -c constraints.txt
-	@$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PARITY)/bin/python $(INSTALL) -r requirements-parity.txt -c constraints.txt
+	@$(PARITY)/bin/python $(INSTALL) --no-deps --editable .
 	@touch $@
 
 # Every test of the library and one notebook once more: on the lowest versions that requirements.txt allows (Python 3.11),
@@ -99,8 +101,8 @@ test-newest: $(NEWEST)-$(VERSION)/.installed
 $(NEWEST)-%/.installed: requirements.txt pyproject.toml
 	@test -x $(NEWEST)-$*/bin/python || { echo "making $(NEWEST)-$*"; python$* -m venv $(NEWEST)-$*; }
 	@echo "installing the newest versions that requirements.txt allows, for Python $* (some minutes the first time)"
-	@$(NEWEST)-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r requirements.txt
-	@$(NEWEST)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(NEWEST)-$*/bin/python $(INSTALL) --upgrade -r requirements.txt
+	@$(NEWEST)-$*/bin/python $(INSTALL) --no-deps --editable .
 	@touch $@
 
 $(LOWEST)/.installed: requirements.txt constraints-lowest.txt pyproject.toml
@@ -108,8 +110,8 @@ $(LOWEST)/.installed: requirements.txt constraints-lowest.txt pyproject.toml
 		{ echo "constraints-lowest.txt is for Python 3.11, and $(PYTHON) is $$($(PYTHON) -V): say make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(LOWEST)/bin/python || { echo "making $(LOWEST)"; $(PYTHON) -m venv $(LOWEST); }
 	@echo "installing the lowest versions that requirements.txt allows (some minutes the first time)"
-	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints-lowest.txt
-	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(LOWEST)/bin/python $(INSTALL) -r requirements.txt -c constraints-lowest.txt
+	@$(LOWEST)/bin/python $(INSTALL) --no-deps --editable .
 	@touch $@
 
 test-flaky: $(STAMP)

@@ -1,12 +1,15 @@
 """What can go wrong between a model's name and a model in memory, each as one sentence with the way out."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.machine.devices import out_of_memory
+from vlm_sae_lib.quoting import quoted
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
@@ -28,6 +31,34 @@ def locate(where: str) -> tuple[str, str | None]:
     if folder.is_absolute() or where.startswith((".", "~")) or where.count("/") > 1:
         raise UserError(f"there is no folder {where}: give the folder of a LLaVA, or a repository as hf:<owner>/<name>")
     return split_revision(where)
+
+
+MOST = {
+    re.compile(r"(layers|depths?|blocks|experts)$"): 10_000,
+    re.compile(r"(size|dim|width|channels|heads|embeddings|context_length)$"): 2**24,
+}
+"""Beyond what any model has; a library would build a layer after the other until no memory is left."""
+
+
+def believable(config: dict[str, Any]) -> None:
+    """Raises ValueError for a model's configuration that asks for more layers, or larger ones, than any model has."""
+    for name, value in config.items():
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, dict):
+                believable(part)
+            elif isinstance(part, int) and any(part > most for ends, most in MOST.items() if ends.search(str(name))):
+                raise ValueError(f"its configuration has {name} = {quoted(part, 20)}, which no model has")
+
+
+def model_config(where: str, revision: str | None) -> Any:
+    """A model's configuration as ``transformers`` has it; no code of the repository is run for it.
+
+    Raises: as ``believable`` and as ``transformers``, so that it is called within ``loading``.
+    """
+    from transformers import AutoConfig, PretrainedConfig
+
+    believable(PretrainedConfig.get_config_dict(where, revision=revision)[0])
+    return AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
 
 
 @contextmanager
@@ -93,7 +124,7 @@ def way_out(error: BaseException, spec: str) -> str:
 def first_sentence(error: BaseException) -> str:
     """The first sentence of an error's first line, without its full stop; its class where it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0].split(". ")[0].rstrip(".") if lines else type(error).__name__
+    return quoted(lines[0].split(". ")[0].rstrip(".")) if lines else type(error).__name__
 
 
 @contextmanager

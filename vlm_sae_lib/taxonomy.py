@@ -1,6 +1,6 @@
 """Ranks, paths and lowest common ancestors of iNaturalist-style folder names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 from vlm_sae_lib.errors import UserError
@@ -18,6 +18,8 @@ def taxon_path(folder: str) -> TaxonPath:
     Raises:
         UserError: no index in front, or fewer than seven names behind it.
     """
+    if not isinstance(folder, str | PurePath):
+        raise UserError(f"{folder!r} is no folder name; give one such as 00042_Animalia_…, or leave that picture out.")
     name = PurePath(folder).name
     index, *names = name.split("_", len(RANKS))
     if not index.isdigit() or len(names) < len(RANKS) or not all(names):
@@ -30,7 +32,7 @@ def taxon_path(folder: str) -> TaxonPath:
 
 def as_path(path: str | Sequence[str]) -> TaxonPath:
     """A path as it is, or the path in a folder's name."""
-    return taxon_path(path) if isinstance(path, str) else tuple(path)
+    return tuple(path) if isinstance(path, Iterable) and not isinstance(path, str | bytes) else taxon_path(path)
 
 
 def rank_names(path: str | Sequence[str]) -> dict[str, str]:
@@ -39,9 +41,11 @@ def rank_names(path: str | Sequence[str]) -> dict[str, str]:
     The species is ``<genus> <epithet>``: an epithet alone, such as *vulgaris*, stands for hundreds of species.
 
     Raises:
-        UserError: no iNaturalist folder name; see ``taxon_path``.
+        UserError: no iNaturalist folder name; see ``taxon_path``. A path of another length.
     """
-    names = dict(zip(RANKS, (name.lower() for name in as_path(path)), strict=True))
+    if len(found := as_path(path)) != len(RANKS):
+        raise UserError(f"The path {found} has {len(found)} names; give the seven from kingdom to species.")
+    names = dict(zip(RANKS, (name.lower() for name in found), strict=True))
     return names | {"species": f"{names['genus']} {names['species']}"}
 
 
@@ -65,5 +69,7 @@ def lca_depth(path_a: str | Sequence[str], path_b: str | Sequence[str]) -> int:
 def taxonomy_fractions(folders: Sequence[str]) -> tuple[float, ...]:
     """Matryoshka group fractions in the proportions of the first five ranks' counts (paper App. E.3)."""
     parsed = [taxon_path(folder) for folder in folders if folder]
+    if not parsed:
+        raise UserError("No picture lies in a taxonomy folder; give pictures in iNaturalist folders.")
     counts = [len({path[: rank + 1] for path in parsed}) for rank in range(5)]
     return tuple(count / sum(counts) for count in counts)

@@ -20,7 +20,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setenv("VLM_SAE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(paths, "published_results", lambda: tmp_path / "published")
     ran = dict.fromkeys(("apple", "apricot", "pear"), 0)
-    world = SimpleNamespace(ran=ran, hashes=dict.fromkeys(ran, "1"), broken=set(), mean=0.5)
+    world = SimpleNamespace(ran=ran, hashes=dict.fromkeys(ran, "1"), broken=set(), mean=0.5, seconds=1.0)
 
     def experiment(name):
         def run(bench, found):
@@ -28,6 +28,7 @@ def toy(tmp_path, monkeypatch):
             if name in world.broken:
                 raise KeyboardInterrupt
             found.estimate("mean", Estimate(world.mean, Interval(0.4, 0.6)), interval_kind="toy", n=3)
+            found.add("cost", world.seconds, n=3, unit="ratio, this machine")
 
         return Experiment(name, name, "?", "", run)
 
@@ -58,7 +59,7 @@ def test_code_that_finds_the_same_numbers_leaves_other_islands_as_they_are(toy):
     island = Findings.read(running.published("pear"))
     profile = running.load_profile("pocket")
     for code in ("2", "3"):
-        toy.hashes["pear"] = code
+        toy.hashes["pear"], toy.seconds = code, float(code)  # what a clock measured is never the same
         assert running.changed(island, "pear", profile) == ["code"]
         run("pear")
         assert running.changed(island, "pear", profile) == []

@@ -34,7 +34,7 @@ ELSEWHERE = {
     "top_image_precision": "test_numbers_tables", "factor_agreement": "test_numbers_tables",
     "most_shared": "test_numbers_tables", "surprise": "test_numbers_tables", "wilson": "test_numbers_tables",
     "image_id_array": "test_numbers_tables", "at_rates": "test_numbers_tables", "cut_at_l0": "test_numbers_tables",
-    "independent": "test_numbers_tables", "clusters": "test_numbers_tables",
+    "top_image_table": "test_numbers_tables", "independent": "test_numbers_tables", "clusters": "test_numbers_tables",
     # called in others' place: the arguments are theirs
     "checked_embeddings": "monosemanticity_score", "pca_rivals": "Pca", "as_rows": "project_out",
     "choose_latents": "SparseProbes", "for_sae": "overwrite",

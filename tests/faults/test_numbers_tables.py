@@ -20,7 +20,7 @@ from vlm_sae_lib.scores.hierarchy import level_depth, neuron_depth, neuron_depth
 from vlm_sae_lib.scores.truth import detection_scores, purity, top_image_precision
 from vlm_sae_lib.scores.uniqueness import uniqueness
 from vlm_sae_lib.statistics import NeuronStatistics
-from vlm_sae_lib.statistics.inputs import image_id_array
+from vlm_sae_lib.statistics.inputs import image_id_array, top_image_table
 from vlm_sae_lib.statistics.intervals import bootstrap_mean, spearman_draws, wilson
 from vlm_sae_lib.taxonomy import as_path, lca_depth, rank_names, taxon_path, taxonomy_fractions
 
@@ -38,6 +38,7 @@ OF_TOP = {
     "factor_agreement": lambda top: observers.factor_agreement(top, FACTORS, ["colour", "size"]),
     "most_shared": lambda top: observers.most_shared(top, FACTORS, ["colour", "size"]),
     "surprise": lambda top: observers.surprise(top, FACTORS, ["colour", "size"]),
+    "top_image_table": top_image_table,
 }
 SAME = {
     "int8": lambda x: x.astype(np.int8), "uint64": lambda x: x.astype(np.uint64), "tensor": torch.tensor,
@@ -66,7 +67,7 @@ def test_what_are_no_ids_costs_one_sentence(name, wrong, tried):
     tried(WHAT)
 
 
-@pytest.mark.parametrize("name", [name for name in OF_TOP if name != "uniqueness"])
+@pytest.mark.parametrize("name", [name for name in OF_TOP if name not in ("uniqueness", "top_image_table")])
 def test_an_id_that_nobody_has_is_named(name, tried):
     for unknown in (4, 10**12):
         assert str(unknown) in refused(lambda unknown=unknown: OF_TOP[name](np.where(TOP == 3, unknown, TOP)))

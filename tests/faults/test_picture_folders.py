@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from crashes import forked
 from picture_corpus import PICTURE
-from picture_folders import LOOPS, no_files, strange_names
+from picture_folders import no_files, strange_names
 from PIL import Image
 from raw_pictures import encoded
 
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.pictures import load_pictures
 
 NOBODY, NOT_POSSIBLE = 65534, 77
@@ -50,8 +51,6 @@ def test_what_is_no_file_is_reported_and_stops_nothing(tmp_path, tried):
         assert {name: reason for _, name, reason in source.unreadable} == expected
         assert source.fingerprint
         one_by_one = {**expected, "empty.jpg": "a folder, not a picture"}
-        for name in LOOPS:
-            del one_by_one[name]
         listed = load_pictures([tmp_path / name for name in one_by_one])
         assert list(listed) == [] and listed.fingerprint
         assert {name: reason for _, name, reason in listed.unreadable} == one_by_one
@@ -120,6 +119,8 @@ def test_what_may_not_be_read_is_reported(tried):
         assert source.fingerprint
         with pytest.raises(Exception, match="cannot be read .Permission denied.: name one that you may read"):
             load_pictures(f"folder:{folder / 'closed'}")
+        with pytest.raises(UserError, match="neither a folder nor a source"):
+            load_pictures(f"folder:{folder / 'closed' / 'inner'}")
 
     try:
         if (code := forked(work)) == NOT_POSSIBLE:

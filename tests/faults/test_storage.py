@@ -16,7 +16,8 @@ from tiny_towers import noise, write_open_clip
 
 from vlm_sae_lib.__main__ import main
 from vlm_sae_lib.activations import ActivationStore
-from vlm_sae_lib.activations.repairing import damaged_shards, open_sound, repair
+from vlm_sae_lib.activations.repairing import repair
+from vlm_sae_lib.activations.store import damaged_shards
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import read_json, write_json
 from vlm_sae_lib.pictures import load_pictures
@@ -90,7 +91,7 @@ def test_a_damaged_shard_is_named_and_only_it_is_made_anew(damage, number, tower
     bad = [number, number + 1] if damage is swap else [number]
     assert damaged_shards(store) == dict.fromkeys(bad, DAMAGES[damage])
     with pytest.raises(UserError) as refused:
-        open_sound(store)
+        ActivationStore.open(store, verify=True)
     assert all(f"{shards[i].name} ({DAMAGES[damage]})" in str(refused.value) for i in bad)
     made = repair(tower, load_pictures(photos), POINT, store, batch_size=4, tokens="random:2")
     assert made == [shards[i].name for i in bad]
@@ -107,7 +108,7 @@ def test_all_that_is_damaged_is_named_at_once(tower, photos, store, tried):
     cut(shards, 3)
     assert damaged_shards(store) == {0: "damaged", 1: "missing", 3: "damaged"}
     with pytest.raises(UserError, match=r"lost 3 of its 6 shards: 000000\.\S+ \(damaged\), 000001\.\S+ \(missing\), "):
-        open_sound(store)
+        ActivationStore.open(store, verify=True)
     assert len(repair(tower, load_pictures(photos), POINT, store, batch_size=4, tokens="random:2")) == 3
     assert content(store) == whole
     tried("damaged shards", 3)
@@ -173,8 +174,8 @@ def test_collect_says_what_it_made_anew(photos, tmp_path, capsys):
 @pytest.mark.parametrize("schema", [0, 2, "1", None])
 def test_metadata_of_another_version_is_told(schema, store):
     write_json(store / "metadata.json", read_json(store / "metadata.json") | {"schema": schema})
-    with pytest.raises(UserError, match=rf"is of schema {schema}; this version reads schema 1"):
-        open_sound(store)
+    with pytest.raises(UserError, match=rf"is of schema {schema!r}; this version reads schema 1"):
+        ActivationStore.open(store, verify=True)
 
 
 def test_a_clock_that_was_set_back_changes_nothing(tower, photos, store, tmp_path):

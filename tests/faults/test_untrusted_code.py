@@ -87,6 +87,7 @@ def complaints(tree: ast.AST) -> list[str]:
             or (module.split(".")[0] in UNPICKLERS and last in ("load", "loads", "Unpickler", "open"))
             or name in ("pd.read_pickle", "pandas.read_pickle", "np.fromfile")
             or ("trust_remote_code" in said and not says("trust_remote_code", False))
+            or (last == "from_pretrained" and ".Auto" in f".{name}" and not says("trust_remote_code", False))
             or ("allow_pickle" in said and not says("allow_pickle", False))
             or (last in ("extractall", "extract") and not says("filter", "data"))
             or (module == "yaml" and last in ("load", "full_load", "unsafe_load", "load_all", "full_load_all"))
@@ -109,6 +110,7 @@ def test_no_code_is_read_from_a_file():
     [
         "torch.load(path)", "torch.load(path, weights_only=False)", "pickle.load(file)", "pickle.loads(data)",
         "AutoModel.from_pretrained(a, trust_remote_code=True)", "AutoModel.from_pretrained(a, trust_remote_code=yes)",
+        "AutoModel.from_pretrained(a)", "transformers.AutoConfig.from_pretrained(a, revision=b)",
         "archive.extractall(folder)", "archive.extractall(folder, filter='fully_trusted')", "yaml.load(text)",
         "yaml.unsafe_load(text)", "eval(text)", "exec(text)", "np.load(path, allow_pickle=True)", "joblib.load(path)",
         "subprocess.run(line, shell=True)", "requests.get(url, verify=False)", "shutil.unpack_archive(path)",

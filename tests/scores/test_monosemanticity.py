@@ -168,5 +168,5 @@ def test_bootstrap_does_not_lift_the_score_as_a_naive_one_does():
 
 def test_bootstrap_where_nothing_is_defined():
     assert np.isnan(ms_bootstrap(np.zeros((4, 2)), np.ones((4, 2)), n_resamples=3)).all()
-    with pytest.raises(UserError, match="at least once"):
+    with pytest.raises(UserError, match="at least 1"):
         ms_bootstrap(np.zeros((4, 2)), np.ones((4, 2)), n_resamples=0)

@@ -7,11 +7,16 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
 Files = dict[str, bytes]
 """The files of one input, by their names in a folder."""
+
+
+def contents(folder: Path) -> Files:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 class Raw(str):

@@ -34,6 +34,9 @@ RUNS = {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.startfile", "o
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.link",
           "os.symlink", "shutil.rmtree", "shutil.move", "os.utime"}  # fmt: skip
 AS_TEXT = ("traceback", "object at 0x")
+STUB = 16
+"""Bytes of code that can only raise: what a template engine makes to tell of a line in a template."""
+MEMORY = "memory was taken before sizes were checked"
 TOO_MUCH = ("bad_alloc", "bad allocation", "cannot allocate")
 
 
@@ -56,6 +59,8 @@ class Watch:
         self.below, self.seen = (str(folder) + os.sep, "/dev/null"), []
 
     def heard(self, event: str, values: tuple) -> None:
+        if event == "code.__new__" and len(values[0]) <= STUB:
+            return
         if event in RUNS:
             self.seen.append(f"{event} {values[:1]}"[:200])
         elif event in WRITES:
@@ -80,7 +85,7 @@ def complaint(error: UserError) -> str | None:
     link: BaseException | None = error
     while link is not None:
         if out_of_memory(link) or any(word in str(link).lower() for word in TOO_MUCH):
-            return f"memory was taken before sizes were checked: {type(link).__name__} {str(link)[:200]}"
+            return f"{MEMORY}: {type(link).__name__} {str(link)[:200]}"
         link = link.__cause__ or link.__context__
     return None
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from archive_readers import jpeg, member, species, tarred
 from fuzzing import zipped
-from readers import jpeg, member, species, tarred
 
 GIGABYTE = 2**30
 

@@ -35,7 +35,6 @@ def no_files(folder: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-LOOPS = ("itself.jpg", "one.jpg", "other.jpg")
 SCRIPTS = ("über", "naïve façade", "кот", "猫", "ねこ", "고양이", "قط", "חתול", "แมว", "बिल्ली", "🐈‍⬛", "a\u0301",
            "--help", "$(x)", "a'b\"c", "*?", "%s{0}", "  ", "x" * 250, "CON", "a\\b")  # fmt: skip
 SHOWN = {b"two\nlines.png": "two\\nlines.png", b"\x1b[31mred\x07.png": "\\x1b[31mred\\x07.png",

@@ -1,4 +1,4 @@
-"""Stores that a disk has damaged: which shards, all of them by name, and only those collected anew."""
+"""Stores that a disk has damaged: the lost shards, and only those, are collected anew."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,49 +10,12 @@ from torch import Tensor
 
 from vlm_sae_lib.activations.collect import request
 from vlm_sae_lib.activations.one_pass import fill
-from vlm_sae_lib.activations.store import METADATA, SHARDS, ActivationStore, read_metadata
+from vlm_sae_lib.activations.store import METADATA, damaged_shards, read_metadata
 from vlm_sae_lib.activations.writing import enter_shard, metadata_at, writable
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.files import alone, file_hash, write_json
+from vlm_sae_lib.files import alone, write_json
 from vlm_sae_lib.pictures import PictureSource
 from vlm_sae_lib.towers import Tower
-
-
-def damaged_shards(path: str | Path) -> dict[int, str]:
-    """The shards of a store, finished or not, that are not the bytes that were written: by number, what is wrong.
-
-    Reads the whole store once, about a second for a gigabyte.
-
-    Raises:
-        UserError: no store there, or one that this version cannot read.
-    """
-    path = Path(path).expanduser()
-    found = {}
-    for number, shard in enumerate(read_metadata(path)["shards"]):
-        file = path / SHARDS / shard["file"]
-        try:
-            if file_hash(file) != shard["sha256"]:
-                found[number] = "damaged"
-        except FileNotFoundError:
-            found[number] = "missing"
-        except OSError as error:
-            found[number] = error.strerror or "unreadable"
-    return found
-
-
-def open_sound(path: str | Path) -> ActivationStore:
-    """Open a finished store whose every byte is as it was written.
-
-    Raises:
-        UserError: as ``ActivationStore.open``; or names every shard that is missing or damaged.
-    """
-    path = Path(path).expanduser()
-    if bad := damaged_shards(path):
-        shards = read_metadata(path)["shards"]
-        named = ", ".join(f"{shards[number]['file']} ({what})" for number, what in bad.items())
-        raise UserError(f"The store {path} has lost {len(bad)} of its {len(shards)} shards: {named}. Run the collect "
-                        "that made it again, and it makes just those anew.")  # fmt: skip
-    return ActivationStore.open(path)
 
 
 def repair(

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from vlm_sae_lib.activations.repairing import open_sound
+    from vlm_sae_lib.activations import ActivationStore
     from vlm_sae_lib.atlas.own import own_atlas
     from vlm_sae_lib.errors import UserError
     from vlm_sae_lib.machine.devices import choose_device
@@ -67,7 +67,9 @@ def main(args: argparse.Namespace) -> int:
         raise UserError("--publish is about the pictures that are shown: give --pictures, or leave it out.")
     sae = SparseAutoencoder.load(args.sae, device=choose_device(args.device))
     source = None if args.pictures is None else load_pictures(args.pictures)
-    activations, *embeddings = (open_sound(path) for path in (args.activations, *args.embeddings))
+    activations, *embeddings = (
+        ActivationStore.open(path, verify=True) for path in (args.activations, *args.embeddings)
+    )
     written = own_atlas(
         args.out, sae, activations, embeddings, source,
         name=Path(args.sae).expanduser().resolve().name, title=args.title,

@@ -21,10 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    from vlm_sae_lib.activations import ActivationStore
     from vlm_sae_lib.activations.exporting import export_activations
-    from vlm_sae_lib.activations.repairing import open_sound
 
-    store = open_sound(args.activations)
+    store = ActivationStore.open(args.activations, verify=True)
     out = export_activations(store, args.out, args.form)
     sys.stdout.write(f"{len(store)} rows of dimension {store.dim}\n{out}\n")
     return 0

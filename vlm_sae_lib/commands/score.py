@@ -33,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from vlm_sae_lib.activations.repairing import open_sound
+    from vlm_sae_lib.activations import ActivationStore
     from vlm_sae_lib.machine.devices import choose_device
     from vlm_sae_lib.publishing.sae_report import score_sae
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
 
     sae = SparseAutoencoder.load(args.sae, device=choose_device(args.device))
-    activations, embeddings = open_sound(args.activations), open_sound(args.embeddings)
+    activations, embeddings = (ActivationStore.open(path, verify=True) for path in (args.activations, args.embeddings))
     report = score_sae(sae, activations, embeddings, resamples=args.resamples, seed=args.seed)
     report.write(args.out)
     _complain_of_missing(report.gathered.only_activations, report.gathered.only_embeddings)

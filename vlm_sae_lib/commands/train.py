@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train, write the SAE, print how it does. A killed run resumes from the folder beside ``--out``."""
-    from vlm_sae_lib.activations.repairing import open_sound
+    from vlm_sae_lib.activations import ActivationStore
     from vlm_sae_lib.commands.settings import by_name
     from vlm_sae_lib.machine.devices import choose_device
     from vlm_sae_lib.sae import SaeConfig
@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> int:
     given = by_name(args.set, {name: value for name, value in vars(args).items() if name in NAMED})
     config = SaeConfig(**given)
     _refuse_idle(config.kind, given)
-    store = open_sound(args.activations)
+    store = ActivationStore.open(args.activations, verify=True)
     check_target(args.out)
     device = choose_device(args.device)
     _tell_of_few_rows(len(store), config.schedule(store.dim, len(store)).n_latents, config.batch_size)

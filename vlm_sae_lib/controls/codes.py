@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
 
+from vlm_sae_lib.arrays import finite_rows
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.statistics.inputs import activation_matrix, unit_embeddings
@@ -17,10 +18,11 @@ DIRECTIONS = 512  # random directions whose dense values are held at once
 
 def mean_cosine(embeddings: Any) -> float:
     """Mean cosine over all pairs of different pictures: the MS of a neuron that treats all pictures alike."""
-    n = len(embeddings)
+    rows = finite_rows(embeddings, "The embeddings")
+    n = len(rows)
     if n < 2:
         return float("nan")
-    total = unit_embeddings(embeddings, n).sum(axis=0)
+    total = unit_embeddings(rows, n).sum(axis=0)
     return float((total @ total - n) / (n * (n - 1)))
 
 
@@ -28,6 +30,7 @@ def shuffled_code(latents: Any, seed: int = 0) -> sp.csr_matrix:
     """Every latent's activations dealt to pictures at random, each latent on its own: a code of the same firing rates
     and values that means nothing."""
     columns = sp.csc_matrix(activation_matrix(latents)).copy()
+    columns.eliminate_zeros()  # what is stored and zero fires no more than what is not stored
     rng = np.random.default_rng(seed)
     for start, end in zip(columns.indptr[:-1], columns.indptr[1:], strict=True):
         columns.indices[start:end] = rng.choice(columns.shape[0], end - start, replace=False)
@@ -42,8 +45,11 @@ def random_directions(activations: Float[np.ndarray, "n d"], latents: Any, seed:
     It reads the same centred activations as the SAE and is exactly as sparse (where fewer pictures than that lie on the
     positive side, the negative ones stay silent), so that what the SAE has beyond it is owed to learning.
     """
-    rows = np.asarray(activations, dtype=np.float64)
-    counts = sp.csc_matrix(activation_matrix(latents)).getnnz(axis=0)
+    rows = finite_rows(activations)
+    code = activation_matrix(latents)
+    if code.shape[0] != len(rows):
+        raise UserError(f"There are {code.shape[0]} rows of latents but {len(rows)} of activations; give both alike.")
+    counts = np.asarray((code != 0).sum(axis=0)).ravel()
     directions = np.random.default_rng(seed).standard_normal((rows.shape[1], len(counts)))
     centred, blocks = rows - rows.mean(axis=0), []
     for start in range(0, len(counts), DIRECTIONS):
@@ -60,8 +66,8 @@ def before_the_cut(coder: Any, activations: Any) -> Float[np.ndarray, "n n_neuro
         activations: (n, d) rows.
     """
     if isinstance(coder, SparseAutoencoder):
-        rows = torch.as_tensor(np.asarray(activations), dtype=torch.float32)
-        return torch.relu(coder.pre_activations(rows)).numpy()
+        rows = torch.from_numpy(finite_rows(activations).astype(np.float32))
+        return torch.relu(coder.pre_activations(rows)).detach().cpu().numpy()
     return replace(coder, threshold=0.0).encode(activations)
 
 

@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.scores.truth import one_hot, top_image_precision
+from vlm_sae_lib.statistics.inputs import top_image_table
 
 
 def factor_agreement(
@@ -70,7 +71,7 @@ def surprise(
 
 
 def _checked(top_images: np.ndarray, factors: pd.DataFrame) -> np.ndarray:
-    top = np.asarray(top_images)
+    top = top_image_table(top_images)
     if top.size and top.max() >= len(factors):
         raise UserError(f"Image id {top.max()} has no factors; they cover {len(factors)} pictures.")
     return top

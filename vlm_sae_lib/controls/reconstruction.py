@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from vlm_sae_lib.arrays import finite_rows
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.machine.devices import undisturbed
 from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.sae.training.initialise import geometric_median
 from vlm_sae_lib.scores.reconstruction import Reconstruction, reconstruction
@@ -38,7 +40,7 @@ def r2_bootstrap(x: Any, x_hat: Any, *, seed: int = 0, n_resamples: int = RESAMP
 
     The mean is taken anew in each draw, as another sample would have its own.
     """
-    x, x_hat = _array(x), _array(x_hat)
+    x, x_hat = finite_rows(x, at_least=1), finite_rows(x_hat, "The reconstructions")
     if x.shape != x_hat.shape:
         raise UserError(f"Activations of shape {x.shape} cannot be compared with reconstructions of {x_hat.shape}.")
     centred = x - x.mean(axis=0)
@@ -59,7 +61,7 @@ def _r2(counts: np.ndarray, error: np.ndarray, square: np.ndarray, centred: np.n
 @torch.inference_mode()
 def sae_r2(sae: SparseAutoencoder, x: Any, *, seed: int = 0) -> Bootstrapped:
     """An SAE's R² on activations, with replicates."""
-    rows = torch.as_tensor(_array(x), dtype=torch.float32)
+    rows = torch.as_tensor(finite_rows(x).astype(np.float32), device="cpu")
     return r2_bootstrap(rows, sae.decode(sae.encode(rows)), seed=seed)
 
 
@@ -94,7 +96,7 @@ class Pca:
 
     @classmethod
     def fit(cls, x: Any) -> "Pca":
-        rows = _array(x)
+        rows = finite_rows(x)
         mean = rows.mean(axis=0)
         _, vectors = np.linalg.eigh((rows - mean).T @ (rows - mean))
         components = vectors[:, ::-1].T
@@ -102,7 +104,7 @@ class Pca:
 
     def first(self, x: Any, count: int) -> Float[np.ndarray, "n d"]:
         """Rebuild from the first ``count`` components, the same ones for every picture."""
-        scores = (_array(x) - self.mean) @ self.components.T
+        scores = (finite_rows(x) - self.mean) @ self.components.T
         scores[:, count:] = 0
         return self.mean + scores @ self.components
 
@@ -113,7 +115,7 @@ class Pca:
         an SAE at inference. A component may be negative, so this dictionary is worth one of 2d latents.
         """
         cut = cut_at_l0(np.abs(self.training_scores), l0)
-        scores = (_array(x) - self.mean) @ self.components.T
+        scores = (finite_rows(x) - self.mean) @ self.components.T
         scores[np.abs(scores) <= cut] = 0
         return self.mean + scores @ self.components, float((scores != 0).sum() / len(scores))
 
@@ -132,13 +134,14 @@ def pca_rivals(
 
 def cut_at_l0(values: Float[np.ndarray, "n m"], l0: float) -> float:
     """The value that ``l0`` entries per row exceed, on average over the rows."""
-    keep = round(l0 * len(values))
+    keep = round(l0 * len(values)) if np.isfinite(l0) else 0
     if not 0 < keep < values.size:
         raise UserError(f"An L0 of {l0} cannot be cut from {values.shape[1]} values per row.")
     flat = np.asarray(values).ravel()
     return float(np.partition(flat, flat.size - keep - 1)[flat.size - keep - 1])
 
 
+@undisturbed()
 @torch.autocast("cpu", enabled=False)
 @torch.inference_mode()
 def untrained_sae(x: Any, n_latents: int, l0: float, *, seed: int = 0) -> SparseAutoencoder:
@@ -147,7 +150,7 @@ def untrained_sae(x: Any, n_latents: int, l0: float, *, seed: int = 0) -> Sparse
     Random unit decoder rows, the encoder their transpose, b_dec the geometric median; the threshold is set so that
     ``l0`` latents fire per picture, and one factor on the decoder makes the squared error on ``x`` least.
     """
-    rows = torch.as_tensor(_array(x), dtype=torch.float32)
+    rows = torch.as_tensor(finite_rows(x).astype(np.float32), device="cpu")
     generator = torch.Generator().manual_seed(seed)
     decoder = torch.randn(n_latents, rows.shape[1], generator=generator)
     decoder = decoder / decoder.norm(dim=1, keepdim=True)
@@ -169,11 +172,3 @@ def monotone(estimates: Sequence[Estimate]) -> str:
     if any(e.interval.high < 0 for e in estimates):
         return "does not rise at every step"
     return "rises, but not clearly at every step" if sum(e.value for e in estimates) > 0 else "does not rise"
-
-
-def _array(x: Any) -> Float[np.ndarray, "n d"]:
-    if hasattr(x, "array"):
-        x = x.array()
-    if isinstance(x, torch.Tensor):
-        x = x.detach().cpu().numpy()
-    return np.array(x, dtype=np.float64)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from jaxtyping import Float
 
+from vlm_sae_lib.arrays import finite_rows
 from vlm_sae_lib.errors import UserError
 
 
@@ -42,13 +42,13 @@ class RectifiedNeurons:
             training: (n, d) array, tensor or store.
             l0: mean non-zeros per row, of at most d that there are.
         """
-        rows = _array(training)
+        rows = finite_rows(training)
         if len(rows) == 0:
             raise UserError("There are no training activations to centre on; collect some pictures first.")
         neurons = cls(rows.mean(axis=0))
         if l0 is None:
             return neurons
-        if l0 <= 0:
+        if not 0 < l0 < np.inf:
             raise UserError(f"The L0 to cut to is {l0}; give the mean number of non-zeros per row, above 0.")
         values = np.abs(rows - neurons.mean).ravel()  # of the two sides of a neuron one holds this, the other 0
         kept = round(len(rows) * l0)
@@ -62,7 +62,7 @@ class RectifiedNeurons:
 
     def encode(self, activations: Any) -> Float[np.ndarray, "n 2*d"]:
         """Rectified activations of raw ones ``(n, d)``, float64."""
-        rows = _array(activations)
+        rows = finite_rows(activations)
         if rows.shape[1] != len(self.mean):
             raise UserError(f"The activations have {rows.shape[1]} columns, the training mean has {len(self.mean)}.")
         centred = rows - self.mean
@@ -71,14 +71,3 @@ class RectifiedNeurons:
 
     def encode_sparse(self, activations: Any) -> sp.csr_matrix:
         return sp.csr_matrix(self.encode(activations))
-
-
-def _array(values: Any) -> Float[np.ndarray, "n d"]:
-    if not isinstance(values, np.ndarray | torch.Tensor):
-        values = values[: len(values)]  # a store
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().float().numpy()
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 2:
-        raise UserError(f"The activations have shape {values.shape}; give one row per image and one column per neuron.")
-    return values

@@ -81,8 +81,16 @@ class Findings(Results):
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Read an experiment's file; ``UserError`` as of `Results.read`."""
+        path = Path(path)
         found = super().read(path)
         content = read_json(path)
-        found.tables = dict(content.get("tables", {}))
-        found.effects = {name: Effect.from_dict(effect) for name, effect in content.get("effects", {}).items()}
+        try:
+            found.tables = dict(content.get("tables", {}))
+            for table in found.tables.values():
+                lists = all(isinstance(column, list) for column in table.values())
+                if not lists or len(set(map(len, table.values()))) > 1:
+                    raise ValueError("a table whose columns are no lists of one length")
+            found.effects = {name: Effect.from_dict(effect) for name, effect in content.get("effects", {}).items()}
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(f"{path} has a damaged table or effect; run the experiment {path.stem} again.") from error
         return found

@@ -80,7 +80,7 @@ def words() -> dict[str, Any]:
     from transformers import AutoProcessor
 
     folder = paths.pocket() / "llava"
-    tokenizer = AutoProcessor.from_pretrained(folder).tokenizer
+    tokenizer = AutoProcessor.from_pretrained(folder, trust_remote_code=False).tokenizer
     vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ""}]}
     template = (folder / "chat_template.jinja").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Where a model runs, how much room there is, and whether it was too little."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -46,6 +47,23 @@ def exactly(device: torch.device) -> AbstractContextManager:
     kind = device.type
     on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if on else nullcontext()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Inside, torch makes what it is not told otherwise in float32 on the CPU, and knows gradients: whatever default
+    type, device or mode the caller has set. For what draws and learns, and promises the same bytes everywhere."""
+    dtype = torch.get_default_dtype()
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def place(model: nn.Module, device: torch.device | None) -> torch.device:

@@ -59,9 +59,9 @@ def load_pictures(source: Any) -> PictureSource:
 
         return hf_datasets(str(source), rest)
     path = Path(rest if kind == "folder" else source).expanduser()
-    if path.is_file():
+    if os.path.isfile(path):  # pathlib's own raises where one may not look
         return _from_list([path])
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UserError(f"{source} is neither a folder nor a source of pictures; known are {KNOWN_SOURCES}.")
     return plain_folder(path)
 
@@ -73,7 +73,8 @@ def _from_list(pictures: Sequence) -> PictureSource:
             items.append(Item(i, f"picture {i}", picture))
         elif isinstance(picture, str | os.PathLike):
             path = Path(picture).expanduser()
-            items.append(Item(i, printable(path.name), path, printable(path.resolve().parent.name)))
+            real = Path(os.path.realpath(path))  # pathlib's own raises for a link in a circle
+            items.append(Item(i, printable(path.name), path, printable(real.parent.name)))
         else:
             raise UserError(f"Item {i} of the list is a {type(picture).__name__}: give paths or PIL pictures.")
     if not items:

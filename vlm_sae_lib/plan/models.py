@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.hooks import PROJECTION, find_blocks
-from vlm_sae_lib.loading import loading, split_revision
+from vlm_sae_lib.loading import loading, model_config, split_revision
 from vlm_sae_lib.towers import Tower, load_tower
 from vlm_sae_lib.vlms.families import family_of
 
@@ -196,7 +196,7 @@ def vlm_cost(spec: str) -> ModelCost:
         config = AutoConfig.for_model(facts.pop("model_type"), **facts)
         return ModelCost(where, config, int(known["fetched"]), known["seen"])
     with loading(spec, "transformers"):
-        config = AutoConfig.from_pretrained(where, revision=revision)
+        config = model_config(where, revision)
     vision = getattr(config, "vision_config", None) or config
     if not all(isinstance(getattr(vision, name, None), int) for name in ("patch_size", "image_size")):
         raise UserError(f"{spec} has a tower without square patches, of which no plan is made: name another model.")

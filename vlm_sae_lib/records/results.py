@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import reprlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -145,10 +146,12 @@ class Results:
             results = cls(path.stem, content["profile"])
             schema = content["schema"]
             results.inputs, results.results = dict(content["inputs"]), dict(content["results"])
+            if not all(isinstance(row, dict) and "value" in row for row in results.results.values()):
+                raise ValueError("a result without a value")
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is no results file; run the notebook {path.stem} again.") from error
         if schema != SCHEMA:
-            raise UserError(f"{path} has schema {schema!r}, not {SCHEMA}; run the notebook {path.stem} again.")
+            raise UserError(f"{path} has schema {reprlib.repr(schema)}, not {SCHEMA}; run {path.stem} again.")
         return results
 
 

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from scipy import sparse
 from torch import Tensor
 
+from vlm_sae_lib.arrays import real_tensor
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.machine.devices import choose_device, exactly
+from vlm_sae_lib.machine.devices import choose_device, exactly, undisturbed
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, KINDS
 from vlm_sae_lib.sae.selection import above, per_sample_top_k
 
@@ -120,7 +121,8 @@ class SparseAutoencoder:
     def encode(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch latents"]:
         """Latents of raw activations, any leading dimensions; float32 on the SAE's device, also under autocast.
 
-        Raises ``UserError`` for activations of another width.
+        A row that holds NaN gives NaN, and nothing of it reaches another row. Raises ``UserError`` for activations of
+        another width, and for what is no real numbers.
         """
         positive = torch.relu(self.pre_activations(x))
         if self.kind == "top_k":
@@ -136,6 +138,8 @@ class SparseAutoencoder:
         """
         if sparse.issparse(z):
             z = z.toarray()  # type: ignore[union-attr]  # scipy has no types that would tell which of the two it is
+        elif isinstance(z, Tensor) and z.layout != torch.strided:
+            z = z.to_dense()
         z = self._input(z, self.n_latents, "latents")
         with exactly(self.device):
             flat = torch.addmm(self.b_dec, z.reshape(-1, self.n_latents), self.w_dec)
@@ -156,13 +160,15 @@ class SparseAutoencoder:
         SAE gives the same bytes. Raises ``UserError`` where the path cannot be written or holds something else."""
         from vlm_sae_lib.sae.files import folder
 
-        return folder.save(self, path)
+        with undisturbed():
+            return folder.save(self, path)
 
     def export(self, path: str | Path, format: str = "sae_lens") -> Path:
         """Write the SAE for another library; ``sae_lens`` is the one format. Raises ``UserError`` for another."""
         from vlm_sae_lib.sae.files import folder
 
-        return folder.export(self, path, format)
+        with undisturbed():
+            return folder.export(self, path, format)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str | torch.device | None = None) -> "SparseAutoencoder":
@@ -175,11 +181,12 @@ class SparseAutoencoder:
         from vlm_sae_lib.sae.files import formats
 
         device = None if device is None else choose_device(device)
-        sae = formats.load(path)
-        return sae if device is None else sae.to(device)
+        with undisturbed():
+            sae = formats.load(path)
+            return sae if device is None else sae.to(device)
 
     def _input(self, value: Any, width: int, what: str) -> Tensor:
-        value = torch.as_tensor(value)
+        value = real_tensor(value, what.capitalize())
         if value.ndim == 0 or value.shape[-1] != width:
             raise UserError(self.wrong_width(what, width, value.shape[-1] if value.ndim else 0))
         return value.to(self.device, torch.float32)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_sae_lib.arrays import checked_tensor, real_tensor
 from vlm_sae_lib.errors import UserError
 
 MEMORY_LIMIT = 4 * 2**30
@@ -28,13 +29,13 @@ class Rows:
         if self.is_store:
             self.n, self.dim = len(source), int(source.dim)
             if 4 * self.n * self.dim <= memory_limit:
-                self._rows = self._finite(_float32(source[np.arange(self.n)]), 0)
+                self._rows = self._finite(_float32(source[np.arange(self.n)]))
         else:
             rows = _float32(source)
             if rows.ndim != 2:
                 raise UserError(f"the activations have shape {tuple(rows.shape)}: give (n, d), one row per sample.")
             self.n, self.dim = rows.shape
-            self._rows = self._finite(rows, 0)
+            self._rows = self._finite(rows)
         if self.n < 1 or self.dim < 1:
             raise UserError("there are no activations to read: the source has no rows, so collect some first.")
 
@@ -44,9 +45,9 @@ class Rows:
             return self._rows[torch.from_numpy(indices)]
         # A store reads fastest in the order it was written.
         order = np.argsort(indices, kind="stable")
-        batch = torch.empty(len(indices), self.dim)
+        batch = torch.empty(len(indices), self.dim, dtype=torch.float32, device="cpu")
         batch[torch.from_numpy(order)] = _float32(self.source[indices[order]])
-        return self._finite(batch, None)
+        return self._finite(batch, indices)
 
     def identity(self) -> dict[str, Any]:
         """What these rows are: a store's id and what it was collected from, or the content hash of an array."""
@@ -60,18 +61,18 @@ class Rows:
         facts["array_sha256"] = hashlib.sha256(np.ascontiguousarray(self._rows.numpy()).data).hexdigest()
         return facts
 
-    def _finite(self, rows: Tensor, first: int | None) -> Tensor:
+    def _finite(self, rows: Tensor, indices: np.ndarray | None = None) -> Tensor:
         if not torch.isfinite(rows).all():
             bad = int((~torch.isfinite(rows).all(dim=1)).nonzero()[0])
-            where = f"row {first + bad}" if first is not None else "a row"
-            raise UserError(f"{where} of the activations holds NaN or infinity: drop it or collect the store again.")
+            row = bad if indices is None else int(indices[bad])
+            raise UserError(f"row {row} of the activations holds NaN or infinity: drop it or collect the store again.")
         return rows
 
 
 def _float32(rows: Any) -> Tensor:
     if isinstance(rows, Tensor):
-        return rows.detach().to("cpu", torch.float32)
-    return torch.from_numpy(np.array(rows, dtype=np.float32, order="C", copy=None))
+        return checked_tensor(rows, "The activations").detach().to("cpu", torch.float32).resolve_neg()
+    return real_tensor(rows, "The activations")
 
 
 class Batches:

@@ -1,12 +1,14 @@
 """How deep in the taxonomy the pictures of a neuron, or of a Matryoshka level, have their common ancestor."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from vlm_sae_lib.arrays import real_array
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.statistics.inputs import top_image_table
 from vlm_sae_lib.taxonomy import TaxonPath, as_path
 
 Reduce = Literal["mean", "rounded_mean", "mode"]
@@ -50,12 +52,18 @@ def level_depth(
     Returns:
         (n_groups,); NaN for a level without a valid neuron.
     """
-    top = np.asarray(top_images)
+    top = top_image_table(top_images)
     depths = neuron_depths(top, folders, reduce=reduce)
-    sizes = [int(size) for size in group_sizes]
+    given = real_array(group_sizes, "The group sizes")
+    if given.ndim != 1 or given.dtype.kind not in "iu":
+        raise UserError(f"The group sizes {given.tolist()} are no list of whole numbers; give the neurons per level.")
+    sizes = given.tolist()
     if sum(sizes) != len(top) or min(sizes, default=1) < 0:
         raise UserError(f"The groups {sizes} hold {sum(sizes)} neurons, but there are top images of {len(top)}.")
-    counted = np.asarray((top >= 0).all(axis=1) if valid is None else valid, dtype=bool)
+    counted = (top >= 0).all(axis=1) if valid is None else real_array(valid, "The truth values of valid")
+    if not np.isin(counted, (0, 1)).all():
+        raise UserError("valid holds more than True and False; give one truth value for each neuron.")
+    counted = counted.astype(bool)
     if counted.shape != (len(top),):
         raise UserError(f"valid has shape {counted.shape}; give one truth value for each of the {len(top)} neurons.")
     depths = np.where(counted, depths, np.nan)
@@ -68,13 +76,11 @@ def neuron_depths(
     top_images: Int[np.ndarray, "n_neurons k"], folders: Sequence[str | None], *, reduce: Reduce = "mean"
 ) -> Float[np.ndarray, " n_neurons"]:
     """`neuron_depth` of every neuron; pairs with a missing image (-1) are left out, NaN where none is left."""
-    top: Any = np.asarray(top_images)
-    if top.ndim != 2 or top.dtype.kind not in "iu":
-        raise UserError(f"The top images have shape {top.shape} and type {top.dtype}; give (n_neurons, k) image ids.")
+    top, folders = top_image_table(top_images), list(folders)
     used = np.unique(top[top >= 0])
     if len(used) and used[-1] >= len(folders):
         raise UserError(f"Image id {used[-1]} has no folder name; there are only {len(folders)} of them.")
-    nameless = [int(i) for i in used if folders[i] is None]
+    nameless = [int(i) for i in used if not isinstance(folders[i], Sequence)]  # pandas writes a missing one as NaN
     if nameless:
         raise UserError(f"Image {nameless[0]} lies in no taxonomy folder; give pictures in iNaturalist folders.")
     codes = _prefix_codes([as_path(folders[i]) for i in used])

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import Count, Seed, held
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.statistics.inputs import activation_matrix, checked_embeddings, unit_embeddings
 from vlm_sae_lib.statistics.pairs import mean_cosines, weight_blocks, weighted_cosine
@@ -48,8 +48,7 @@ def ms_bootstrap(
     Returns:
         (n_resamples,), or (n_resamples, n_neurons) with ``per_neuron``; the same for the same seed.
     """
-    if n_resamples < 1:
-        raise UserError(f"n_resamples is {n_resamples}; draw at least once.")
+    n_resamples, seed = held("n_resamples", n_resamples, Count), held("seed", seed, Seed)
     matrix = activation_matrix(activations)
     n_images, n_neurons = matrix.shape
     unit = unit_embeddings(embeddings, n_images)

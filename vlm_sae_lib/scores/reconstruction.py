@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from vlm_sae_lib.arrays import finite_rows, real_array, real_tensor
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
 
@@ -38,8 +39,9 @@ class Reconstruction:
 
 def r2(x: Float[np.ndarray, "n d"], x_hat: Float[np.ndarray, "n d"]) -> float:
     """Share of the variance about the mean that is reconstructed, over all rows; NaN where x is constant."""
+    x, x_hat = _two(x, x_hat)
     sums = _Sums()
-    sums.add(_rows(x), _rows(x) - _rows(x_hat))
+    sums.add(x, x - x_hat)
     return sums.r2()
 
 
@@ -49,7 +51,8 @@ def r2_paper(x: Float[np.ndarray, "n d"], x_hat: Float[np.ndarray, "n d"]) -> fl
     A constant error is not punished, as only its variance counts. The last short batch is dropped unless it is the
     only one, as the paper's loader does.
     """
-    x, error = _rows(x), _rows(x) - _rows(x_hat)
+    x, x_hat = _two(x, x_hat)
+    error = x - x_hat
     windows = [slice(start, start + PAPER_BATCH) for start in range(0, len(x), PAPER_BATCH)]
     return _mean_of_whole_batches(
         [(len(x[window]), _explained_variance(x[window], error[window])) for window in windows]
@@ -65,15 +68,21 @@ def reconstruction(sae: Any, activations: Any) -> Reconstruction:
         activations: a store, an array or a tensor ``(n, d)``; a stored token is a row.
 
     Raises:
-        UserError: no rows, or another width than the SAE's.
+        UserError: no rows, another shape or width than the SAE's, NaN or infinity.
     """
+    if not hasattr(activations, "dim") or isinstance(activations, torch.Tensor):
+        activations = real_array(activations, "The activations")
+        if activations.ndim != 2:
+            raise UserError(f"The activations have shape {activations.shape}; give (n, d), one row per picture.")
     n_rows = len(activations)
     if n_rows == 0:
         raise UserError("There are no activations to reconstruct; collect some pictures first.")
     sums, windows, nonzero = _Sums(), [], 0
     fired: np.ndarray | None = None
     for start in progress(range(0, n_rows, PAPER_BATCH), "Reconstruction", unit="batch"):
-        x = torch.as_tensor(activations[start : start + PAPER_BATCH]).float()
+        batch = activations[start : start + PAPER_BATCH]
+        finite_rows(batch)
+        x = real_tensor(batch, "The activations").float()
         errors = []
         for rows in x.split(ENCODE_BATCH):
             latents = sae.encode(rows)
@@ -131,7 +140,12 @@ def _mean_of_whole_batches(windows: list[tuple[int, float]]) -> float:
     return float(np.mean(whole)) if whole else float("nan")
 
 
-def _rows(values: Any) -> Float[np.ndarray, "n d"]:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().float().numpy() if values.dtype == torch.bfloat16 else values.detach().cpu()
-    return np.asarray(values, dtype=np.float64)
+def _two(x: Any, x_hat: Any) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+    x, x_hat = _rows(x), _rows(x_hat)
+    if x.ndim != 2 or x.shape != x_hat.shape:
+        raise UserError(f"Activations of shape {x.shape} cannot be compared with reconstructions of {x_hat.shape}.")
+    return x, x_hat
+
+
+def _rows(values: Any) -> np.ndarray:
+    return real_array(values, "The activations").astype(np.float64)

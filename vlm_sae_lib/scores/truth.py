@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.statistics.inputs import activation_matrix
+from vlm_sae_lib.statistics.inputs import activation_matrix, top_image_table
 
 BLOCK = 256  # neurons ranked at once
 
@@ -57,6 +57,8 @@ def detection_scores(activations: Any, factors: pd.DataFrame, columns: Sequence[
     matrix = activation_matrix(activations)
     if matrix.shape[0] != len(factors):
         raise UserError(f"There are {matrix.shape[0]} rows of activations but factors of {len(factors)} pictures.")
+    if not len(columns):
+        raise UserError("No factor is named; name the columns whose values neurons may detect.")
     tables = [one_hot(factors, column) for column in columns]
     names = [(column, value) for column, (_, values) in zip(columns, tables, strict=True) for value in values]
     truth = np.concatenate([table for table, _ in tables], axis=1)
@@ -114,7 +116,7 @@ def top_image_precision(
         ``neuron, factor, value, precision, base_rate``: share of the top images with the value, and of all pictures.
         Ties go to the value that comes first in the alphabet; without a top image all three are missing.
     """
-    top = np.asarray(top_images)
+    top = top_image_table(top_images)
     there = top >= 0
     if top.size and top.max() >= len(factors):
         raise UserError(f"Image id {top.max()} has no factors; they cover {len(factors)} pictures.")
@@ -149,9 +151,12 @@ def purity(
     rows = sp.csr_matrix(activation_matrix(activations), dtype=np.float64)
     if not weighted:
         rows = (rows > 0).astype(np.float64)
-    counts = rows.T @ one_hot(factors, column)[0].astype(np.float64)
+    truth = one_hot(factors, column)[0].astype(np.float64)
+    if rows.shape[0] != len(truth):
+        raise UserError(f"There are {rows.shape[0]} rows of activations but factors of {len(truth)} pictures.")
+    counts = rows.T @ truth
     total = counts.sum(axis=1)
-    return np.divide(counts.max(axis=1), total, out=np.full(len(counts), np.nan), where=total > 0)
+    return np.divide(counts.max(axis=1, initial=0), total, out=np.full(len(counts), np.nan), where=total > 0)
 
 
 def name_neurons(scores: pd.DataFrame, by: str = "best_f1") -> pd.DataFrame:

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
+from vlm_sae_lib.arrays import real_array
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import Index, held
+from vlm_sae_lib.statistics.inputs import top_image_table
 
 BLOCK = 2048  # neurons compared with all others at once
 
@@ -37,7 +39,7 @@ class UniquenessReport:
 
     def pairs_above(self, threshold: float) -> int:
         """How many pairs share more than ``threshold`` >= 0."""
-        if threshold < 0:
+        if not threshold >= 0:
             raise UserError(f"The threshold is {threshold}; no two sets share less than 0, so give 0 to 1.")
         return sum(number for value, number in self.counts.items() if value > threshold)
 
@@ -62,12 +64,10 @@ def uniqueness(
         sixteenth_activation: the activation of each neuron's last top image; where it is 0 the neuron is left out.
         most_similar: how many of the most similar pairs to name.
     """
-    top: Any = np.asarray(top_images)
-    if top.ndim != 2 or top.dtype.kind not in "iu":
-        raise UserError(f"The top images have shape {top.shape} and type {top.dtype}; give (n_neurons, k) image ids.")
+    top, most_similar = top_image_table(top_images), held("most_similar", most_similar, Index)
     kept = (top >= 0).all(axis=1)
     if sixteenth_activation is not None:
-        last = np.asarray(sixteenth_activation)
+        last = real_array(sixteenth_activation, "The last activations").astype(np.float64)
         if last.shape != (len(top),):
             raise UserError(f"There are {len(top)} neurons, but last activations of shape {last.shape}.")
         kept &= (last != 0) & ~np.isnan(last)

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
+from vlm_sae_lib.arrays import finite_rows
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.statistics.neurons import NeuronStatistics
@@ -106,7 +107,7 @@ def _rows_by_image(image_ids: Any) -> _Rows:
 def _mean_per_image(store: Any, rows: _Rows, ids: np.ndarray, encoder: Any) -> np.ndarray | sp.csr_matrix:
     groups = list(rows.of(ids))
     raw = store[np.concatenate(groups)]
-    values = np.asarray(raw, dtype=np.float64) if encoder is None else encoder.encode_sparse(raw)
+    values = finite_rows(raw) if encoder is None else encoder.encode_sparse(raw)
     counts = np.array([len(group) for group in groups])
     if (counts == 1).all():
         return values

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Int
 
+from vlm_sae_lib.arrays import real_array
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.machine.compiled import in_threads
 from vlm_sae_lib.statistics import loops
@@ -21,37 +22,39 @@ def activation_matrix(activations: Any) -> np.ndarray | sp.csr_matrix:
     Raises:
         UserError: not two-dimensional, not real numbers, or not all finite.
     """
-    if isinstance(activations, torch.Tensor):
+    if isinstance(activations, torch.Tensor) and activations.layout != torch.strided and not activations.is_meta:
         activations = _from_torch(activations.detach().cpu())
     if sp.issparse(activations):
-        matrix = sp.csr_matrix(activations)
+        if activations.dtype.kind not in "fiub":
+            raise UserError(f"The activations hold {activations.dtype} values; give real numbers.")
+        if activations.ndim != 2:
+            raise UserError(f"The activations have shape {activations.shape}; give (n_images, n_neurons).")
+        # entries that are stored twice must not be added up in eight bits; scipy has no float16 and no long double
+        wide = np.float64 if activations.dtype.itemsize > 8 else np.result_type(activations.dtype, np.float32)
+        matrix = sp.csr_matrix(activations.astype(wide, copy=False))
         if not matrix.has_canonical_format:
             if matrix is activations or np.shares_memory(matrix.data, activations.data):
                 matrix = matrix.copy()
             matrix.sum_duplicates()
         values = matrix.data
     else:
-        matrix = values = np.asarray(activations)
+        matrix = real_array(activations, "The activations")
+        matrix = values = matrix.astype(np.float32) if matrix.dtype == np.float16 else matrix  # scipy has none of it
     if matrix.ndim != 2:
         raise UserError(f"The activations have shape {matrix.shape}; give (n_images, n_neurons).")
-    if values.dtype.kind not in "fiub":
-        raise UserError(f"The activations hold {values.dtype} values; give real numbers.")
     # min and max pass NaN on, and need no temporary array of the matrix's size
     if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
         raise UserError("The activations hold NaN or infinite values; leave those images out.")
     return matrix
 
 
-def _from_torch(tensor: torch.Tensor) -> np.ndarray | sp.csr_matrix:
-    if tensor.dtype == torch.bfloat16:  # numpy knows no bfloat16
-        tensor = tensor.float()
-    if tensor.layout == torch.strided:
-        return tensor.numpy()
-    if tensor.ndim != 2:
+def _from_torch(tensor: torch.Tensor) -> sp.coo_matrix:
+    if tensor.ndim != 2 or tensor.dense_dim():
         raise UserError(f"The activations have shape {tuple(tensor.shape)}; give (n_images, n_neurons).")
-    coo = tensor.to_sparse_coo().coalesce()
-    rows, columns = coo.indices().numpy()
-    return sp.csr_matrix((coo.values().numpy(), (rows, columns)), shape=tuple(coo.shape))
+    coo = tensor.to_sparse_coo()
+    values = real_array(coo._values(), "The activations")
+    rows, columns = coo._indices().numpy()
+    return sp.coo_matrix((values, (rows, columns)), shape=tuple(coo.shape))
 
 
 def unit_embeddings(embeddings: Any, n_images: int) -> Float[np.ndarray, "n_images dim"]:
@@ -92,22 +95,25 @@ def checked_embeddings(embeddings: Any, n_images: int) -> loops.Embeddings:
 
 
 def _embedding_array(embeddings: Any, n_images: int) -> np.ndarray:
-    if isinstance(embeddings, torch.Tensor):
-        embeddings = embeddings.detach().cpu()
-        embeddings = (embeddings.float() if embeddings.dtype == torch.bfloat16 else embeddings).numpy()
-    embeddings = np.asarray(embeddings)
-    if embeddings.ndim != 2 or embeddings.dtype.kind not in "fiub":
+    embeddings = real_array(embeddings, "The embeddings")
+    if embeddings.ndim != 2:
         raise UserError(f"The embeddings have shape {embeddings.shape}; give (n_images, dim) real numbers.")
     if len(embeddings) != n_images:
         raise UserError(f"{n_images} rows of activations but {len(embeddings)} embeddings; give both for each image.")
     return embeddings
 
 
+def top_image_table(top_images: Any) -> Int[np.ndarray, "n_neurons k"]:
+    """Ids of top images, -1 where there is none. Raises ``UserError`` for another shape or for no whole numbers."""
+    top = real_array(top_images, "The top images")
+    if top.ndim != 2 or top.dtype.kind not in "iu":
+        raise UserError(f"The top images have shape {top.shape} and type {top.dtype}; give (n_neurons, k) image ids.")
+    return top.astype(np.int64)
+
+
 def image_id_array(image_ids: Any, n_images: int) -> Int[np.ndarray, " n_images"]:
     """Image ids as int64, one per row, none negative, none twice."""
-    if isinstance(image_ids, torch.Tensor):
-        image_ids = image_ids.detach().cpu().numpy()
-    ids = np.asarray(image_ids)
+    ids = real_array(image_ids, "The image ids")
     if ids.shape != (n_images,):
         raise UserError(f"{n_images} rows of activations but image ids of shape {ids.shape}; give one id per row.")
     if n_images and ids.dtype.kind not in "iu":

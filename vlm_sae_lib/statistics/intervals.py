@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from vlm_sae_lib.arrays import real_array
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import Count, Seed, held
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -29,8 +31,8 @@ class Estimate(NamedTuple):
 
 def wilson(successes: int, n: int) -> Interval:
     """Wilson's score interval of a proportion (`scipy.stats.binomtest`); undefined for n = 0."""
-    if not 0 <= successes <= n:
-        raise UserError(f"{successes} successes of {n} trials: successes must lie between 0 and the number of trials.")
+    if not (0 <= successes <= n < np.inf and successes == int(successes) and n == int(n)):
+        raise UserError(f"{successes} successes of {n} trials: give whole numbers between 0 and that of the trials.")
     if n == 0:
         return Interval(*UNDEFINED)
     interval = stats.binomtest(int(successes), int(n)).proportion_ci(LEVEL, method="wilson")
@@ -45,8 +47,7 @@ def percentiles(replicates: Float[np.ndarray, " n_resamples"], n: int | None = N
             of 24 hold the truth 93 times in a hundred; with ``n`` it is widened as Student's t is (the expanded
             percentile interval of Hesterberg 2015). Without, the values are taken to be many.
     """
-    values = np.sort(np.asarray(replicates, dtype=np.float64))
-    values = values[~np.isnan(values)]
+    values = np.sort(_defined(replicates))
     if len(values) < 2:
         return Interval(*UNDEFINED)
     ends = np.array([_tail(n), 1 - _tail(n)])
@@ -107,6 +108,7 @@ def spearman_draws(
 ) -> tuple[float, Float[np.ndarray, " n_resamples"]]:
     """Spearman's rank correlation and its bootstrap draws over pairs, for a mean over trainings (`over_trainings`)."""
     a, b = _two(a, b, paired=True)
+    n_resamples, seed = held("n_resamples", n_resamples, Count), held("seed", seed, Seed)
     if len(a) < 2:
         return float("nan"), np.full(n_resamples, np.nan)
     drawn = np.random.default_rng(seed).integers(len(a), size=(n_resamples, len(a)))
@@ -150,6 +152,7 @@ def _mean(x: np.ndarray, axis: int) -> np.ndarray:
 def _bootstrap(
     samples: tuple[np.ndarray, ...], statistic: Callable, *, seed: int, n_resamples: int, paired: bool = False
 ) -> Estimate:
+    n_resamples, seed = held("n_resamples", n_resamples, Count), held("seed", seed, Seed)
     if min(map(len, samples)) == 0:
         return Estimate(float("nan"), Interval(*UNDEFINED))
     value = float(statistic(*samples, axis=-1))
@@ -174,14 +177,18 @@ def _bootstrap(
 
 
 def _defined(values: Any) -> Float[np.ndarray, " n"]:
-    sample = np.asarray(values, dtype=np.float64).ravel()
+    sample = _values(values)
     return sample[~np.isnan(sample)]
+
+
+def _values(values: Any) -> Float[np.ndarray, " n"]:
+    return real_array(values, "The values", gaps=True).astype(np.float64).ravel()
 
 
 def _two(a: Any, b: Any, paired: bool) -> tuple[np.ndarray, np.ndarray]:
     if not paired:
         return _defined(a), _defined(b)
-    a, b = np.asarray(a, dtype=np.float64).ravel(), np.asarray(b, dtype=np.float64).ravel()
+    a, b = _values(a), _values(b)
     if len(a) != len(b):
         raise UserError(f"Pairs need two lists of one length, not {len(a)} and {len(b)} values.")
     both = ~(np.isnan(a) | np.isnan(b))

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from vlm_sae_lib.arrays import real_array
 from vlm_sae_lib.errors import UserError
 
 OVER_PAIRS = "jackknife over the trainings of the mean over their pairs, with Student's t"
@@ -20,8 +21,11 @@ def pseudo_values(pairs: Float[np.ndarray, "n_trainings n_trainings"]) -> Float[
         pairs: symmetric; what stands on its diagonal does not count.
 
     Raises:
-        UserError: fewer than three trainings, of which none can be left out.
+        UserError: fewer than three trainings, of which none can be left out, or no square table of them.
     """
+    pairs = real_array(pairs, "The pairs").astype(np.float64)
+    if pairs.ndim != 2 or pairs.shape[0] != pairs.shape[1]:
+        raise UserError(f"The pairs have shape {pairs.shape}; give a square table, a row and a column per training.")
     n = len(pairs)
     if n < 3:
         raise UserError(f"An interval over pairs of trainings needs at least three of them, not {n}.")

@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import Count, held
 from vlm_sae_lib.statistics import histogram
 from vlm_sae_lib.statistics.inputs import activation_matrix, checked_embeddings, image_id_array
 from vlm_sae_lib.statistics.tally import Tally
@@ -29,8 +30,8 @@ class NeuronStatistics:
     """
 
     def __init__(self, n_neurons: int, embedding_dim: int, top_k: int = 16) -> None:
-        if min(n_neurons, embedding_dim, top_k) < 1:
-            raise UserError("n_neurons, embedding_dim and top_k must each be at least 1.")
+        n_neurons, embedding_dim = held("n_neurons", n_neurons, Count), held("embedding_dim", embedding_dim, Count)
+        top_k = held("top_k", top_k, Count)
         self.n_neurons, self.embedding_dim, self.top_k = n_neurons, embedding_dim, top_k
         self._ids: set[int] = set()
         self._waiting = WaitingBatches(n_neurons, embedding_dim)

@@ -12,13 +12,16 @@ directions moves each token by exactly as far, |strength − z_k|·‖d_k‖, al
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_sae_lib.arrays import checked_tensor, real_tensor
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import Count, Index, Seed, held
 from vlm_sae_lib.vlms.vlm import Vlm
 
 ENCODED_BYTES = 2**28
@@ -66,8 +69,11 @@ def pushed(
     ``keep_error``: decode(z), or x. Raises: as :func:`steered`, and for a direction of another width or of length 0.
     """
     ((latent, strength),) = check_latents(vlm, sae, {latent: strength}).items()
-    if direction.shape != (vlm.dim,) or not float(direction.norm()) > 0:
-        raise UserError(f"a direction must be a vector of {vlm.dim} numbers, not all 0, not {tuple(direction.shape)}")
+    direction = real_tensor(direction, "The numbers of the direction").float()
+    if direction.shape != (vlm.dim,) or not 0 < float(direction.norm()) < float("inf"):
+        raise UserError(
+            f"a direction must be a vector of {vlm.dim} finite numbers, not all 0, not {tuple(direction.shape)}"
+        )
     return vlm.edited(lambda x: push(sae, x, direction, latent, strength, keep_error=keep_error))
 
 
@@ -114,15 +120,17 @@ def push(
 @torch.no_grad()
 def decoder_vectors(sae: Sae, latents: list[int]) -> Float[Tensor, "k d"]:
     """The vectors d_k that one unit of each latent adds to the output, whatever the SAE calls its decoder."""
-    one_hot = torch.zeros(len(latents) + 1, sae.n_latents)
-    one_hot[torch.arange(len(latents)), torch.tensor(latents, dtype=torch.long)] = 1
+    one_hot = torch.zeros(len(latents) + 1, sae.n_latents, dtype=torch.float32, device="cpu")
+    one_hot[list(range(len(latents))), latents] = 1
     decoded = sae.decode(one_hot)
     return decoded[:-1] - decoded[-1]
 
 
 def random_directions(n: int, dim: int, seed: int) -> Float[Tensor, "n d"]:
     """n unit vectors, uniform on the sphere, the same for the same seed."""
-    draws = torch.randn(n, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    n, dim, seed = held("n", n, Index), held("dim", dim, Count), held("seed", seed, Seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    draws = torch.randn(n, dim, generator=generator, dtype=torch.float64, device="cpu")
     return (draws / draws.norm(dim=1, keepdim=True)).float()
 
 
@@ -134,20 +142,32 @@ def check_latents(vlm: Vlm, sae: Sae, latents: Mapping[int, float]) -> dict[int,
             f"the SAE takes activations of width {width}, but {vlm.hook_point} of this model's vision tower has width "
             f"{vlm.dim}: use an SAE that was trained at that hook point"
         )
+    latents = {_plain(latent): _plain(strength) for latent, strength in latents.items()}
     for latent, strength in latents.items():
-        if isinstance(latent, bool) or int(latent) != latent or not 0 <= latent < sae.n_latents:
+        whole = isinstance(latent, Real) and not isinstance(latent, bool) and latent % 1 == 0
+        if not whole or not 0 <= latent < sae.n_latents:
             raise UserError(f"there is no latent {latent}: this SAE has latents 0 to {sae.n_latents - 1}")
-        if not abs(strength) <= torch.finfo(torch.float32).max:
+        if not isinstance(strength, Real) or not abs(strength) <= torch.finfo(torch.float32).max:
             raise UserError(f"the strength of latent {latent} is {strength}: give a finite number of single precision")
     return {int(latent): float(strength) for latent, strength in latents.items()}
+
+
+def _plain(number: Any) -> Any:
+    return number.item() if isinstance(number, Tensor) and number.numel() == 1 and not number.is_meta else number
 
 
 @torch.no_grad()
 def sae_width(sae: Sae) -> int:
     """The width d of the activations that an SAE decodes to."""
-    return sae.decode(torch.zeros(1, sae.n_latents)).shape[-1]
+    return sae.decode(torch.zeros(1, sae.n_latents, dtype=torch.float32, device="cpu")).shape[-1]
 
 
 def for_sae(sae: Sae, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-    """States on the SAE's device, in float32: the paper's own code, too, runs it so beside a half-precision model."""
+    """States on the SAE's device, in float32: the paper's own code, too, runs it so beside a half-precision model.
+
+    Raises: UserError for states that are no floating-point tensor: what is edited is given back in their own type.
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise UserError(f"states of type {getattr(x, 'dtype', type(x).__name__)} cannot be edited: give a float tensor")
+    x = checked_tensor(x, "The states")
     return x.to(getattr(sae, "device", x.device), torch.float32)

@@ -7,7 +7,7 @@ import torch
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.hooks import find_blocks, find_stages
-from vlm_sae_lib.loading import loading
+from vlm_sae_lib.loading import believable, loading
 from vlm_sae_lib.towers.tower import Tower
 
 
@@ -34,16 +34,17 @@ def load_open_clip(
     """
     import open_clip
 
-    config = _config(model_name, tag, spec)
+    with loading(spec, "open_clip"):
+        believable(config := _config(model_name, tag, spec))
     with loading(spec, "open_clip"), torch.random.fork_rng(enabled=untrained is not None):
         if untrained is not None:
             torch.manual_seed(untrained)
         model, _, preprocess = open_clip.create_model_and_transforms(
             model_name, pretrained=tag, device="cpu", load_weights=untrained is None
         )
-    depth = config["vision_cfg"].get("layers", 12)  # 12 is the default of open_clip's CLIPVisionCfg
-    if "timm_model_name" in config["vision_cfg"]:
-        depth = None  # timm's configurations do not say
+        depth = config["vision_cfg"].get("layers", 12)  # 12 is the default of open_clip's CLIPVisionCfg
+        if "timm_model_name" in config["vision_cfg"]:
+            depth = None  # timm's configurations do not say
     find = find_stages if isinstance(depth, list | tuple) else find_blocks
     return Tower(
         spec=spec,
@@ -68,11 +69,10 @@ def _config(model_name: str, tag: str | None, spec: str) -> dict[str, Any]:
     if model_name.startswith("local-dir:") and not list(folder.glob("open_clip*.safetensors")):
         raise UserError(f"{folder} holds no open_clip*.safetensors, so there are no weights to load from it.")
     if model_name.startswith("hf-hub:"):
-        with loading(spec, "open_clip"):
-            return open_clip.get_model_config(model_name)
+        return open_clip.get_model_config(model_name)
     try:
         config = open_clip.get_model_config(model_name)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file holds anything
         raise UserError(f"{model_name} has no readable open_clip_config.json ({type(error).__name__}).") from error
     if config is None:
         raise UserError(f"open_clip knows no model {model_name}; open_clip.list_models() names those it knows.")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.loading import loading, split_revision
+from vlm_sae_lib.loading import loading, model_config, split_revision
 from vlm_sae_lib.pocket import language, tree
 from vlm_sae_lib.pocket.islands import of_kind
 from vlm_sae_lib.towers.tower import Tower
@@ -49,14 +49,14 @@ def _of_transformers(tower: Tower) -> TextPart | None:
     where, revision = split_revision(tower.spec.removeprefix("hf:"))
     where = str(Path(where).expanduser()) if Path(where).expanduser().is_dir() else where
     with loading(tower.spec, "transformers"):
-        config = transformers.AutoConfig.from_pretrained(where, revision=revision)
+        config = model_config(where, revision)
         if config.model_type != "clip":
             return None
         config.text_config.projection_dim = config.projection_dim
         model = transformers.CLIPTextModelWithProjection.from_pretrained(
             where, config=config.text_config, revision=revision
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, revision=revision)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # made of nothing, without a word of complaint
         raise UserError(f"{tower.spec} has no vocabulary for its text part: add its tokenizer.json, or its vocab.json.")
     model = model.float().eval().to(tower.device)

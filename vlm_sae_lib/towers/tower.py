@@ -275,7 +275,8 @@ class Tower:
     def _probe_once(self, n: int) -> tuple[Tensor | None, list[torch.Size], Tensor]:
         """Of ``n`` copies of the picture: the embedding, each block's output's shape, and the last block's output."""
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        pixels = self.preprocess(Image.fromarray(noise))
+        with loading(self.spec, "its preprocessing"):
+            pixels = self.preprocess(Image.fromarray(noise))
         if pixels.ndim != 3 or len(pixels) != 3:
             raise UserError(
                 f"{self.name} makes {tuple(pixels.shape)} of a picture and not (3, height, width), which are tiles or "

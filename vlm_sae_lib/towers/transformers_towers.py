@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.hooks import find_blocks
-from vlm_sae_lib.loading import loading, split_revision, way_out
+from vlm_sae_lib.loading import loading, model_config, split_revision, way_out
 from vlm_sae_lib.towers import masking, patches
 from vlm_sae_lib.towers.tower import Tower
 
@@ -110,10 +110,10 @@ def _load_module(path: str, spec: str, device: torch.device | None) -> tuple[Any
 
     path, revision = split_revision(path)
     with loading(spec, "transformers"):
-        config = transformers.AutoConfig.from_pretrained(path, revision=revision)
+        config = model_config(path, revision)
         vision = getattr(config, "vision_config", None)
         with_projection = "CLIPVisionModelWithProjection" in (config.architectures or [])
-        options: dict[str, Any] = {"output_loading_info": True, "revision": revision}
+        options: dict[str, Any] = {"output_loading_info": True, "revision": revision, "trust_remote_code": False}
         if device is None:
             options["device_map"] = "auto"
         if config.model_type == "clip" or with_projection:
@@ -168,7 +168,7 @@ def _load_processor(path: str, spec: str) -> Any:
 
     path, revision = split_revision(path)
     try:
-        return AutoImageProcessor.from_pretrained(path, revision=revision)
+        return AutoImageProcessor.from_pretrained(path, revision=revision, trust_remote_code=False)
     except Exception as error:
         if not Path(path).expanduser().is_dir():  # of a repository it may be the network's fault
             raise UserError(f"transformers could not load {spec}: {way_out(error, spec)}.") from error

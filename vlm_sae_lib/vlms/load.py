@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.loading import loading, locate
+from vlm_sae_lib.loading import loading, locate, model_config
 from vlm_sae_lib.machine.devices import choose_device
 from vlm_sae_lib.machine.precision import half_precision, quantised
 from vlm_sae_lib.pocket.islands import of_kind
@@ -46,7 +46,7 @@ def _load(
     dtype: torch.dtype | None = None,
     speaks: bool = True,
 ) -> Vlm:
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, __version__
+    from transformers import AutoModelForImageTextToText, AutoProcessor, __version__
 
     island = of_kind(spec)
     if island is None and not (spec.startswith("hf:") and len(spec) > 3):
@@ -58,7 +58,7 @@ def _load(
     # half precision on a CPU is slow and coarse
     options["dtype"] = dtype or (torch.float32 if device.type == "cpu" and not spread else "auto")
     with loading(spec, "transformers"):
-        config = options["config"] = AutoConfig.from_pretrained(where, revision=revision)
+        config = options["config"] = model_config(where, revision)
         known_family(config.model_type, where)
         if not speaks:
             config.get_text_config().num_hidden_layers = 0
@@ -67,9 +67,9 @@ def _load(
             options["quantization_config"] = quantised(bits, device, options["dtype"], exact_parts(config))
             options.setdefault("device_map", {"": device})
         model, loaded = AutoModelForImageTextToText.from_pretrained(
-            where, revision=revision, use_safetensors=True, output_loading_info=True, **options
+            where, revision=revision, use_safetensors=True, output_loading_info=True, trust_remote_code=False, **options
         )
-        processor = AutoProcessor.from_pretrained(where, revision=revision)
+        processor = AutoProcessor.from_pretrained(where, revision=revision, trust_remote_code=False)
     if lost := sorted(loaded["missing_keys"]):
         raise UserError(f"{spec} is incomplete: it lacks {len(lost)} of its weights, among them {lost[0]}")
     if getattr(processor, "chat_template", None) is None:

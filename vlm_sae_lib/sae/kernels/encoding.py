@@ -7,6 +7,8 @@ import torch
 from scipy import sparse
 
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.machine.devices import undisturbed
+from vlm_sae_lib.overrides import Count, held
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS
 from vlm_sae_lib.sae.kernels.active import above_active, above_of_coarse
 from vlm_sae_lib.sae.kernels.coarse import CoarseEncoder, pays
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
 
 
+@undisturbed()
 @torch.inference_mode()
 def encode_sparse(sae: "SparseAutoencoder", x: Any, batch_size: int) -> sparse.csr_matrix:
     """See ``SparseAutoencoder.encode_sparse``."""
-    rows = Rows(x)
+    rows, batch_size = Rows(x), held("batch_size", batch_size, Count)
     if rows.dim != sae.dim:
         raise UserError(sae.wrong_width("activations", sae.dim, rows.dim))
     parts, coarse = [], None

@@ -73,14 +73,22 @@ class Learner:
         sparse = x.device.type == "cpu" and self.config.kind in (*BATCH_TOP_K_KINDS, "top_k")
         losses, coarse = self._sparse_gradients(x) if sparse else (self._dense_gradients(x), None)
         if not all(map(torch.isfinite, map(torch.as_tensor, losses.values()))):
-            raise UserError(
-                f"training of the {self.config.kind} SAE diverged at step {self.step_number}: lower lr "
-                f"(now {self.schedule.lr:.2g})."
-            )
+            raise self._diverged(self.step_number)
         if is_logged(self.step_number, self.config.steps):
             self._write_log(x, losses, coarse)
         self._update()
         self.step_number += 1
+
+    def _diverged(self, step: int) -> UserError:
+        return UserError(
+            f"training of the {self.config.kind} SAE diverged at step {step}: lower lr (now {self.schedule.lr:.2g})."
+        )
+
+    def check_finite(self) -> None:
+        """Raise ``UserError`` where a parameter is no longer finite, which the next step's loss would only show: such
+        a state must not take the place of a good one."""
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.weights.named().values()):
+            raise self._diverged(self.step_number - 1)
 
     def _sparse_gradients(self, x: Tensor) -> tuple[dict[str, float], Coarse | None]:
         config = self.config
@@ -203,7 +211,11 @@ class Learner:
 
     @torch.no_grad()
     def finish(self, provenance: dict[str, Any]) -> SparseAutoencoder:
-        """The frozen artefact: biases and thresholds times c, so that it reads raw activations."""
+        """The frozen artefact: biases and thresholds times c, so that it reads raw activations.
+
+        Raises ``UserError`` where the last step diverged.
+        """
+        self.check_finite()
         weights, threshold = self.weights, None
         if self.config.kind in BATCH_TOP_K_KINDS:
             threshold = torch.tensor(self.threshold * self.scale)

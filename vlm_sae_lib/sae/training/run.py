@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.machine.allocator import keep_freed_memory
-from vlm_sae_lib.machine.devices import choose_device, exactly
+from vlm_sae_lib.machine.devices import choose_device, exactly, undisturbed
+from vlm_sae_lib.overrides import Count, held
 from vlm_sae_lib.progress import progress
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.config import SaeConfig
@@ -52,16 +54,18 @@ def train_saes(
 
     Raises ``UserError`` for a device that is not there, for data without rows, of a wrong shape or not finite, for a
     config that does not fit them, for SAEs that do not fit in memory, for a checkpoint of another run, and where
-    training diverges. Autocast around the call changes nothing.
+    training diverges. Autocast around the call changes nothing, nor do torch's defaults and modes.
     """
     keep_freed_memory()
     device = choose_device(device)
-    rows = Rows(activations)
-    for config in configs:
-        config.schedule(rows.dim, rows.n)
-    folder = Path(checkpoint_dir) if checkpoint_dir is not None else None
-    with exactly(device), room_for(configs, rows.dim, device):
-        return _train(rows, configs, folder, checkpoint_every, device)
+    every = None if checkpoint_every is None else held("checkpoint_every", checkpoint_every, Count)
+    with undisturbed():
+        rows = Rows(activations)
+        for config in configs:
+            config.schedule(rows.dim, rows.n)
+        folder = Path(checkpoint_dir) if checkpoint_dir is not None else None
+        with exactly(device), room_for(configs, rows.dim, device):
+            return _train(rows, configs, folder, every, device)
 
 
 def _train(
@@ -72,7 +76,7 @@ def _train(
     identity = rows.identity()
     run = {"data": identity, "configs": [config.as_dict() for config in configs]}
     if folder is not None:
-        _restore(learners, checkpoint.read(folder, run))
+        _restore(learners, folder, run)
 
     steps = max((config.steps for config in configs), default=0)
     first = min((learner.step_number for learner in learners), default=0)
@@ -85,11 +89,18 @@ def _train(
                 continue
             key = _order(learner.config)
             if key not in drawn:
-                drawn[key] = rows.take(batches[key][step]).to(device)
+                drawn[key] = _batch_of(rows, batches[key][step], step).to(device)
             learner.step(drawn[key])
         if folder is not None and ((step + 1) % every == 0 or step + 1 == steps):
             _write(folder, run, learners)
     return [learner.finish(identity) for learner in learners]
+
+
+def _batch_of(rows: Rows, indices: np.ndarray, step: int) -> torch.Tensor:
+    try:
+        return rows.take(indices)
+    except UserError as error:  # of a store that is read a batch at a time
+        raise UserError(f"Training stopped at step {step}: {error}") from error
 
 
 def _order(config: SaeConfig) -> tuple[int, int]:
@@ -112,15 +123,20 @@ def _norm_factor(rows: Rows, batches: Batches) -> float:
 
 
 def _write(folder: Path, run: dict[str, Any], learners: list[Learner]) -> None:
+    for learner in learners:
+        learner.check_finite()
     tensors = {f"{i}/{name}": t for i, learner in enumerate(learners) for name, t in learner.tensors().items()}
     checkpoint.write(folder, run, tensors, [learner.facts() for learner in learners])
 
 
-def _restore(learners: list[Learner], state: tuple | None) -> None:
-    if state is None:
+def _restore(learners: list[Learner], folder: Path, run: dict[str, Any]) -> None:
+    if (state := checkpoint.read(folder, run)) is None:
         return
     tensors, facts = state
-    for i, learner in enumerate(learners):
-        prefix = f"{i}/"
-        own = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        learner.restore(own, facts[i])
+    try:
+        for i, learner in enumerate(learners):
+            prefix = f"{i}/"
+            own = {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            learner.restore(own, facts[i])
+    except Exception as error:  # of another version
+        raise checkpoint.unreadable(folder) from error
