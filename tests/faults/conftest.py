@@ -56,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         f"{len(NOT_TRIED):>9,}  not tested here" + "".join(f"\n           {one}" for one in NOT_TRIED)
     )
     path = os.environ.get(FIGURES)
-    if path and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):  # what was broken off counts too little
+    if path and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):  # else it was broken off
         failed = sum(len(terminalreporter.stats.get(kind, [])) for kind in ("failed", "error"))
         told = {"date": date.today().isoformat(), "machine": machine(), "tried": dict(sorted(TRIED.items())),
                 "not tested": sorted(NOT_TRIED), "failed": failed}  # fmt: skip
