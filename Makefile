@@ -1,4 +1,5 @@
 # make book         the notebooks, executed in order, and the site at _build/html
+# make cluster      adds Ray, for the stages' --engine ray on more than one machine (book: More than one machine)
 # make light        the notebooks on small public models, as an edition beside the pocket one (network, an hour and a half)
 # make test         every test: the library, the committed notebooks, the site in a browser
 # make test-long    the tests that take minutes, among them the site in Firefox
@@ -27,7 +28,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book light test test-long test-faults test-parity test-versions test-newest test-flaky bench bench-quality lint pocket islands leaderboard clean
+.PHONY: help setup cluster book light test test-long test-faults test-parity test-versions test-newest test-flaky bench bench-quality lint pocket islands leaderboard clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -43,6 +44,9 @@ $(STAMP): requirements.txt constraints.txt pyproject.toml
 	@$(PY) $(INSTALL) -r requirements.txt -c constraints.txt
 	@$(PY) $(INSTALL) --no-deps --editable .
 	@touch $@
+
+cluster: $(STAMP)
+	@$(PY) $(INSTALL) -r requirements-cluster.txt -c constraints.txt
 
 book: $(STAMP)
 	@$(PY) -m vlm_sae_lib run

@@ -11,7 +11,7 @@ import numpy as np
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.activations import ActivationStore
-from vlm_sae_lib.activations.repairing import computed_again
+from vlm_sae_lib.activations.parts import Span, computed
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.profiles import Profile
 from vlm_sae_lib.records.made_by import circumstances, differences, read_record, things
@@ -85,9 +85,9 @@ class Verification:
         first = int(self._draw.integers(len(ids)))
         last = int(ids[min(first + self.profile.collect_batch, len(ids)) - 1])
         first = int(ids[first])
-        again = computed_again(
-            tower, pictures, store.metadata, first, last, batch_size=self.profile.collect_batch
-        )["activations"].astype(np.float32)  # fmt: skip
+        batch = self.profile.collect_batch
+        tensors, _ = computed(tower, pictures, store.metadata, Span(first, last), batch_size=batch)
+        again = np.zeros(0) if tensors is None else tensors["activations"].astype(np.float32)
         stored = store[(store.image_ids >= first) & (store.image_ids <= last)].numpy()
         what = f"{len(stored)} of {len(store):,} rows, image ids {first} to {last}"
         if stored.shape == again.shape and np.array_equal(stored, again):

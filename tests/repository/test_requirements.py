@@ -16,6 +16,7 @@ from vlm_sae_lib import paths
 
 ONLY_ON_COLAB = {"bitsandbytes"}  # 4 bits need a GPU, which Colab lends
 WHERE_INSTALLED = {"pillow_heif"}  # a phone's HEIC is read if it is there, and named with it if not
+ONLY_ON_CLUSTERS = {"ray"}  # whoever asks for it without having it is told how to get it
 ONLY_FOR_PARITY = {"sae-lens", "dictionary-learning", "overcomplete", "saev"}
 
 
@@ -85,14 +86,15 @@ def test_what_the_library_and_the_notebooks_import_is_looked_for_on_colab():
     there = with_what_they_bring(read("requirements-colab.txt").keys() - ONLY_ON_COLAB) | ONLY_ON_COLAB
     elsewhere = {"papermill", "onnx"}  # `python -m vlm_sae_lib run` and `book`, which no notebook calls
     lost = {module for module in imported([*modules(paths.PACKAGE), *cells()]) if not homes(module) & there}
-    assert lost - ONLY_ON_COLAB - WHERE_INSTALLED - elsewhere == set()
+    assert lost - ONLY_ON_COLAB - ONLY_ON_CLUSTERS - WHERE_INSTALLED - elsewhere == set()
 
 
 def test_what_is_imported_anywhere_is_among_the_requirements():
     ours = read("requirements.txt").keys()
     tests, benchmarks = paths.root() / "tests", paths.root() / "benchmarks"
     own = {path.stem for folder in (tests, benchmarks) for path in folder.rglob("*.py")} | {"benchmarks"}
-    apart = own | ONLY_ON_COLAB | WHERE_INSTALLED | {name.replace("-", "_") for name in ONLY_FOR_PARITY}
+    parity = {name.replace("-", "_") for name in ONLY_FOR_PARITY}
+    apart = own | ONLY_ON_COLAB | ONLY_ON_CLUSTERS | WHERE_INSTALLED | parity
     found = imported([*modules(paths.PACKAGE, tests, benchmarks), *cells()]) - apart
     assert {module for module in found if not homes(module) & with_what_they_bring(set(ours))} == set()
 
@@ -107,6 +109,6 @@ def test_the_lowest_versions_are_those_that_the_requirements_allow():
 
 def test_the_tests_other_versions_are_among_those_that_the_requirements_allow():
     pinned = read("constraints.txt")
-    for name, requirement in read("requirements.txt").items():
+    for name, requirement in {**read("requirements.txt"), **read("requirements-cluster.txt")}.items():
         (pin,) = pinned[name].specifier
         assert requirement.specifier.contains(pin.version)

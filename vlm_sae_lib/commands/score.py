@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from vlm_sae_lib.commands.engines import add_engine, by_ray, ray_of
 from vlm_sae_lib.overrides import Index, Seed, option
 
 HELP = "score every latent of an SAE on pictures, with the embeddings of a second model"
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=option(Seed), default=0, help="seed of the draws (default: 0)")
     parser.add_argument("--device", default=None, help="cpu, cuda, … (default: the first GPU, or else the CPU)")
+    add_engine(parser, gpus=False)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -38,9 +40,17 @@ def main(args: argparse.Namespace) -> int:
     from vlm_sae_lib.publishing.sae_report import score_sae
     from vlm_sae_lib.sae.artefact import SparseAutoencoder
 
+    on_ray = by_ray(args)
     sae = SparseAutoencoder.load(args.sae, device=choose_device(args.device))
     activations, embeddings = (ActivationStore.open(path, verify=True) for path in (args.activations, args.embeddings))
-    report = score_sae(sae, activations, embeddings, resamples=args.resamples, seed=args.seed)
+    options = {"resamples": args.resamples, "seed": args.seed}
+    if on_ray:
+        from vlm_sae_lib.cluster.counting import gather
+
+        with ray_of(args):
+            report = score_sae(sae, activations, embeddings, gather=gather, **options)
+    else:
+        report = score_sae(sae, activations, embeddings, **options)
     report.write(args.out)
     _complain_of_missing(report.gathered.only_activations, report.gathered.only_embeddings)
     print(short_table(report.summary))

@@ -4,9 +4,13 @@ import argparse
 import shutil
 import sys
 from argparse import SUPPRESS
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any
 
+from vlm_sae_lib.commands.engines import add_engine, by_ray, ray_of
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import Count, option
 
 HELP = "train a sparse autoencoder on an activation store"
 EXAMPLE = (
@@ -16,6 +20,7 @@ EXAMPLE = (
 
 NAMED = ("kind", "expansion", "k", "steps", "batch_size", "lr", "seed", "frozen")
 """Settings with an option of their own; one that is not given is left to ``SaeConfig``."""
+TOGETHER = 4
 OF_KINDS = {
     "k": ("matryoshka_batch_top_k", "batch_top_k", "top_k", "jump_relu"),
     "aux_coefficient": ("matryoshka_batch_top_k", "batch_top_k", "top_k"),
@@ -59,10 +64,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="any other setting of SaeConfig, such as lr_decay=0.3 or group_fractions=[0.1,0.9]",
     )
+    parser.add_argument(
+        "--sweep",
+        default=None,
+        metavar="FILE",
+        help="many SAEs at once, which this YAML file names; --out is then the folder of their folders",
+    )
+    parser.add_argument(
+        "--together",
+        type=option(Count),
+        default=None,
+        help="with --sweep: how many SAEs share one pass over the activations (default: 4)",
+    )
+    add_engine(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Train, write the SAE, print how it does. A killed run resumes from the folder beside ``--out``."""
+    on_ray = by_ray(args)
+    if args.sweep is not None:
+        return sweep(args, on_ray)
+    if on_ray or args.together is not None:
+        name = "engine ray" if on_ray else "together"
+        raise UserError(f"--{name} is for sweeps, as one SAE is trained by one worker: give --sweep too.")
+    return train_one(args)
+
+
+def train_one(args: argparse.Namespace) -> int:
     from vlm_sae_lib.activations import ActivationStore
     from vlm_sae_lib.commands.settings import by_name
     from vlm_sae_lib.machine.devices import choose_device
@@ -88,6 +116,41 @@ def main(args: argparse.Namespace) -> int:
     numbers = f"last batch: R² {_shown(log['r2'], '.4f')}, L0 {_shown(log['l0'], '.2f')}"
     latents = f"{sae.n_latents} latents, {log['dead']} dead"
     sys.stdout.write(f"{sae.kind}: {latents} after {config.steps} steps on {len(store)} rows\n{numbers}\n{args.out}\n")
+    return 0
+
+
+def sweep(args: argparse.Namespace, on_ray: bool) -> int:
+    """Train the SAEs that a file names, and print a line for each. What is there already stays."""
+    from functools import partial
+
+    from vlm_sae_lib.activations import ActivationStore
+    from vlm_sae_lib.machine.devices import choose_device
+    from vlm_sae_lib.progress import progress
+    from vlm_sae_lib.sae.training.sweep import Trained, grouped, read_sweep, train_group
+
+    if given := [name for name in NAMED if name in args] + [text.partition("=")[0] for text in args.set]:
+        raise UserError(f"{given[0]} is told by --sweep {args.sweep}: give it there, under `all`.")
+    wanted = read_sweep(args.sweep)
+    store = ActivationStore.open(args.activations, verify=True)
+    for one in wanted:
+        one.config.schedule(store.dim, len(store))
+    groups = grouped(wanted, args.together or TOGETHER)
+    done: Iterable[list[Trained]]
+    with ExitStack() as stack:
+        if on_ray:
+            from vlm_sae_lib.cluster.training import train
+
+            stack.enter_context(ray_of(args))
+            done = train(store, groups, args.out, device=args.device, gpus=args.gpus or 0)
+        else:
+            one_group = partial(train_group, store, out=args.out, device=choose_device(args.device))
+            done = map(one_group, groups)
+        width = max(len(one.name) for one in wanted)
+        for group in progress(done, "sweep", total=len(groups), unit="group"):
+            for sae in group:
+                print(f"{sae.name:<{width}}  {sae.latents:>7} latents, {sae.dead} dead, R² {_shown(sae.r2, '.4f')}, "
+                      f"L0 {_shown(sae.l0, '.2f')}", flush=True)  # fmt: skip
+    print(args.out)
     return 0
 
 

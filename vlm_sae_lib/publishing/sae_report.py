@@ -1,5 +1,6 @@
 """All scores of one SAE on one set of pictures, as two files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,15 @@ class SaeReport:
         return folder
 
 
-def score_sae(sae: Any, activations: Any, embeddings: Any, *, resamples: int = 200, seed: int = 0) -> SaeReport:
+def score_sae(
+    sae: Any,
+    activations: Any,
+    embeddings: Any,
+    *,
+    resamples: int = 200,
+    seed: int = 0,
+    gather: Callable[..., Gathered] = gather_statistics,
+) -> SaeReport:
     """Score an SAE's latents on a store of its own activations, with a store of a scoring encoder's embeddings.
 
     Args:
@@ -50,6 +59,7 @@ def score_sae(sae: Any, activations: Any, embeddings: Any, *, resamples: int = 2
         embeddings: store of the scoring encoder, from the same pictures.
         resamples: bootstrap draws of the pictures behind the interval of the mean MS; 0 leaves it out.
         seed: of the draws.
+        gather: who counts, called as ``gather_statistics`` is.
 
     Raises:
         UserError: an SAE of another width, or stores of different pictures.
@@ -59,7 +69,7 @@ def score_sae(sae: Any, activations: Any, embeddings: Any, *, resamples: int = 2
             f"The SAE reads activations of width {sae.dim}, but the store holds width {activations.dim}; "
             "use the SAE of that tower and hook point."
         )
-    gathered = gather_statistics(activations, embeddings, sae, top_k=TOP_K, keep=resamples > 0)
+    gathered = gather(activations, embeddings, sae, top_k=TOP_K, keep=resamples > 0)
     statistics = gathered.statistics
     ms = statistics.monosemanticity()
     over_neurons = bootstrap_mean(ms, seed=seed)

@@ -1,0 +1,117 @@
+"""``collect`` on Ray: pictures → activations as a pipeline of Ray Data, a part for each shard of the store."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vlm_sae_lib.activations import ActivationStore
+from vlm_sae_lib.activations.collect import request
+from vlm_sae_lib.activations.parts import Assembly, Laid, Span, computed, ids_of, lay_down
+from vlm_sae_lib.activations.store import METADATA
+from vlm_sae_lib.activations.writing import metadata_at, writable
+from vlm_sae_lib.cluster.connection import library, places
+from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import alone, write_json
+from vlm_sae_lib.pictures import load_pictures
+from vlm_sae_lib.progress import progress
+from vlm_sae_lib.towers import load_tower
+
+
+def collect(
+    tower: str,
+    pictures: str,
+    hook_point: str,
+    out: str | Path,
+    *,
+    batch_size: int = 64,
+    device: str | None = None,
+    gpus: float = 0,
+    workers: int | None = None,
+    **options: Any,
+) -> ActivationStore:
+    """``collect_activations`` by the workers of the cluster that is joined: the same store, byte for byte.
+
+    A worker computes the rows of one shard and writes them under the name of their content, so that a part that is
+    given out twice is there once; this process gives them their places. What was finished is kept when it is killed.
+
+    Args:
+        tower, pictures: words, as the command line takes them: each worker loads its own.
+        gpus: the share of a GPU that a worker takes.
+        workers: at most so many at once; None: as many as the cluster has cores, or shares of its GPUs.
+        options: ``tokens``, ``seed``, ``dtype``, ``pictures_per_shard``, as of ``collect_activations``.
+
+    Raises:
+        UserError: as ``collect_activations``; a worker that sees other pictures, or not the folder ``out``.
+    """
+    ray, out = library(), Path(out).expanduser().resolve()
+    source = load_pictures(pictures)
+    fresh = ray.get(ray.remote(_request).options(num_gpus=gpus).remote(tower, pictures, hook_point, device, options))
+    if fresh["fingerprint"] != source.fingerprint:
+        raise UserError(f"A worker finds other pictures in {pictures} than this process: let all read the same.")
+    existed = out.exists()
+    with writable(out), alone(out):
+        metadata = metadata_at(out, fresh)
+        if metadata is None:
+            metadata = fresh
+            write_json(out / METADATA, metadata)
+        if not metadata["complete"]:
+            assembly = Assembly.begin(out, metadata, source)
+            worker = {"tower": tower, "pictures": pictures, "device": device, "out": str(out), "metadata": fresh,
+                      "batch_size": batch_size, "decoders": None if gpus else 0}  # fmt: skip
+            _fill(ray, assembly, worker, gpus, workers)
+            assembly.finish()
+        if not metadata["rows"]:
+            (out / METADATA).unlink()
+            if not existed:
+                out.rmdir()
+            first = metadata["unreadable"][0]
+            raise UserError(f"None of the {len(source)} pictures of {source.name} can be read; the first is "
+                            f"{first['name']} ({first['reason']}).")  # fmt: skip
+    return ActivationStore.open(out)
+
+
+def _request(tower: str, pictures: str, hook_point: str, device: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    tokens = options.pop("tokens", "cls")
+    return request(load_tower(tower, device=device), load_pictures(pictures), hook_point, tokens, **options)
+
+
+def _fill(ray: Any, assembly: Assembly, worker: dict[str, Any], gpus: float, workers: int | None) -> None:
+    from ray import data
+
+    lacking = assembly.lacking
+    if not lacking:
+        return
+    data.DataContext.get_current().enable_progress_bars = False
+    parts = data.from_items([asdict(span) for span in lacking], override_num_blocks=len(lacking))
+    at_once = min(len(lacking), workers or places(ray, gpus))
+    done = parts.map(Collector, fn_constructor_kwargs=worker, compute=data.ActorPoolStrategy(size=at_once),
+                     num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)  # fmt: skip
+    bar = progress(done.iter_rows(), f"{worker['tower']} on Ray", unit="shard", total=len(lacking))
+    for row in bar:
+        assembly.enter(Span(row["first"], row["last"]), Laid(**row["laid"]))
+
+
+class Collector:
+    """A worker: its tower and its pictures, loaded once, and the rows of one part after the other."""
+
+    def __init__(
+        self,
+        tower: str,
+        pictures: str,
+        device: str | None,
+        out: str,
+        metadata: dict[str, Any],
+        batch_size: int,
+        decoders: int | None,
+    ):
+        self.tower, self.pictures = load_tower(tower, device=device), load_pictures(pictures)
+        self.out, self.metadata, self.batch_size, self.decoders = Path(out), metadata, batch_size, decoders
+        if self.tower.weights_hash != metadata["weights_hash"] or not len(ids_of(self.pictures)):
+            raise UserError(f"A worker finds other weights in {tower}, or no pictures in {pictures}: let all machines "
+                            "read the same.")  # fmt: skip
+
+    def __call__(self, part: dict[str, Any]) -> dict[str, Any]:
+        """``first`` and ``last`` of a part; with it, how it lies on the disk."""
+        tensors, unreadable = computed(self.tower, self.pictures, self.metadata, Span(part["first"], part["last"]),
+                                       batch_size=self.batch_size, workers=self.decoders)  # fmt: skip
+        return part | {"laid": asdict(lay_down(self.out, self.metadata["id"], tensors, unreadable))}

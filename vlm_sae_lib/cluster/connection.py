@@ -1,0 +1,89 @@
+"""Ray: whether it is there, started on this machine or joined, and what its workers' errors say."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from vlm_sae_lib.errors import UserError
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each run
+LOST = 20
+"""How often a part is given out again whose machine or process was lost; a part that ends in an error is not."""
+
+
+def library() -> Any:
+    """The module ``ray``.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--engine ray needs Ray, which is not installed: run `pip install -r requirements-cluster.txt` "
+                        "(in a checkout `make cluster`), on every machine.") from error  # fmt: skip
+    return ray
+
+
+@contextmanager
+def connected(address: str | None = None, **options: Any) -> Iterator[Any]:
+    """Ray for as long as the block lasts: started on this machine, or joined at ``address``; one that is there stays.
+
+    Args:
+        address: ``auto`` (the cluster that this machine belongs to), ``ray://<host>:<port>`` or ``<host>:<port>``.
+        options: of ``ray.init``.
+
+    Raises:
+        UserError: Ray is not installed, or nobody answers at the address; and what a worker raised.
+    """
+    ray = library()
+    if ray.is_initialized():
+        with _errors_of_workers(ray):
+            yield ray
+        return
+    quiet = {"include_dashboard": False} if address is None else {}
+    try:
+        ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, **quiet, **options)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        raise UserError(f"No Ray answers at {address}: start it there (`ray start --head`), or leave --address out to "
+                        "run on this machine alone.") from error  # fmt: skip
+    try:
+        with _errors_of_workers(ray):
+            yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _errors_of_workers(ray: Any) -> Iterator[None]:
+    """What a worker's own code raised is raised as it was there; the loss of a machine is told in a sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if (cause := _cause(error)) is not None:
+            raise UserError(str(cause)) from error
+        if not isinstance(error, ray.exceptions.RayError) or isinstance(error, ray.exceptions.RayTaskError):
+            raise
+        lost = type(error).__name__
+        raise UserError(f"A part of the work was lost {LOST} times with its machine or process ({lost}): see to the "
+                        "machines, and give the same command again.") from error  # fmt: skip
+
+
+def _cause(error: BaseException | None) -> UserError | None:
+    """The UserError that stands at the root of an error, however Ray has wrapped it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, UserError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None
+
+
+def places(ray: Any, gpus: float) -> int:
+    """How many parts the cluster works on at once: one a core, or as many as share its GPUs."""
+    resources = ray.cluster_resources()
+    return max(1, int(resources.get("GPU", 0) / gpus) if gpus else int(resources.get("CPU", 1)))
