@@ -41,9 +41,9 @@ KINDS = {
     INPUT: {"sae", "second", "activations", "embeddings"},
     OUTPUT: {"out"},
     NAME: {"tower", "names", "vlm", "hook_point", "tokens", "dtype", "device", "kind", "frozen", "form", "profile",
-           "machine", "only", "edition", "against", "enter"},
+           "machine", "only", "edition", "against", "enter", "engine", "address"},
     PICTURES: {"pictures"},
-    FILE: {"image"},
+    FILE: {"image", "sweep"},
     TEXT: {"prompt", "title", "name", "trained_with"},
     SET: {"set", "overrides"},
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """``collect`` on Ray: pictures → activations as a pipeline of Ray Data, a part for each shard of the store."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def collect(
     device: str | None = None,
     gpus: float = 0,
     workers: int | None = None,
+    worker: type | None = None,
     **options: Any,
 ) -> ActivationStore:
     """``collect_activations`` by the workers of the cluster that is joined: the same store, byte for byte.
@@ -38,6 +40,7 @@ def collect(
         tower, pictures: words, as the command line takes them: each worker loads its own.
         gpus: the share of a GPU that a worker takes.
         workers: at most so many at once; None: as many as the cluster has cores, or shares of its GPUs.
+        worker: what a worker is, a kind of ``Collector``.
         options: ``tokens``, ``seed``, ``dtype``, ``pictures_per_shard``, as of ``collect_activations``.
 
     Raises:
@@ -56,9 +59,13 @@ def collect(
             write_json(out / METADATA, metadata)
         if not metadata["complete"]:
             assembly = Assembly.begin(out, metadata, source)
-            worker = {"tower": tower, "pictures": pictures, "device": device, "out": str(out), "metadata": fresh,
-                      "batch_size": batch_size, "decoders": None if gpus else 0}  # fmt: skip
-            _fill(ray, assembly, worker, gpus, workers)
+            arguments = {"tower": tower, "pictures": pictures, "device": device, "out": str(out), "metadata": fresh,
+                         "batch_size": batch_size, "decoders": None if gpus else 0}  # fmt: skip
+            if parts := [asdict(span) for span in assembly.lacking]:
+                at_once = workers or places(ray, gpus)
+                rows = pipeline(parts, worker or Collector, arguments, gpus=gpus, workers=at_once)
+                for row in progress(rows, f"{tower} on Ray", unit="shard", total=len(parts)):
+                    assembly.enter(Span(row["first"], row["last"]), Laid(**row["laid"]))
             assembly.finish()
         if not metadata["rows"]:
             (out / METADATA).unlink()
@@ -75,20 +82,20 @@ def _request(tower: str, pictures: str, hook_point: str, device: str | None, opt
     return request(load_tower(tower, device=device), load_pictures(pictures), hook_point, tokens, **options)
 
 
-def _fill(ray: Any, assembly: Assembly, worker: dict[str, Any], gpus: float, workers: int | None) -> None:
+def pipeline(
+    parts: Sequence[dict[str, Any]], worker: type, arguments: dict[str, Any], *, gpus: float = 0, workers: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Rows through as many copies of a callable class as there are workers, in the order in which they are done.
+
+    A part whose machine or process is lost is given to another one, by Ray Data's own rule for such a pool.
+    """
     from ray import data
 
-    lacking = assembly.lacking
-    if not lacking:
-        return
     data.DataContext.get_current().enable_progress_bars = False
-    parts = data.from_items([asdict(span) for span in lacking], override_num_blocks=len(lacking))
-    at_once = min(len(lacking), workers or places(ray, gpus))
-    done = parts.map(Collector, fn_constructor_kwargs=worker, compute=data.ActorPoolStrategy(size=at_once),
-                     num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=-1)  # fmt: skip
-    bar = progress(done.iter_rows(), f"{worker['tower']} on Ray", unit="shard", total=len(lacking))
-    for row in bar:
-        assembly.enter(Span(row["first"], row["last"]), Laid(**row["laid"]))
+    rows = data.from_items(list(parts), override_num_blocks=len(parts))
+    pool = data.ActorPoolStrategy(size=min(len(parts), workers))
+    done = rows.map(worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1, num_gpus=gpus)
+    yield from done.iter_rows()
 
 
 class Collector:

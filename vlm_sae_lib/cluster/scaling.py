@@ -1,0 +1,67 @@
+"""How long a stage takes on many workers, worked out from the rates of one: a simulation of the pipeline.
+
+The stages are all alike: equal parts that need nothing of each other are given to whoever is free, and one process
+enters what comes back, one part after the other. What all workers share (the disks that hold pictures and stores) has
+a rate of its own.
+"""
+
+import heapq
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one worker takes, in seconds, and what a part moves.
+
+    Attributes:
+        part: the work on a part.
+        hand_over: until a part's place is known to be free and the next part has reached it: Ray's share.
+        enter: what the calling process does with a part that has come back.
+        part_bytes: what a part reads from and writes to the disks that all workers share.
+        shared_bytes_per_second: how quickly those disks read and write; infinite where they are no limit.
+        spread: of the parts' times, the standard deviation over the mean.
+    """
+
+    part: float
+    hand_over: float = 0.0
+    enter: float = 0.0
+    part_bytes: float = 0.0
+    shared_bytes_per_second: float = math.inf
+    spread: float = 0.0
+
+
+def seconds(parts: int, workers: int, rates: Rates) -> float:
+    """From the moment when all workers are ready until the last part is entered.
+
+    Each event is a part that is done: the disks serve one part after the other, and so does the calling process, so
+    that whichever of workers, disks and process is slowest sets the pace.
+    """
+    free = [0.0] * min(workers, parts)
+    disks = entered = 0.0
+    moving = rates.part_bytes / rates.shared_bytes_per_second
+    heapq.heapify(free)
+    for number in range(parts):
+        start = heapq.heappop(free)
+        done = start + rates.hand_over + rates.part * _stretched(number, rates.spread)
+        if moving:
+            disks = max(disks, start) + moving
+            done = max(done, disks)
+        heapq.heappush(free, done)
+        entered = max(entered, done) + rates.enter
+    return entered
+
+
+def _stretched(number: int, spread: float) -> float:
+    """The time of a part over the mean: evenly spread, in an order that repeats no pattern and draws nothing."""
+    place = (number * 0.6180339887498949) % 1.0
+    return 1.0 + spread * math.sqrt(12) * (place - 0.5)
+
+
+def most_workers(parts: int, rates: Rates, share: float = 0.5) -> int:
+    """From how many workers on each of them does less than ``share`` of what one alone does: where it stops scaling."""
+    alone = seconds(parts, 1, rates)
+    workers = 1
+    while workers < parts and alone / (2 * workers * seconds(parts, 2 * workers, rates)) >= share:
+        workers *= 2
+    return workers
