@@ -233,7 +233,8 @@ def test_a_value_that_fits_is_handed_on(checkout, monkeypatch):
     path.write_text(path.read_text().replace("seed = 3", "seed = 3\\nchanges = {}\\nhalf = 1 / 2"))
     overrides = {"seed": 4, "changes": {"steps": 60, "hook_points": ["block_4"]}, "half": 0.25}
     given = []
-    monkeypatch.setattr(runner, "_execute", lambda plan, name, source: given.append(plan.parameters(source)) or 0.0)
+    asked = lambda plan, name: given.append(plan.parameters(runner._source(name))) or 0.0  # noqa: E731
+    monkeypatch.setattr(runner, "_execute", asked)
     run(Run(overrides=overrides, only=("01",)), print)
     assert given == [{"profile": "pocket", **overrides}]
 

@@ -60,27 +60,29 @@ def _errors_of_workers(ray: Any) -> Iterator[None]:
     """What a worker's own code raised is raised as it was there; the loss of a machine is told in a sentence."""
     try:
         yield
-    except UserError:
-        raise
     except Exception as error:
-        if (cause := _cause(error)) is not None:
-            raise UserError(str(cause)) from error
-        if not isinstance(error, ray.exceptions.RayError) or isinstance(error, ray.exceptions.RayTaskError):
+        cause = _cause(error)
+        if cause is not None and cause is not error:
+            raise cause from error
+        if cause is not None or not isinstance(error, ray.exceptions.RayError):
             raise
         lost = type(error).__name__
         raise UserError(f"A part of the work was lost {LOST} times with its machine or process ({lost}): see to the "
                         "machines, and give the same command again.") from error  # fmt: skip
 
 
-def _cause(error: BaseException | None) -> UserError | None:
-    """The UserError that stands at the root of an error, however Ray has wrapped it."""
+def _cause(error: BaseException | None) -> BaseException | None:
+    """What stands at the root of an error, however Ray has wrapped it: the UserError, or what else a worker raised."""
     seen: set[int] = set()
+    raised = None
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if isinstance(error, UserError):
+        inner = getattr(error, "cause", None)  # of Ray's own errors, which are of their cause's class too
+        raised = inner or raised
+        if isinstance(error, UserError) and inner is None:
             return error
-        error = getattr(error, "cause", None) or error.__cause__
-    return None
+        error = inner or error.__cause__
+    return raised
 
 
 def places(ray: Any, gpus: float) -> int:

@@ -3,7 +3,9 @@
 import argparse
 import sys
 from functools import partial
+from typing import Any
 
+from vlm_sae_lib.commands.engines import add_engine, by_ray, ray_of
 from vlm_sae_lib.commands.settings import by_name
 from vlm_sae_lib.errors import UserError
 
@@ -31,20 +33,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "nothing is published then; repeatable",
     )
     parser.add_argument("--force", action="store_true", help="run also what was already run from the same inputs")
+    add_engine(parser, gpus=False)
 
 
 def main(arguments: argparse.Namespace) -> int:
     from vlm_sae_lib.profiles import load_profile
-    from vlm_sae_lib.publishing.runner import NotebookFailed, Run, run
+    from vlm_sae_lib.taking_turns import in_turn
 
     load_profile(arguments.profile)
+    if not by_ray(arguments):
+        return run_all(arguments, in_turn)
+    from vlm_sae_lib.cluster.running import each
+
+    with ray_of(arguments):
+        return run_all(arguments, each)
+
+
+def run_all(arguments: argparse.Namespace, each: Any) -> int:
+    from vlm_sae_lib.publishing.runner import NotebookFailed, Run, run
+
     longer = [prefix for prefix in arguments.only if prefix.startswith("experiments")]
     if longer:
         from vlm_sae_lib.experiments.running import choose, run_experiments
 
         if arguments.overrides:
             raise UserError("Experiments are run with the profile's own settings; --set is for notebooks.")
-        run_experiments(arguments.profile, choose(longer), force=arguments.force, say=partial(print, flush=True))
+        say = partial(print, flush=True)
+        run_experiments(arguments.profile, choose(longer), force=arguments.force, say=say, each=each)
     if "atlas" in arguments.only:
         make_atlas(arguments)
         longer.append("atlas")
@@ -57,7 +72,7 @@ def main(arguments: argparse.Namespace) -> int:
         force=arguments.force,
     )
     try:
-        run(plan, say=partial(print, flush=True))
+        run(plan, say=partial(print, flush=True), each=each)
     except NotebookFailed as failure:
         print(failure, file=sys.stderr)
         return 1

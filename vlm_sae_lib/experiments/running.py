@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vlm_sae_lib.profiles import Profile, load_profile
 from vlm_sae_lib.records.made_by import write_record
 from vlm_sae_lib.records.provenance import code_hash, models_hash, settings_hash
 from vlm_sae_lib.reserving import reserved
+from vlm_sae_lib.taking_turns import Each, in_turn
 from vlm_sae_lib.workbench import Workbench
 
 PUBLISHED_PROFILE = "pocket"
@@ -38,14 +40,19 @@ nothing there changes what an experiment finds in the published profile."""
 
 
 def run_experiments(
-    profile: str, names: Sequence[str] = NAMES, *, force: bool = False, say: Callable[[str], None] = print
+    profile: str,
+    names: Sequence[str] = NAMES,
+    *,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+    each: Each = in_turn,
 ) -> Path:
     """Run the named experiments in order and return the folder with their results.
 
     One whose code, models and settings are those of its last run is skipped. What a stopped run had finished (stores,
     SAEs, whole experiments) is kept, and the next call goes on from there. In the published profile each result is
     copied to ``data/results/pocket`` as soon as it is there; of another island what decides claims, to
-    ``data/results/island-<name>``.
+    ``data/results/island-<name>``. ``each`` says who runs them.
 
     Raises:
         UserError: another process runs one of them (says which).
@@ -56,35 +63,45 @@ def run_experiments(
     with ExitStack() as mine:
         for name in names:
             mine.enter_context(reserved(paths.results(profile) / f"{name}.json"))
-        _run_each(settings, names, force, say)
+        _run_each(settings, names, force, say, each)
         write_record(settings)
     say(f"{len(names)} experiments in {time.perf_counter() - started:.1f} s: {paths.results(profile)}")
     return paths.results(profile)
 
 
-def _run_each(settings: Profile, names: Sequence[str], force: bool, say: Callable[[str], None]) -> None:
-    profile = settings.name
+def _run_each(settings: Profile, names: Sequence[str], force: bool, say: Callable[[str], None], each: Each) -> None:
+    profile, lacking = settings.name, []
     for name in names:
+        path = paths.results(profile) / f"{name}.json"
         if not possible(name, settings):
             say(f"{name:<30} needs a vision-language model, which this island has not")
-            continue
-        path = paths.results(profile) / f"{name}.json"
-        if not force and path.is_file() and not changed(Findings.read(path), name, settings):
+        elif not force and path.is_file() and not changed(Findings.read(path), name, settings):
             say(f"{name:<30} up to date")
+            _publish(name, settings)
         else:
-            say(f"{name:<30} running")
-            before = time.perf_counter()
-            found = run_one(name, settings)
-            found.write()
-            if profile == PUBLISHED_PROFILE:
-                _note_same_numbers(name, Findings.read(found.path))
-            write_record(settings)
-            say(f"{name:<30} {time.perf_counter() - before:6.1f} s")
+            lacking.append(name)
+    for name, seconds in each(partial(_written, settings), lacking, say):
         if profile == PUBLISHED_PROFILE:
-            write_bytes(published(name), path.read_bytes())
-        elif settings.island is not None:
-            small = canonical_json(Findings.read(path).decisive())  # a line for each number would be thrice as much
-            write_bytes(published(name, profile), f"{small}\n".encode())
+            _note_same_numbers(name, Findings.read(paths.results(profile) / f"{name}.json"))
+        write_record(settings)
+        _publish(name, settings)
+        say(f"{name:<30} {seconds:6.1f} s")
+
+
+def _written(settings: Profile, name: str) -> float:
+    """Run one experiment and write its findings; the seconds it took."""
+    before = time.perf_counter()
+    run_one(name, settings).write()
+    return time.perf_counter() - before
+
+
+def _publish(name: str, settings: Profile) -> None:
+    path = paths.results(settings.name) / f"{name}.json"
+    if settings.name == PUBLISHED_PROFILE:
+        write_bytes(published(name), path.read_bytes())
+    elif settings.island is not None:
+        small = canonical_json(Findings.read(path).decisive())  # a line for each number would be thrice as much
+        write_bytes(published(name, settings.name), f"{small}\n".encode())
 
 
 def run_one(name: str, profile: Profile) -> Findings:

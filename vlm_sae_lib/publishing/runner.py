@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vlm_sae_lib.profiles import Profile, load_profile
 from vlm_sae_lib.publishing import colab, notebooks
 from vlm_sae_lib.records.made_by import write_record
 from vlm_sae_lib.reserving import reserved
+from vlm_sae_lib.taking_turns import Each, in_turn
 
 PUBLISHED_PROFILE = "pocket"
 CELL_SECONDS = 1800  # a published run's cell that takes longer hangs
@@ -61,11 +63,12 @@ class Run:
         return {"profile": self.profile} | {k: v for k, v in self.overrides.items() if k in known}
 
 
-def run(plan: Run, say: Callable[[str], None]) -> Path:
+def run(plan: Run, say: Callable[[str], None], each: Each = in_turn) -> Path:
     """Run the chosen notebooks in order and return the folder with the executed copies.
 
     A notebook whose inputs are those of its last run is skipped. The first failure raises ``NotebookFailed`` and
     leaves the published notebooks as they were. A notebook that another process runs is a UserError, which says which.
+    ``each`` says who runs them.
     """
     chosen = choose(plan)
     sources = {path.stem: _source(path.stem) for path in chosen}
@@ -75,12 +78,13 @@ def run(plan: Run, say: Callable[[str], None]) -> Path:
     with ExitStack() as mine:
         for name in sources:
             mine.enter_context(reserved(folder / f"{name}.ipynb"))
+        lacking = []
         for name, source in sources.items():
             if not plan.force and (seconds := _seconds_of_same_run(plan, name, source)) is not None:
                 say(f"{name:<30} up to date ({seconds:.1f} s when it ran)")
-                continue
-            say(f"{name:<30} running")
-            seconds = _execute(plan, name, source)
+            else:
+                lacking.append(name)
+        for name, seconds in each(partial(_execute, plan), lacking, say):
             write_record(_profile_of(plan))  # at once: what is made after a break may be made on another machine
             say(f"{name:<30} {seconds:6.1f} s")
         write_record(_profile_of(plan))
@@ -179,10 +183,11 @@ def _annotation_of(source: str) -> Any:
     return None
 
 
-def _execute(plan: Run, name: str, source: notebooks.NotebookNode) -> float:
+def _execute(plan: Run, name: str) -> float:
     """Run one notebook into the scratch folder and return the seconds it took."""
     from papermill import PapermillExecutionError, execute_notebook
 
+    source = _source(name)
     folder = paths.runs(plan.profile) / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
     output, record = folder / f"{name}.ipynb", folder / f"{name}.made.json"
