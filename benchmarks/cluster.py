@@ -27,9 +27,9 @@ from vlm_sae_lib.activations.store import METADATA
 from vlm_sae_lib.cluster import counting
 from vlm_sae_lib.cluster.collecting import Collector, collect, pipeline
 from vlm_sae_lib.cluster.connection import connected
-from vlm_sae_lib.cluster.scaling import Rates, seconds
 from vlm_sae_lib.files import folder_hash, write_json
 from vlm_sae_lib.pictures import load_pictures
+from vlm_sae_lib.plan.scaling import Rates, seconds
 from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.sae.training import train_sae
 from vlm_sae_lib.statistics.gather import gather_statistics
