@@ -36,13 +36,13 @@ from vlm_sae_lib.statistics.gather import gather_statistics
 from vlm_sae_lib.towers import load_tower
 
 HERE = Path(__file__).parent
-TOWER, SCORER, POINT, PER_SHARD = "pocket", "pocket:self_supervised", "block_5", 1024
+TOWER, POINT, PER_SHARD = "pocket", "block_5", 1024
 PER_PART = 4096
 """Pictures in a part of the statistics."""
 TRIED = 6
 """Parts behind a rate."""
-SLEPT_PARTS = 64
-SAE = SaeConfig(expansion=8, k=20, steps=200, batch_size=1024)
+SLEPT_PARTS = 48
+SAE = SaeConfig(expansion=32, k=20, steps=200, batch_size=1024)
 
 
 def main() -> int:
@@ -74,16 +74,15 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
     here = collect_activations(tower, load_pictures(pictures), POINT, scratch / "here")
     local = {"collection": time.perf_counter() - begun}
     sae = train_sae(here, SAE, device="cpu")
-    scorer = load_tower(SCORER, device="cpu")
-    units = collect_activations(scorer, load_pictures(pictures), "projection", scratch / "units")
+    gather_statistics(_first(here), _first(here), sae)  # compiled before it is timed
     begun = time.perf_counter()
-    counted = gather_statistics(here, units, sae)
+    counted = gather_statistics(here, here, sae)  # a scoring encoder's embeddings are no other work than these
     local["statistics"] = time.perf_counter() - begun
-    statistics = rates_of_counting(here, units, sae)
+    statistics = rates_of_counting(here, sae)
     say(f"here: {local}; statistics, one worker: {asdict(statistics)}")
     with connected(num_cpus=1) as ray:
-        collecting = replace(collecting, hand_over=_of_nothing(lambda n: _slept(n, 1, 0.0)))
-        statistics = replace(statistics, hand_over=_of_nothing(lambda n: _slept_tasks(ray, n, 0.0)))
+        collecting = replace(collecting, hand_over=_of_nothing(lambda n: _slept(n, 1, Rates(0.0))))
+        statistics = replace(statistics, hand_over=_of_nothing(lambda n: _slept_tasks(ray, n, Rates(0.0))))
     rates = {"collection": (parts, collecting), "statistics": (-(-found["pictures"] // PER_PART), statistics)}
     found["rates"] = {name: asdict(rate) | {"parts": n} for name, (n, rate) in rates.items()}
     found["local"] = local
@@ -95,8 +94,8 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
     say(f"predicted: {found['predicted']}")
     found["measured"] = {"collection": {}, "statistics": {}}
     found["start"] = {}
+    begun = time.perf_counter()
     with connected(num_cpus=2) as ray:
-        begun = time.perf_counter()
         list(pipeline([{"first": 0, "last": 0}], Sleeper, {"part": 0.0, "ready": str(scratch / "one"), "workers": 1}))
         found["start"]["cluster"] = time.perf_counter() - begun
         begun = time.time()
@@ -106,17 +105,17 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
         found["start"]["workers"] = ready - begun
         found["measured"]["collection"]["2"] = time.time() - ready
         assert folder_hash(there.path) == folder_hash(here.path)
-        counting.gather(here, units, sae, pictures=PER_PART)  # workers that have loaded all they need
+        counting.gather(here, here, sae, pictures=PER_PART)  # workers that have loaded all they need
         begun = time.perf_counter()
-        again = counting.gather(here, units, sae, pictures=PER_PART)
+        again = counting.gather(here, here, sae, pictures=PER_PART)
         found["measured"]["statistics"]["2"] = time.perf_counter() - begun
         np.testing.assert_array_equal(again.statistics.top_images(), counted.statistics.top_images())
     write()
     for workers in (4, 8):
         with connected(num_cpus=workers) as ray:
-            found["measured"]["collection"][str(workers)] = _slept(SLEPT_PARTS, workers, collecting.part)
-            _slept_tasks(ray, workers, 0.5)
-            found["measured"]["statistics"][str(workers)] = _slept_tasks(ray, SLEPT_PARTS, statistics.part)
+            found["measured"]["collection"][str(workers)] = _slept(SLEPT_PARTS, workers, collecting)
+            _slept_tasks(ray, workers, Rates(0.5))
+            found["measured"]["statistics"][str(workers)] = _slept_tasks(ray, SLEPT_PARTS, statistics)
         write()
     for name in rates:
         for workers, predicted in found["predicted"][name].items():
@@ -145,14 +144,18 @@ def rates_of_collecting(pictures: str, scratch: Path) -> Rates:
     return Rates(float(np.mean(took[1:])), enter=time.perf_counter() - begun)
 
 
-def rates_of_counting(here: ActivationStore, units: ActivationStore, sae: Any) -> Rates:
+def _first(store: ActivationStore) -> Any:
+    return counting._Between(store, 0, PER_PART - 1)
+
+
+def rates_of_counting(here: ActivationStore, sae: Any) -> Rates:
     """The same of the statistics; what a merge takes is what the calling process does."""
     threads, took, parts = torch.get_num_threads(), [], []
     torch.set_num_threads(1)
-    for at in range(TRIED + 1):
+    for at in range(min(TRIED + 1, len(here) // PER_PART)):
         begun = time.perf_counter()
         between = at * PER_PART, (at + 1) * PER_PART - 1
-        parts.append(counting._counted(str(here.path), str(units.path), sae, *between, 16, False))
+        parts.append(counting._counted(str(here.path), str(here.path), sae, *between, 16, False))
         took.append(time.perf_counter() - begun)
     torch.set_num_threads(threads)
     counting._merged(*parts[: counting.BRANCHES])
@@ -202,20 +205,23 @@ def _of_nothing(run: Callable[[int], float], few: int = 8, many: int = 72) -> fl
     return max(0.0, (run(many) - run(few)) / (many - few))
 
 
-def _slept(parts: int, workers: int, part: float) -> float:
-    """Seconds for parts in which a worker sleeps, from the moment when all are ready."""
+def _slept(parts: int, workers: int, rates: Rates) -> float:
+    """Seconds for parts in which a worker sleeps, and this process for each, from when all are ready."""
     rows = [asdict(Span(i, i)) for i in range(parts)]
     with tempfile.TemporaryDirectory() as ready:
-        arguments = {"part": part, "ready": ready, "workers": workers}
-        list(pipeline(rows, Sleeper, arguments, workers=workers))
+        arguments = {"part": rates.part, "ready": ready, "workers": workers}
+        for _ in pipeline(rows, Sleeper, arguments, workers=workers):
+            time.sleep(rates.enter)
         return time.time() - _ready(Path(ready))
 
 
-def _slept_tasks(ray: Any, parts: int, part: float) -> float:
+def _slept_tasks(ray: Any, parts: int, rates: Rates) -> float:
     task = ray.remote(time.sleep)
     begun = time.perf_counter()
-    waiting = [task.remote(part) for _ in range(parts)]
-    ray.get(waiting)
+    waiting = [task.remote(rates.part) for _ in range(parts)]
+    while waiting:
+        done, waiting = ray.wait(waiting)
+        time.sleep(rates.enter * len(done))
     return time.perf_counter() - begun
 
 
