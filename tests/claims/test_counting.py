@@ -4,11 +4,13 @@ from fnmatch import fnmatchcase
 
 import pytest
 
+from vlm_sae_lib import paths
 from vlm_sae_lib.claims import counting
 from vlm_sae_lib.claims.counting import COUNTED, behind, n_and_what, what_n_counts
 from vlm_sae_lib.claims.evidence import Evidence
 from vlm_sae_lib.claims.left_out import of_how_many
 from vlm_sae_lib.experiments.registry import NAMES
+from vlm_sae_lib.plan.work import NOTEBOOKS
 from vlm_sae_lib.profiles import load_profile
 from vlm_sae_lib.records.effects import ENOUGH
 from vlm_sae_lib.records.results import Results
@@ -21,6 +23,20 @@ def test_every_n_says_what_it_counts_and_every_pattern_is_needed(experiment):
     fitting = {next(i for i, pattern in enumerate(patterns) if fnmatchcase(name, pattern)) for name in names}
     assert fitting == set(range(len(patterns)))
     assert all(n_and_what(found, experiment, name)[1] for name in names)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_every_n_of_a_notebook_says_what_it_counts_and_every_pattern_is_needed(notebook):
+    found = Results.read(paths.published_results() / f"{notebook}.json")
+    patterns = [pattern for pattern, _ in COUNTED[notebook]]
+    counted = {name: row["n"] for name, row in found.results.items() if row["n"] is not None}
+    fitting = {next(i for i, pattern in enumerate(patterns) if fnmatchcase(name, pattern)) for name in counted}
+    assert fitting == set(range(len(patterns)))
+    sizes = {"test pictures": "test_pictures", "training pictures": "train_pictures"}
+    for name, n in counted.items():
+        what = what_n_counts(notebook, name)
+        split = getattr(load_profile("pocket"), sizes[what]) if what in sizes else f"pocket:{n}"
+        assert n <= int(split.split(":")[1]), name
 
 
 @pytest.mark.parametrize("experiment", NAMES)

@@ -76,8 +76,21 @@ COUNTED: Mapping[str, Sequence[tuple[str, str]]] = {
         ("pictures/*", PICTURES), ("synthetic/*", "synthetic activations"), ("ranks/*", "kinds of autoencoder"),
         ("*", LATENTS),
     ),
+    "01_activation_collection": (("mean cosine, *", PICTURES), ("directions, *", PICTURES), ("*", "pictures")),
+    "02_sae_training": (
+        ("never fired, *", "latents"), ("share of latents that fire, *", "latents"), ("*, over seeds", "trainings"),
+        ("R² on the training pictures, *", "training pictures"), ("top-16 precision, *", "of its top pictures"),
+        ("*push *", PICTURES), ("share of all pictures *", PICTURES), ("R²*", PICTURES), ("L0, *", PICTURES),
+    ),
+    "03_monosemanticity_score": (
+        ("ms_*", "neurons"), ("uniqueness/*", "pairs of latents"), ("mean_cosine/*", PICTURES),
+    ),
+    "04_taxonomy_alignment": (("depth_of_random_pairs", "training pictures"), ("depth_*", "latents")),
+    "05_llava_steering": (
+        ("insertion*", "concepts"), ("suppression*", "concepts"), ("similarity *", "concepts"),
+    ),
 }  # fmt: skip
-"""By experiment: a pattern for the names of results, and what their n counts; the first that fits."""
+"""By experiment or notebook: a pattern for the names of results, and what their n counts; the first that fits."""
 
 
 def what_n_counts(experiment: str, name: str, seeds: Any = None) -> str:

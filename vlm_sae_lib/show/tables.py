@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from IPython import get_ipython
 
+from vlm_sae_lib.claims.counting import COUNTED, what_n_counts
 from vlm_sae_lib.records.results import Results
 from vlm_sae_lib.show.numbers import number
 
@@ -85,7 +86,7 @@ def results_table(results: Results, names: Sequence[str] | None = None, digits: 
                 "result": in_words(name) if first else "",
                 "here": number(entry["value"], digits) if first else "",
                 "95 % interval": _interval(entry, digits) if first else "",
-                "n": ("" if entry["n"] is None else f"{entry['n']:,}") if first else "",
+                "n": _counted(results.notebook, name, entry["n"]) if first else "",
                 "control": in_words(label),
                 "control's value": number(control["value"], digits) if other else "",
                 "its 95 % interval": _interval(control, digits),
@@ -95,6 +96,13 @@ def results_table(results: Results, names: Sequence[str] | None = None, digits: 
             })  # fmt: skip
     table = pd.DataFrame(rows).set_index("result")
     return table.loc[:, (table != "").any()]
+
+
+def _counted(notebook: str, name: str, n: int | None) -> str:
+    """``600 pictures``; of a notebook whose results nobody has put into words the number alone."""
+    if n is None:
+        return ""
+    return f"{n:,} {what_n_counts(notebook, name)}" if notebook in COUNTED else f"{n:,}"
 
 
 def in_words(name: str) -> str:
