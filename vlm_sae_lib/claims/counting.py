@@ -80,7 +80,7 @@ COUNTED: Mapping[str, Sequence[tuple[str, str]]] = {
     "02_sae_training": (
         ("never fired, *", "latents"), ("share of latents that fire, *", "latents"), ("*, over seeds", "trainings"),
         ("R² on the training pictures, *", "training pictures"), ("top-16 precision, *", "of its top pictures"),
-        ("*push *", PICTURES), ("share of all pictures *", PICTURES), ("R²*", PICTURES), ("L0, *", PICTURES),
+        ("*push*", PICTURES), ("share of all pictures *", PICTURES), ("R²*", PICTURES), ("L0, *", PICTURES),
     ),
     "03_monosemanticity_score": (
         ("ms_*", "neurons"), ("uniqueness/*", "pairs of latents"), ("mean_cosine/*", PICTURES),
