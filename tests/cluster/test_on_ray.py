@@ -68,6 +68,13 @@ def test_the_command_collects_by_ray_and_goes_on_with_what_is_there(ray, photos,
     assert folder_hash(tmp_path / "ray") == folder_hash(tmp_path / "here")
 
 
+def test_what_cannot_be_is_told_before_any_work(ray, photos, tmp_path, capsys):
+    assert collect(photos, tmp_path / "store", "--engine", "ray", "--gpus", "1") == 2
+    assert "the cluster has 0" in capsys.readouterr().err
+    assert collect(photos, photos / "store", "--engine", "ray") == 2
+    assert "among the pictures" in capsys.readouterr().err and not (photos / "store").exists()
+
+
 def test_what_a_worker_finds_wrong_is_one_sentence(ray, photos, tmp_path, capsys):
     empty = tmp_path / "pictures"
     empty.mkdir()

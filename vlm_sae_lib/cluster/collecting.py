@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_sae_lib.activations import ActivationStore
-from vlm_sae_lib.activations.collect import request
+from vlm_sae_lib.activations.collect import _refuse_folders, request
 from vlm_sae_lib.activations.parts import Assembly, Laid, Span, computed, ids_of, lay_down
 from vlm_sae_lib.activations.store import METADATA
 from vlm_sae_lib.activations.writing import metadata_at, writable
@@ -47,7 +47,8 @@ def collect(
         UserError: as ``collect_activations``; a worker that sees other pictures, or not the folder ``out``.
     """
     ray, out = library(), Path(out).expanduser().resolve()
-    source = load_pictures(pictures)
+    source, at_once = load_pictures(pictures), workers or places(ray, gpus)
+    _refuse_folders(source, {(hook_point, options.get("tokens", "cls")): out})
     fresh = ray.get(ray.remote(_request).options(num_gpus=gpus).remote(tower, pictures, hook_point, device, options))
     if fresh["fingerprint"] != source.fingerprint:
         raise UserError(f"A worker finds other pictures in {pictures} than this process: let all read the same.")
@@ -62,7 +63,6 @@ def collect(
             arguments = {"tower": tower, "pictures": pictures, "device": device, "out": str(out), "metadata": fresh,
                          "batch_size": batch_size, "decoders": None if gpus else 0}  # fmt: skip
             if parts := [asdict(span) for span in assembly.lacking]:
-                at_once = workers or places(ray, gpus)
                 rows = pipeline(parts, worker or Collector, arguments, gpus=gpus, workers=at_once)
                 for row in progress(rows, f"{tower} on Ray", unit="shard", total=len(parts)):
                     assembly.enter(Span(row["first"], row["last"]), Laid(**row["laid"]))

@@ -86,6 +86,15 @@ def _cause(error: BaseException | None) -> BaseException | None:
 
 
 def places(ray: Any, gpus: float) -> int:
-    """How many parts the cluster works on at once: one a core, or as many as share its GPUs."""
+    """How many parts the cluster works on at once: one a core, or as many as share its GPUs.
+
+    Raises:
+        UserError: GPUs are asked for, and the cluster has none or too few; it would be waited for them for ever.
+    """
     resources = ray.cluster_resources()
-    return max(1, int(resources.get("GPU", 0) / gpus) if gpus else int(resources.get("CPU", 1)))
+    if not gpus:
+        return max(1, int(resources.get("CPU", 1)))
+    if (there := resources.get("GPU", 0)) < gpus:
+        raise UserError(f"A worker is to take {gpus:g} GPU, and the cluster has {there:g}: start Ray on a machine with "
+                        "one, or leave --gpus out.")  # fmt: skip
+    return int(there / gpus)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_sae_lib.activations import ActivationStore
-from vlm_sae_lib.cluster.connection import LOST, library
+from vlm_sae_lib.cluster.connection import LOST, library, places
 from vlm_sae_lib.sae.training.sweep import Trained, Wanted, train_group
 
 
@@ -19,6 +19,7 @@ def train(
         UserError: as ``train_group``.
     """
     ray = library()
+    places(ray, gpus)  # refuses what there is not
     task = ray.remote(_train).options(num_gpus=gpus, max_retries=LOST)
     path, out = str(store.path.resolve()), out.resolve()
     waiting = [task.remote(path, group, out, device) for group in groups]
