@@ -11,6 +11,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import folder_hash, read_json
 from vlm_sae_lib.sae import SparseAutoencoder
 from vlm_sae_lib.statistics.gather import gather_statistics
+from vlm_sae_lib.taking_turns import in_turn
 
 pytest.importorskip("ray", reason="Ray is not installed: make cluster")
 
@@ -165,3 +166,26 @@ def test_an_error_in_training_is_one_sentence(ray, two_stores, tmp_path, capsys)
     assert cli.main([*arguments, "--out", str(tmp_path / "ray"), "--engine", "ray"]) == 2
     told = capsys.readouterr().err
     assert "diverged" in told and told.count("\n") == 1
+
+
+class Broken(RuntimeError):
+    pass
+
+
+def work(name):
+    if name == "wrong":
+        raise UserError("mend it")
+    if name == "broken":
+        raise Broken("its own words")
+    return float(len(name))
+
+
+def test_notebooks_and_experiments_are_done_once_each_and_told(ray):
+    from vlm_sae_lib.cluster.running import each
+
+    names, here, there = ["a", "bb", "ccc"], [], []
+    done = dict(each(work, names, there.append))
+    assert done == dict(in_turn(work, names, here.append)) == {"a": 1.0, "bb": 2.0, "ccc": 3.0} and here == there
+    for name, error, words in (("wrong", UserError, "^mend it$"), ("broken", Broken, "^its own words$")):
+        with pytest.raises(error, match=words), connected():
+            list(each(work, [name], there.append))
