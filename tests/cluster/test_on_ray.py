@@ -160,6 +160,18 @@ def test_a_sweep_of_twelve_is_the_local_one_bit_for_bit(ray, two_stores, tmp_pat
     assert folder_hash(tmp_path / "ray") == folder_hash(tmp_path / "here")
 
 
+def test_one_sae_that_two_workers_share_is_the_local_one_but_for_the_order_of_sums(ray, two_stores, tmp_path, capsys):
+    arguments = ["train", "--activations", str(two_stores[0].path), "--steps", "30", "--batch-size", "64", "--k", "2",
+                 "--device", "cpu"]  # fmt: skip
+    assert cli.main([*arguments, "--out", str(tmp_path / "here")]) == 0
+    assert cli.main([*arguments, "--out", str(tmp_path / "ray"), "--engine", "ray", "--workers", "2"]) == 0
+    here, there = (SparseAutoencoder.load(tmp_path / name) for name in ("here", "ray"))
+    np.testing.assert_allclose(there.w_dec, here.w_dec, rtol=0, atol=2e-4)
+    assert not list(tmp_path.glob("*.checkpoint"))
+    assert cli.main([*arguments, "--out", str(tmp_path / "more"), "--engine", "ray", "--workers", "3"]) == 2
+    assert "places for 2 workers" in capsys.readouterr().err
+
+
 def test_an_error_in_training_is_one_sentence(ray, two_stores, tmp_path, capsys):
     (tmp_path / "sweep.yaml").write_text("all: {steps: 5, batch_size: 32, lr: 1.0e+38}\nsaes: [{kind: relu}]\n")
     arguments = ["train", "--activations", str(two_stores[0].path), "--sweep", str(tmp_path / "sweep.yaml")]

@@ -37,7 +37,7 @@ def by_ray(arguments: argparse.Namespace) -> bool:
     """
     if arguments.engine not in (LOCAL, RAY):
         raise UserError(f"--engine {arguments.engine} is not known: give {LOCAL} or {RAY}.")
-    for name in ("address", "gpus"):
+    for name in ("address", "gpus", "workers"):
         if arguments.engine == LOCAL and getattr(arguments, name, None) is not None:
             raise UserError(f"--{name} does nothing without --engine {RAY}: leave it out, or give that too.")
     return arguments.engine == RAY

@@ -76,6 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="with --sweep: how many SAEs share one pass over the activations (default: 4)",
     )
+    parser.add_argument(
+        "--workers",
+        type=option(Count),
+        default=None,
+        help="with --engine ray: how many workers learn one SAE together, each with its share of every batch",
+    )
     add_engine(parser)
 
 
@@ -84,13 +90,14 @@ def main(args: argparse.Namespace) -> int:
     on_ray = by_ray(args)
     if args.sweep is not None:
         return sweep(args, on_ray)
-    if on_ray or args.together is not None:
-        name = "engine ray" if on_ray else "together"
-        raise UserError(f"--{name} is for sweeps, as one SAE is trained by one worker: give --sweep too.")
-    return train_one(args)
+    if args.together is not None:
+        raise UserError("--together is for sweeps: give --sweep too, or leave it out.")
+    if on_ray and args.workers is None:
+        raise UserError("Of one SAE Ray has to know how many workers share it: give --workers, or --sweep.")
+    return train_one(args, on_ray)
 
 
-def train_one(args: argparse.Namespace) -> int:
+def train_one(args: argparse.Namespace, on_ray: bool) -> int:
     from vlm_sae_lib.activations import ActivationStore
     from vlm_sae_lib.commands.settings import by_name
     from vlm_sae_lib.machine.devices import choose_device
@@ -108,7 +115,14 @@ def train_one(args: argparse.Namespace) -> int:
     checkpoints = args.out.with_name(f"{args.out.name}.checkpoint")
     if checkpoints.exists():
         sys.stderr.write(f"resuming from {checkpoints}\n")
-    sae = train_sae(store, config, checkpoint_dir=checkpoints, device=device)
+    if on_ray:
+        from vlm_sae_lib.cluster.wide import train_wide
+
+        with ray_of(args):
+            sae = train_wide(store, config, args.workers, checkpoints=checkpoints, device=args.device,
+                             gpus=args.gpus or 0)  # fmt: skip
+    else:
+        sae = train_sae(store, config, checkpoint_dir=checkpoints, device=device)
     sae.save(args.out)
     shutil.rmtree(checkpoints)
 
@@ -128,6 +142,8 @@ def sweep(args: argparse.Namespace, on_ray: bool) -> int:
     from vlm_sae_lib.progress import progress
     from vlm_sae_lib.sae.training.sweep import Trained, grouped, read_sweep, train_group
 
+    if args.workers is not None:
+        raise UserError("--workers is for one SAE: leave it out, as each of a sweep is trained by one worker.")
     if given := [name for name in NAMED if name in args] + [text.partition("=")[0] for text in args.set]:
         raise UserError(f"{given[0]} is told by --sweep {args.sweep}: give it there, under `all`.")
     wanted = read_sweep(args.sweep)

@@ -103,7 +103,10 @@ def test_a_setting_beside_the_file_is_told(tmp_path, store, capsys, more):
     assert sweep(tmp_path, store, *more) == 2 and "give it there" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("more", [["--together", "3"], ["--engine", "ray"]])
-def test_without_a_file_there_is_no_sweep(tmp_path, store, capsys, more):
+@pytest.mark.parametrize(("more", "words"), [
+    (["--together", "3"], "give --sweep"), (["--engine", "ray"], "give --workers"),
+    (["--workers", "2"], "does nothing"),
+])  # fmt: skip
+def test_what_only_a_sweep_or_only_ray_reads_is_told(tmp_path, store, capsys, more, words):
     arguments = ["train", "--activations", str(store.path), "--out", str(tmp_path / "sae"), *more]
-    assert cli.main(arguments) == 2 and "give --sweep" in capsys.readouterr().err
+    assert cli.main(arguments) == 2 and words in capsys.readouterr().err
