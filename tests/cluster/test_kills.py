@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -59,8 +60,9 @@ class Killer(threading.Thread):
                 self.nodes.append(self.machines.add_node(num_cpus=1))
                 self.killed["machine"] += 1
             elif busy := [process.pid for process in psutil.process_iter(["cmdline"]) if _works(process)]:
-                os.kill(int(self.draw.choice(busy)), signal.SIGKILL)
-                self.killed["worker"] += 1
+                with suppress(ProcessLookupError):  # it came to its end just now
+                    os.kill(int(self.draw.choice(busy)), signal.SIGKILL)
+                    self.killed["worker"] += 1
 
 
 def _works(process) -> bool:
@@ -106,6 +108,7 @@ def test_kills_at_random_moments_change_nothing(cluster, tmp_path):
         for _ in range(3):
             same_statistics(gather_statistics(*here).statistics, gather(*there, pictures=200).statistics)
         rounds += 1
+        assert killer.is_alive() or sum(killer.killed.values()) == KILLS
     killer.done.set()
     killer.join()
     print(f"killed {killer.killed} in {rounds} rounds")
