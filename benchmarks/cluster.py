@@ -84,7 +84,10 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
         collecting = replace(collecting, hand_over=_of_nothing(lambda n: _slept(n, 1, Rates(0.0))))
         statistics = replace(statistics, hand_over=_of_nothing(lambda n: _slept_tasks(ray, n, Rates(0.0))))
     rates = {"collection": (parts, collecting), "statistics": (-(-found["pictures"] // PER_PART), statistics)}
-    found["rates"] = {name: asdict(rate) | {"parts": n} for name, (n, rate) in rates.items()}
+    found["rates"] = {
+        name: {"parts": n, "part": rate.part, "hand_over": rate.hand_over, "enter": rate.enter}
+        for name, (n, rate) in rates.items()
+    }
     found["local"] = local
     found["predicted"] = {
         name: {"2": seconds(n, 2, rate)} | {str(w): seconds(SLEPT_PARTS, w, rate) for w in (4, 8)}
@@ -141,7 +144,7 @@ def rates_of_collecting(pictures: str, scratch: Path) -> Rates:
     torch.set_num_threads(threads)
     begun = time.perf_counter()
     assembly.enter(tried[0], laid)
-    return Rates(float(np.mean(took[1:])), enter=time.perf_counter() - begun)
+    return Rates(float(np.mean(took[1:] or took)), enter=time.perf_counter() - begun)
 
 
 def _first(store: ActivationStore) -> Any:
@@ -161,7 +164,7 @@ def rates_of_counting(here: ActivationStore, sae: Any) -> Rates:
     counting._merged(*parts[: counting.BRANCHES])
     begun = time.perf_counter()
     counting._merged(*parts[: counting.BRANCHES])
-    return Rates(float(np.mean(took[1:])), enter=(time.perf_counter() - begun) / counting.BRANCHES)
+    return Rates(float(np.mean(took[1:] or took)), enter=(time.perf_counter() - begun) / counting.BRANCHES)
 
 
 class Together(Collector):
@@ -215,8 +218,12 @@ def _slept(parts: int, workers: int, rates: Rates) -> float:
         return time.time() - _ready(Path(ready))
 
 
+def _sleep(part: float) -> None:
+    time.sleep(part)
+
+
 def _slept_tasks(ray: Any, parts: int, rates: Rates) -> float:
-    task = ray.remote(time.sleep)
+    task = ray.remote(_sleep)
     begun = time.perf_counter()
     waiting = [task.remote(rates.part) for _ in range(parts)]
     while waiting:

@@ -1,5 +1,6 @@
 """``collect`` on Ray: pictures → activations as a pipeline of Ray Data, a part for each shard of the store."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -91,6 +92,7 @@ def pipeline(
     """
     from ray import data
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of each plan and each block on stderr
     data.DataContext.get_current().enable_progress_bars = False
     rows = data.from_items(list(parts), override_num_blocks=len(parts))
     pool = data.ActorPoolStrategy(size=min(len(parts), workers))

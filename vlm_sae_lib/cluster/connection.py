@@ -8,6 +8,7 @@ from typing import Any
 from vlm_sae_lib.errors import UserError
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each run
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is wrong comes as an exception, and is told once
 LOST = 20
 """How often a part is given out again whose machine or process was lost; a part that ends in an error is not."""
 
