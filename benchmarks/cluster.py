@@ -81,6 +81,7 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
     statistics = rates_of_counting(here, sae)
     say(f"here: {local}; statistics, one worker: {asdict(statistics)}")
     with connected(num_cpus=1) as ray:
+        _warm(ray, 1)
         collecting = replace(collecting, hand_over=_of_nothing(lambda n: _slept(n, 1, Rates(0.0))))
         statistics = replace(statistics, hand_over=_of_nothing(lambda n: _slept_tasks(ray, n, Rates(0.0))))
     rates = {"collection": (parts, collecting), "statistics": (-(-found["pictures"] // PER_PART), statistics)}
@@ -108,6 +109,7 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
         found["start"]["workers"] = ready - begun
         found["measured"]["collection"]["2"] = time.time() - ready
         assert folder_hash(there.path) == folder_hash(here.path)
+        _warm(ray, 2)
         counting.gather(here, here, sae, pictures=PER_PART)  # workers that have loaded all they need
         begun = time.perf_counter()
         again = counting.gather(here, here, sae, pictures=PER_PART)
@@ -117,7 +119,7 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
     for workers in (4, 8):
         with connected(num_cpus=workers) as ray:
             found["measured"]["collection"][str(workers)] = _slept(SLEPT_PARTS, workers, collecting)
-            _slept_tasks(ray, workers, Rates(0.5))
+            _warm(ray, workers)
             found["measured"]["statistics"][str(workers)] = _slept_tasks(ray, SLEPT_PARTS, statistics)
         write()
     for name in rates:
@@ -190,9 +192,9 @@ class Sleeper:
         return row
 
 
-def _wait_for_all(folder: Path, workers: int) -> None:
+def _wait_for_all(folder: Path, workers: int, name: str = "") -> None:
     folder.mkdir(exist_ok=True)
-    (folder / str(os.getpid())).write_text(str(time.time()))
+    (folder / (name or str(os.getpid()))).write_text(str(time.time()))
     while len(list(folder.iterdir())) < workers:
         time.sleep(0.01)
 
@@ -216,6 +218,13 @@ def _slept(parts: int, workers: int, rates: Rates) -> float:
         for _ in pipeline(rows, Sleeper, arguments, workers=workers):
             time.sleep(rates.enter)
         return time.time() - _ready(Path(ready))
+
+
+def _warm(ray: Any, workers: int) -> None:
+    """As many processes as there are workers, each with this module loaded."""
+    with tempfile.TemporaryDirectory() as ready:
+        task = ray.remote(_wait_for_all)
+        ray.get([task.remote(Path(ready), workers, str(number)) for number in range(workers)])
 
 
 def _sleep(part: float) -> None:
