@@ -27,7 +27,7 @@ def rows():
     return (draw.random((700, 60)) * (draw.random((700, 60)) < 0.06) @ features).astype(np.float32)
 
 
-@pytest.fixture(scope="module", params=[3, pytest.param(2, marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.long)])
 def several(request, rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     return folder, learned(request.param, rows, CONFIGS, folder)
