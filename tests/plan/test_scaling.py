@@ -20,15 +20,10 @@ def test_the_slowest_of_workers_process_and_disks_sets_the_pace():
     assert seconds(1000, 1, Rates(3.0, part_bytes=2e9, shared_bytes_per_second=1e9)) == pytest.approx(3000, rel=0.01)
 
 
-def test_parts_of_different_length_take_as_long_on_one_worker():
-    assert seconds(1000, 1, Rates(2.0, spread=0.3)) == pytest.approx(2000, rel=0.01)
-    assert seconds(1000, 10, Rates(2.0, spread=0.3)) == pytest.approx(200, rel=0.03)
-
-
 def test_no_worker_is_ever_idle_without_need():
     for workers in range(1, 40):
-        taken, busy = seconds(97, workers, Rates(1.0, spread=0.2)), 97.0 / workers
-        assert busy * 0.95 <= taken <= busy + 1.4
+        taken, busy = seconds(97, workers, Rates(1.0)), 97.0 / workers
+        assert busy * 0.95 <= taken <= busy + 1
 
 
 def test_where_it_stops_scaling():

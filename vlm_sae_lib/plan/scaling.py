@@ -20,7 +20,6 @@ class Rates:
         enter: what the calling process does with a part that has come back.
         part_bytes: what a part reads from and writes to the disks that all workers share.
         shared_bytes_per_second: how quickly those disks read and write; infinite where they are no limit.
-        spread: of the parts' times, the standard deviation over the mean.
     """
 
     part: float
@@ -28,7 +27,6 @@ class Rates:
     enter: float = 0.0
     part_bytes: float = 0.0
     shared_bytes_per_second: float = math.inf
-    spread: float = 0.0
 
 
 def seconds(parts: int, workers: int, rates: Rates) -> float:
@@ -41,21 +39,15 @@ def seconds(parts: int, workers: int, rates: Rates) -> float:
     disks = entered = 0.0
     moving = rates.part_bytes / rates.shared_bytes_per_second
     heapq.heapify(free)
-    for number in range(parts):
+    for _ in range(parts):
         start = heapq.heappop(free)
-        done = start + rates.hand_over + rates.part * _stretched(number, rates.spread)
+        done = start + rates.hand_over + rates.part
         if moving:
             disks = max(disks, start) + moving
             done = max(done, disks)
         heapq.heappush(free, done)
         entered = max(entered, done) + rates.enter
     return entered
-
-
-def _stretched(number: int, spread: float) -> float:
-    """The time of a part over the mean: evenly spread, in an order that repeats no pattern and draws nothing."""
-    place = (number * 0.6180339887498949) % 1.0
-    return 1.0 + spread * math.sqrt(12) * (place - 0.5)
 
 
 def most_workers(parts: int, rates: Rates, share: float = 0.5) -> int:
