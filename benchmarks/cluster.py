@@ -1,8 +1,8 @@
 """``python -m benchmarks.cluster``: what Ray costs, and whether the simulation of the pipeline says how stages scale.
 
-In this order, so that nothing is predicted that is known: the rates of one worker; from them alone, written to the
-file, the times of two, four and eight; then the runs. Two workers do the work itself, on two cores. Four and eight are
-more than the machine has cores: in their parts sleeps of the measured length stand for the work. The file is
+In this order, so that nothing is predicted that is known: the rates of one worker of Ray's; from them alone, written
+to the file, the times of two, four and eight; then the runs. Two workers do the work itself, on two cores. Four and
+eight are more than the machine has cores: in their parts sleeps of the measured length stand for the work. The file is
 ``results/cluster-<date>.json``. What it takes until all workers are ready is told apart.
 """
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import torch
 
 from vlm_sae_lib.activations import ActivationStore, collect_activations
 from vlm_sae_lib.activations.collect import request
-from vlm_sae_lib.activations.parts import Assembly, Span, computed, lay_down
+from vlm_sae_lib.activations.parts import Assembly, Laid, Span
 from vlm_sae_lib.activations.store import METADATA
 from vlm_sae_lib.cluster import counting
 from vlm_sae_lib.cluster.collecting import Collector, collect, pipeline
@@ -37,10 +37,10 @@ from vlm_sae_lib.towers import load_tower
 
 HERE = Path(__file__).parent
 TOWER, POINT, PER_SHARD = "pocket", "block_5", 1024
-PER_PART = 4096
-"""Pictures in a part of the statistics."""
-TRIED = 6
-"""Parts behind a rate."""
+TRIED = 8
+"""Parts behind the rate of collecting, spread over all."""
+REPEATS = 5
+"""Of the statistics, which take seconds: the median counts."""
 SLEPT_PARTS = 48
 SAE = SaeConfig(expansion=32, k=20, steps=200, batch_size=1024)
 
@@ -66,35 +66,24 @@ def machine() -> dict[str, Any]:
 
 def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callable[[], None]) -> None:
     say = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
-    collecting = rates_of_collecting(pictures, scratch)
-    parts = -(-found["pictures"] // PER_SHARD)
-    say(f"collection, one worker: {asdict(collecting)}")
-    tower = load_tower(TOWER, device="cpu")
-    begun = time.perf_counter()
-    here = collect_activations(tower, load_pictures(pictures), POINT, scratch / "here")
-    local = {"collection": time.perf_counter() - begun}
-    sae = train_sae(here, SAE, device="cpu")
-    gather_statistics(_first(here), _first(here), sae)  # compiled before it is timed
-    begun = time.perf_counter()
-    counted = gather_statistics(here, here, sae)  # a scoring encoder's embeddings are no other work than these
-    local["statistics"] = time.perf_counter() - begun
-    statistics = rates_of_counting(here, sae)
-    say(f"here: {local}; statistics, one worker: {asdict(statistics)}")
+    here, sae, local, counted = _locally(pictures, scratch)
+    per_part = counting.pictures_per_part(len(here), 2)
+    say(f"here: {local}")
     with connected(num_cpus=1) as ray:
-        _warm(ray, 1)
-        collecting = replace(collecting, hand_over=_of_nothing(lambda n: _slept(n, 1, Rates(0.0))))
-        statistics = replace(statistics, hand_over=_of_nothing(lambda n: _slept_tasks(ray, n, Rates(0.0))))
-    rates = {"collection": (parts, collecting), "statistics": (-(-found["pictures"] // PER_PART), statistics)}
-    found["rates"] = {
-        name: {"parts": n, "part": rate.part, "hand_over": rate.hand_over, "enter": rate.enter}
-        for name, (n, rate) in rates.items()
-    }
+        rates = {"collection": rates_of_collecting(pictures, scratch),
+                 "statistics": rates_of_counting(ray, here, sae, per_part)}  # fmt: skip
+    parts = {"collection": -(-len(here) // PER_SHARD), "statistics": -(-len(here) // per_part)}
     found["local"] = local
+    found["rates"] = {
+        name: {"parts": parts[name], "part": rate.part, "hand_over": rate.hand_over, "enter": rate.enter}
+        for name, rate in rates.items()
+    }
     found["predicted"] = {
-        name: {"2": seconds(n, 2, rate)} | {str(w): seconds(SLEPT_PARTS, w, rate) for w in (4, 8)}
-        for name, (n, rate) in rates.items()
+        name: {"2": seconds(parts[name], 2, rate)} | {str(w): seconds(SLEPT_PARTS, w, rate) for w in (4, 8)}
+        for name, rate in rates.items()
     }
     write()
+    say(f"one worker: {found['rates']}")
     say(f"predicted: {found['predicted']}")
     found["measured"] = {"collection": {}, "statistics": {}}
     found["start"] = {}
@@ -110,17 +99,15 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
         found["measured"]["collection"]["2"] = time.time() - ready
         assert folder_hash(there.path) == folder_hash(here.path)
         _warm(ray, 2)
-        counting.gather(here, here, sae, pictures=PER_PART)  # workers that have loaded all they need
-        begun = time.perf_counter()
-        again = counting.gather(here, here, sae, pictures=PER_PART)
-        found["measured"]["statistics"]["2"] = time.perf_counter() - begun
+        taken, again = repeated(lambda: counting.gather(here, here, sae, pictures=per_part))
+        found["measured"]["statistics"]["2"] = taken
         np.testing.assert_array_equal(again.statistics.top_images(), counted.statistics.top_images())
     write()
     for workers in (4, 8):
         with connected(num_cpus=workers) as ray:
-            found["measured"]["collection"][str(workers)] = _slept(SLEPT_PARTS, workers, collecting)
+            found["measured"]["collection"][str(workers)] = _slept(SLEPT_PARTS, workers, rates["collection"])
             _warm(ray, workers)
-            found["measured"]["statistics"][str(workers)] = _slept_tasks(ray, SLEPT_PARTS, statistics)
+            found["measured"]["statistics"][str(workers)] = _slept_tasks(ray, SLEPT_PARTS, rates["statistics"])
         write()
     for name in rates:
         for workers, predicted in found["predicted"][name].items():
@@ -128,45 +115,60 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
         say(f"{name}: Ray with two workers has {local[name] / found['measured'][name]['2']:.2f} × the local throughput")
 
 
+def _locally(pictures: str, scratch: Path) -> tuple[ActivationStore, Any, dict[str, float], Any]:
+    """Both stages without Ray, in one process that has both cores: their store, SAE, seconds and statistics."""
+    tower = load_tower(TOWER, device="cpu")
+    begun = time.perf_counter()
+    here = collect_activations(tower, load_pictures(pictures), POINT, scratch / "here")
+    collected = time.perf_counter() - begun
+    sae = train_sae(here, SAE, device="cpu")
+    taken, counted = repeated(lambda: gather_statistics(here, here, sae))  # an encoder's embeddings are no other work
+    return here, sae, {"collection": collected, "statistics": taken}, counted
+
+
+def repeated(run: Callable[[], Any]) -> tuple[float, Any]:
+    """The median of the seconds that it takes, once all that it needs is loaded and compiled, and what it gives."""
+    found, taken = run(), []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        found = run()
+        taken.append(time.perf_counter() - begun)
+    return float(np.median(taken)), found
+
+
 def rates_of_collecting(pictures: str, scratch: Path) -> Rates:
-    """From some parts, spread over all, in one thread as a worker has."""
+    """Of one worker: some parts, spread over all, timed from the first one's end, when the worker has all it needs."""
     source, tower = load_pictures(pictures), load_tower(TOWER, device="cpu")
-    fresh = request(tower, source, POINT, "cls", pictures_per_shard=PER_SHARD)
-    out = scratch / "rates"
+    fresh, out = request(tower, source, POINT, "cls", pictures_per_shard=PER_SHARD), scratch / "rates"
     write_json(out / METADATA, fresh)
     assembly = Assembly.begin(out, fresh, source)
     tried = [assembly.lacking[i] for i in np.linspace(0, len(assembly.lacking) - 2, TRIED + 1).astype(int)]
-    threads, took = torch.get_num_threads(), []
-    torch.set_num_threads(1)
-    for span in tried:
-        begun = time.perf_counter()
-        tensors, unreadable = computed(tower, source, fresh, span, workers=0)
-        laid = lay_down(out, fresh["id"], tensors, unreadable)
-        took.append(time.perf_counter() - begun)
-    torch.set_num_threads(threads)
+    arguments = {"tower": TOWER, "pictures": pictures, "device": "cpu", "out": str(out), "metadata": fresh,
+                 "batch_size": 64, "decoders": 0}  # fmt: skip
+    ended, rows = [], []
+    for row in pipeline([asdict(span) for span in tried], Collector, arguments):
+        ended.append(time.perf_counter())
+        rows.append(row)
     begun = time.perf_counter()
-    assembly.enter(tried[0], laid)
-    return Rates(float(np.mean(took[1:] or took)), enter=time.perf_counter() - begun)
+    assembly.enter(Span(rows[0]["first"], rows[0]["last"]), Laid(**rows[0]["laid"]))
+    enter = time.perf_counter() - begun
+    hand_over = _of_nothing(lambda n: _slept(n, 1, Rates(0.0)))
+    return Rates(max(0.0, (ended[-1] - ended[0]) / TRIED - hand_over), hand_over=hand_over, enter=enter)
 
 
-def _first(store: ActivationStore) -> Any:
-    return counting._Between(store, 0, PER_PART - 1)
-
-
-def rates_of_counting(here: ActivationStore, sae: Any) -> Rates:
-    """The same of the statistics; what a merge takes is what the calling process does."""
-    threads, took, parts = torch.get_num_threads(), [], []
-    torch.set_num_threads(1)
-    for at in range(min(TRIED + 1, len(here) // PER_PART)):
-        begun = time.perf_counter()
-        between = at * PER_PART, (at + 1) * PER_PART - 1
-        parts.append(counting._counted(str(here.path), str(here.path), sae, *between, 16, False))
-        took.append(time.perf_counter() - begun)
-    torch.set_num_threads(threads)
-    counting._merged(*parts[: counting.BRANCHES])
+def rates_of_counting(ray: Any, here: ActivationStore, sae: Any, per_part: int) -> Rates:
+    """Of one worker: all of the statistics; what a merge takes is what the calling process does."""
+    taken, _ = repeated(lambda: counting.gather(here, here, sae, pictures=per_part))
+    _warm(ray, 1)
+    hand_over = _of_nothing(lambda n: _slept_tasks(ray, n, Rates(0.0)))
+    some = [counting._counted(str(here.path), str(here.path), sae, at * per_part, (at + 1) * per_part - 1, 16, False)
+            for at in range(counting.BRANCHES)]  # fmt: skip
+    counting._merged(*some)
     begun = time.perf_counter()
-    counting._merged(*parts[: counting.BRANCHES])
-    return Rates(float(np.mean(took[1:] or took)), enter=(time.perf_counter() - begun) / counting.BRANCHES)
+    counting._merged(*some)
+    enter = (time.perf_counter() - begun) / counting.BRANCHES
+    parts = -(-len(here) // per_part)
+    return Rates(max(0.0, taken / parts - hand_over), hand_over=hand_over, enter=enter)
 
 
 class Together(Collector):

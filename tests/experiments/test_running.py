@@ -47,6 +47,12 @@ def run(*names, profile="pocket"):
     return said
 
 
+def test_the_longest_begin(toy, monkeypatch):
+    monkeypatch.setattr(running, "LONGEST", ("pear", "apricot"))
+    began = [line.split()[0] for line in run() if "running" in line]
+    assert began == ["pear", "apricot", "apple"] and set(registry.LONGEST) < set(registry.NAMES)
+
+
 def test_a_second_call_runs_nothing(toy):
     run()
     said = run()

@@ -12,7 +12,7 @@ from vlm_sae_lib.progress import progress
 from vlm_sae_lib.statistics.gather import Gathered, gather_statistics
 
 PICTURES = 16_384
-"""In a part, unless the cluster has more places than there would be parts."""
+"""At most in a part: what a part sends back is as large as its statistics, however few pictures are in it."""
 BRANCHES = 4
 """How many parts are merged at once."""
 
@@ -34,7 +34,7 @@ def gather(
     common = np.intersect1d(activations.image_ids, embeddings.image_ids)
     if len(common) == 0:
         return gather_statistics(activations, embeddings, encoder, top_k=top_k, keep=keep)  # which says why not
-    per_part = pictures or max(1, min(PICTURES, -(-len(common) // (2 * places(ray, 0)))))
+    per_part = pictures or pictures_per_part(len(common), places(ray, 0))
     stores = str(activations.path.resolve()), str(embeddings.path.resolve())
     shared = ray.put(encoder)
     count = ray.remote(_counted).options(max_retries=LOST)
@@ -52,6 +52,12 @@ def gather(
     whole = _merged(*ray.get(parts))  # here, as what Ray returns may not be written into
     return replace(whole, only_activations=np.setdiff1d(activations.image_ids, common),
                    only_embeddings=np.setdiff1d(embeddings.image_ids, common))  # fmt: skip
+
+
+def pictures_per_part(pictures: int, workers: int) -> int:
+    """How many make a part: as many parts for each worker, at least two, so that at the end none waits long."""
+    rounds = max(2, -(-pictures // (workers * PICTURES)))
+    return max(1, -(-pictures // (workers * rounds)))
 
 
 def _counted(

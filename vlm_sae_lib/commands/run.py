@@ -8,9 +8,12 @@ from typing import Any
 from vlm_sae_lib.commands.engines import add_engine, by_ray, ray_of
 from vlm_sae_lib.commands.settings import by_name
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.overrides import Count, option
 
 HELP = "run the notebooks in order; those of the pocket profile are published into notebooks/ when all have passed"
 EXAMPLE = "python -m vlm_sae_lib run --only 03"
+BYTES_OF_AN_EXPERIMENT = 3 << 30
+"""Of memory that one takes at most in the pocket world; the largest was seen to take two thirds of it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,34 +35,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="another value for a name in the notebooks' parameters cell, such as seed=3 or changes=\"{'k': 8}\"; "
         "nothing is published then; repeatable",
     )
+    parser.add_argument(
+        "--processes",
+        type=option(Count),
+        default=None,
+        help="how many experiments at once, each in a process of one thread (default: as many as there are cores and "
+        "memory for; on models that are not the pocket world's, one after the other with all cores)",
+    )
     parser.add_argument("--force", action="store_true", help="run also what was already run from the same inputs")
     add_engine(parser, gpus=False)
 
 
 def main(arguments: argparse.Namespace) -> int:
     from vlm_sae_lib.profiles import load_profile
+    from vlm_sae_lib.side_by_side import side_by_side
     from vlm_sae_lib.taking_turns import in_turn
 
-    load_profile(arguments.profile)
-    if not by_ray(arguments):
-        return run_all(arguments, in_turn)
+    profile, ray = load_profile(arguments.profile), by_ray(arguments)
+    if arguments.processes is not None and (ray or not experiments_of(arguments)):
+        raise UserError("--processes is for experiments on this machine: leave it out, or say --only experiments "
+                        "without --engine ray.")  # fmt: skip
+    if not ray:
+        processes = arguments.processes or processes_for(profile)
+        return run_all(arguments, in_turn, side_by_side(processes) if processes else in_turn)
     from vlm_sae_lib.cluster.running import each
 
     with ray_of(arguments):
-        return run_all(arguments, each)
+        return run_all(arguments, each, each)
 
 
-def run_all(arguments: argparse.Namespace, each: Any) -> int:
+def experiments_of(arguments: argparse.Namespace) -> list[str]:
+    return [prefix for prefix in arguments.only if prefix.startswith("experiments")]
+
+
+def processes_for(profile: Any) -> int:
+    """How many experiments this machine does at once; 0: one after the other in this process, with all its threads."""
+    import torch
+
+    from vlm_sae_lib.machine.devices import free_bytes
+    from vlm_sae_lib.pictures.decoding import cores
+
+    if profile.island is None:
+        return 0
+    free = free_bytes(torch.device("cpu"))
+    return max(1, min(cores(), cores() if free is None else free // BYTES_OF_AN_EXPERIMENT))
+
+
+def run_all(arguments: argparse.Namespace, each: Any, each_experiment: Any) -> int:
     from vlm_sae_lib.publishing.runner import NotebookFailed, Run, run
 
-    longer = [prefix for prefix in arguments.only if prefix.startswith("experiments")]
+    longer = experiments_of(arguments)
     if longer:
         from vlm_sae_lib.experiments.running import choose, run_experiments
 
         if arguments.overrides:
             raise UserError("Experiments are run with the profile's own settings; --set is for notebooks.")
         say = partial(print, flush=True)
-        run_experiments(arguments.profile, choose(longer), force=arguments.force, say=say, each=each)
+        run_experiments(arguments.profile, choose(longer), force=arguments.force, say=say, each=each_experiment)
     if "atlas" in arguments.only:
         make_atlas(arguments)
         longer.append("atlas")

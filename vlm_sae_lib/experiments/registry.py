@@ -23,6 +23,9 @@ NAMES = (
     "recovery",
 )
 
+LONGEST = ("layers", "origins", "monoloss", "keeping_the_rest", "sparsity", "diff_mean", "towers", "similarity")
+"""Those that take longest begin, so that at the end no process waits for another one."""
+
 
 def module(name: str) -> str:
     """The module of an experiment."""

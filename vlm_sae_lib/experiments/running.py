@@ -10,7 +10,7 @@ from typing import Any
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.experiments.findings import Findings
-from vlm_sae_lib.experiments.registry import NAMES, experiment, module
+from vlm_sae_lib.experiments.registry import LONGEST, NAMES, experiment, module
 from vlm_sae_lib.files import canonical_json, read_json, write_bytes, write_json
 from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.pocket.islands import of_kind
@@ -47,7 +47,7 @@ def run_experiments(
     say: Callable[[str], None] = print,
     each: Each = in_turn,
 ) -> Path:
-    """Run the named experiments in order and return the folder with their results.
+    """Run the named experiments, the longest first, and return the folder with their results.
 
     One whose code, models and settings are those of its last run is skipped. What a stopped run had finished (stores,
     SAEs, whole experiments) is kept, and the next call goes on from there. In the published profile each result is
@@ -57,7 +57,6 @@ def run_experiments(
     Raises:
         UserError: another process runs one of them (says which).
     """
-    keep_freed_memory()
     settings = load_profile(profile)
     started = time.perf_counter()
     with ExitStack() as mine:
@@ -80,6 +79,7 @@ def _run_each(settings: Profile, names: Sequence[str], force: bool, say: Callabl
             _publish(name, settings)
         else:
             lacking.append(name)
+    lacking.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
     for name, seconds in each(partial(_written, settings), lacking, say):
         if profile == PUBLISHED_PROFILE:
             _note_same_numbers(name, Findings.read(paths.results(profile) / f"{name}.json"))
@@ -90,6 +90,7 @@ def _run_each(settings: Profile, names: Sequence[str], force: bool, say: Callabl
 
 def _written(settings: Profile, name: str) -> float:
     """Run one experiment and write its findings; the seconds it took."""
+    keep_freed_memory()
     before = time.perf_counter()
     run_one(name, settings).write()
     return time.perf_counter() - before

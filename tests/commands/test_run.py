@@ -1,0 +1,41 @@
+"""Which processes ``run`` takes for experiments."""
+
+import pytest
+
+from vlm_sae_lib import __main__ as cli
+from vlm_sae_lib import side_by_side
+from vlm_sae_lib.commands import run
+from vlm_sae_lib.experiments import running
+from vlm_sae_lib.profiles import load_profile
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--processes", "2"], ["--processes", "2", "--only", "03"],
+     ["--processes", "2", "--only", "experiments", "--engine", "ray"]],
+)  # fmt: skip
+def test_processes_that_nothing_would_take_are_refused(arguments, capsys):
+    assert cli.main(["run", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert "--processes is for experiments" in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("cores", "free", "processes"), [(8, 100, 8), (8, 10, 3), (8, 1, 1), (1, 100, 1), (2, None, 2)]
+)
+def test_as_many_as_cores_and_memory_allow(cores, free, processes, monkeypatch):
+    monkeypatch.setattr("vlm_sae_lib.pictures.decoding.cores", lambda: cores)
+    monkeypatch.setattr("vlm_sae_lib.machine.devices.free_bytes", lambda device: free and free << 30)
+    for profile in ("pocket", "island-fjord"):
+        assert run.processes_for(load_profile(profile)) == processes
+    assert run.processes_for(load_profile("light")) == 0
+
+
+@pytest.mark.parametrize(("more", "processes"), [([], 3), (["--processes", "5"], 5)])
+def test_experiments_are_run_side_by_side(more, processes, monkeypatch):
+    found = []
+    monkeypatch.setattr(run, "processes_for", lambda profile: 3)
+    monkeypatch.setattr(side_by_side, "side_by_side", lambda number: found.append(number) or "each")
+    monkeypatch.setattr(running, "run_experiments", lambda profile, names, each, **rest: found.append((names, each)))
+    assert cli.main(["run", "--only", "experiments/layers", *more]) == 0
+    assert found == [processes, (("layers",), "each")]
