@@ -19,6 +19,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 # What is imported is compiled at its first import; to compile all of it at once takes a third of the time to set up.
+# Some containers forbid it to be kept; then each of the many processes of a test compiles all of it again, for ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 PYTEST := $(PY) -m pytest
 PARITY := .venv-parity

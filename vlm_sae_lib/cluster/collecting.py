@@ -11,7 +11,7 @@ from vlm_sae_lib.activations.collect import _refuse_folders, request
 from vlm_sae_lib.activations.parts import Assembly, Laid, Span, computed, ids_of, lay_down
 from vlm_sae_lib.activations.store import METADATA
 from vlm_sae_lib.activations.writing import metadata_at, writable
-from vlm_sae_lib.cluster.connection import library, places
+from vlm_sae_lib.cluster.connection import LOST, from_outside, library, places
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import alone, write_json
 from vlm_sae_lib.pictures import load_pictures
@@ -48,6 +48,11 @@ def collect(
         UserError: as ``collect_activations``; a worker that sees other pictures, or not the folder ``out``.
     """
     ray, out = library(), Path(out).expanduser().resolve()
+    if from_outside(ray):  # Ray Data can be driven from within alone: by a task that takes no core
+        wanted = {"batch_size": batch_size, "device": device, "gpus": gpus, "workers": workers, "worker": worker}
+        driver = ray.remote(_driven).options(num_cpus=0, max_retries=LOST)
+        ray.get(driver.remote(tower, pictures, hook_point, str(out), {**wanted, **options}))
+        return ActivationStore.open(out)
     source, at_once = load_pictures(pictures), workers or places(ray, gpus)
     _refuse_folders(source, {(hook_point, options.get("tokens", "cls")): out})
     fresh = ray.get(ray.remote(_request).options(num_gpus=gpus).remote(tower, pictures, hook_point, device, options))
@@ -76,6 +81,10 @@ def collect(
             raise UserError(f"None of the {len(source)} pictures of {source.name} can be read; the first is "
                             f"{first['name']} ({first['reason']}).")  # fmt: skip
     return ActivationStore.open(out)
+
+
+def _driven(tower: str, pictures: str, hook_point: str, out: str, wanted: dict[str, Any]) -> None:
+    collect(tower, pictures, hook_point, out, **wanted)
 
 
 def _request(tower: str, pictures: str, hook_point: str, device: str | None, options: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from vlm_sae_lib.errors import UserError
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each run
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is wrong comes as an exception, and is told once
+if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # else its client (ray://) sends none
 LOST = 20
 """How often a part is given out again whose machine or process was lost; a part that ends in an error is not."""
 
@@ -46,14 +49,22 @@ def connected(address: str | None = None, **options: Any) -> Iterator[Any]:
     quiet = {"include_dashboard": False} if address is None else {}
     try:
         ray.init(address=address or "local", logging_level="ERROR", log_to_driver=False, **quiet, **options)
+    except ImportError as error:
+        raise UserError(f"{address} needs Ray's client: run `pip install -r requirements-cluster.txt` (in a checkout "
+                        "`make cluster`).") from error  # fmt: skip
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise UserError(f"No Ray answers at {address}: start it there (`ray start --head`), or leave --address out to "
-                        "run on this machine alone.") from error  # fmt: skip
+        raise UserError(f"No Ray answers at {address}: start it there (`ray start --head`; where it wants a token, "
+                        "RAY_AUTH_TOKEN holds it), or leave --address out to run on this machine alone.") from error
     try:
         with _errors_of_workers(ray):
             yield ray
     finally:
         ray.shutdown()
+
+
+def from_outside(ray: Any) -> bool:
+    """Whether this process only sends its calls to a cluster (``ray://``), of which no machine is this one."""
+    return bool(ray.util.client.ray.is_connected())
 
 
 @contextmanager
