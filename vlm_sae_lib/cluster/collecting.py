@@ -11,6 +11,7 @@ from vlm_sae_lib.activations.collect import _refuse_folders, request
 from vlm_sae_lib.activations.parts import Assembly, Laid, Span, computed, ids_of, lay_down
 from vlm_sae_lib.activations.store import METADATA
 from vlm_sae_lib.activations.writing import metadata_at, writable
+from vlm_sae_lib.cluster.batches import quickest_batch
 from vlm_sae_lib.cluster.connection import LOST, from_outside, library, places
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import alone, write_json
@@ -25,7 +26,7 @@ def collect(
     hook_point: str,
     out: str | Path,
     *,
-    batch_size: int = 64,
+    batch_size: int | None = 64,
     device: str | None = None,
     gpus: float = 0,
     workers: int | None = None,
@@ -39,6 +40,7 @@ def collect(
 
     Args:
         tower, pictures: words, as the command line takes them: each worker loads its own.
+        batch_size: None: what one worker finds to be quickest, for all of them.
         gpus: the share of a GPU that a worker takes.
         workers: at most so many at once; None: as many as the cluster has cores, or shares of its GPUs.
         worker: what a worker is, a kind of ``Collector``.
@@ -55,7 +57,8 @@ def collect(
         return ActivationStore.open(out)
     source, at_once = load_pictures(pictures), workers or places(ray, gpus)
     _refuse_folders(source, {(hook_point, options.get("tokens", "cls")): out})
-    fresh = ray.get(ray.remote(_request).options(num_gpus=gpus).remote(tower, pictures, hook_point, device, options))
+    asked = ray.remote(_asked).options(num_gpus=gpus)
+    fresh, batch_size = ray.get(asked.remote(tower, pictures, hook_point, device, batch_size, options))
     if fresh["fingerprint"] != source.fingerprint:
         raise UserError(f"A worker finds other pictures in {pictures} than this process: let all read the same.")
     existed = out.exists()
@@ -87,9 +90,13 @@ def _driven(tower: str, pictures: str, hook_point: str, out: str, wanted: dict[s
     collect(tower, pictures, hook_point, out, **wanted)
 
 
-def _request(tower: str, pictures: str, hook_point: str, device: str | None, options: dict[str, Any]) -> dict[str, Any]:
-    tokens = options.pop("tokens", "cls")
-    return request(load_tower(tower, device=device), load_pictures(pictures), hook_point, tokens, **options)
+def _asked(
+    tower: str, pictures: str, hook_point: str, device: str | None, batch_size: int | None, options: dict[str, Any]
+) -> tuple[dict[str, Any], int]:
+    """The metadata with which the store begins, and how many pictures each worker takes at once."""
+    model, source, tokens = load_tower(tower, device=device), load_pictures(pictures), options.pop("tokens", "cls")
+    fresh = request(model, source, hook_point, tokens, **options)
+    return fresh, batch_size or quickest_batch(model, source, hook_point, fresh["tokens"])
 
 
 def pipeline(

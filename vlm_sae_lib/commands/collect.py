@@ -13,6 +13,8 @@ EXAMPLE = (
     "--hook-point block_4 --tokens cls --out runs/my-store"
 )
 
+BATCH = 64
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", required=True, metavar="SOURCE",
@@ -25,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hook-point", required=True, help="block_0 … block_{L-1}, or projection")
     parser.add_argument("--tokens", default="cls", help="cls, mean, all or random:<k> (default: cls)")
     parser.add_argument("--out", required=True, metavar="STORE", help="folder to write; an unfinished one is resumed")
-    parser.add_argument("--batch-size", type=option(Count), default=64, help="pictures per forward pass (default: 64)")
+    parser.add_argument("--batch-size", type=option(Count), default=None,
+                        help="pictures per forward pass (default: 64; with --gpus, what is quickest on a worker)")
     parser.add_argument("--seed", type=option(Seed), default=0, help="seed of the random token draw (default: 0)")
     parser.add_argument("--dtype", default="float32", help="float32 or float16, as stored (default: float32)")
     parser.add_argument("--strict", action="store_true",
@@ -42,7 +45,8 @@ def main(args: argparse.Namespace) -> int:
     if args.hook_point == PROJECTION and args.tokens != "cls":
         raise UserError(f"{PROJECTION} is one vector for each picture, so that --tokens {args.tokens} has nothing to "
                         "choose from: leave it out.")
-    options = {"tokens": args.tokens, "batch_size": args.batch_size, "seed": args.seed, "dtype": args.dtype}
+    batch_size = args.batch_size or (None if by_ray(args) and args.gpus else BATCH)
+    options = {"tokens": args.tokens, "batch_size": batch_size, "seed": args.seed, "dtype": args.dtype}
     engine = collected_by_ray if by_ray(args) else collected_here
     pictures = load_pictures(args.pictures)
     store = engine(args, pictures, options)
