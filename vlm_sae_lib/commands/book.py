@@ -44,9 +44,6 @@ def main(arguments: argparse.Namespace) -> int:
 
 def build(edition: str, *, verbose: bool) -> int:
     """Build one edition from nothing; the return code of Sphinx."""
-    from vlm_sae_lib.atlas.published import publish as publish_atlas
-    from vlm_sae_lib.live.latents import latents
-    from vlm_sae_lib.live.publish import publish as publish_live
     from vlm_sae_lib.publishing.editions import site_folder, write_source
 
     started = time.perf_counter()
@@ -59,12 +56,16 @@ def build(edition: str, *, verbose: bool) -> int:
     print(f"building {site}", flush=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
     command += ["--path-output", str(output), "--all", "-W", "-n", "--keep-going", *([] if verbose else ["-q"])]
-    if failed := subprocess.run(command, cwd=source).returncode:
-        return failed
-    if edition == PUBLISHED:
-        publish_live(site / "live")
-        publish_atlas(site, [row["latent"] for row in latents()["latents"]])
-    else:
+    with subprocess.Popen(command, cwd=source) as sphinx:
+        try:
+            if edition == PUBLISHED:
+                publish_instruments(site)  # meanwhile: Sphinx keeps one core busy
+        except BaseException:
+            sphinx.kill()
+            raise
+    if sphinx.returncode:
+        return sphinx.returncode
+    if edition != PUBLISHED:
         shutil.rmtree(site, ignore_errors=True)
         site.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(output / "_build" / "html", site)
@@ -72,6 +73,16 @@ def build(edition: str, *, verbose: bool) -> int:
         redirect.write('<link rel="icon" href="_static/favicon.svg">\n')
     print(f"the book, in {time.perf_counter() - started:.1f} s: {site / 'index.html'}")
     return 0
+
+
+def publish_instruments(site: Path) -> None:
+    """The pages that are none of Sphinx's: the model that answers in the browser, and the neuron atlas."""
+    from vlm_sae_lib.atlas.published import publish as publish_atlas
+    from vlm_sae_lib.live.latents import latents
+    from vlm_sae_lib.live.publish import publish as publish_live
+
+    publish_live(site / "live")
+    publish_atlas(site, [row["latent"] for row in latents()["latents"]])
 
 
 def clear(site: Path) -> None:
