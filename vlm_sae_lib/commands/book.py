@@ -81,6 +81,7 @@ def publish_instruments(site: Path) -> None:
     from vlm_sae_lib.live.latents import latents
     from vlm_sae_lib.live.publish import publish as publish_live
 
+    site.mkdir(parents=True, exist_ok=True)
     publish_live(site / "live")
     publish_atlas(site, [row["latent"] for row in latents()["latents"]])
 
