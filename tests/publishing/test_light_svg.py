@@ -110,6 +110,17 @@ def styled(drawn: str) -> list[tuple[str, ...]]:
     return [tuple(part.replace(" ", "") for part in style.split(";") if part.strip()) for style in found]
 
 
+def test_a_mark_that_has_no_place_leaves_a_drawing_that_can_be_read():
+    figure, axis = plt.subplots(figsize=(2, 1))
+    for y, x in enumerate((0.2, np.nan, 0.4)):
+        axis.plot([x - 0.1, x + 0.1], [y, y], color="k")
+        axis.plot([x], [y], "o", color="k")
+    drawn = to_svg(figure)
+    plt.close(figure)
+    assert re.search(r"<g[^>]*/>", drawn), "matplotlib writes an empty group"
+    minidom.parseString(light(drawn))
+
+
 def test_a_style_told_once_is_the_same_style():
     before, after = to_svg(curves()), light(to_svg(curves()))
     assert styled(before) == styled(after)

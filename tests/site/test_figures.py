@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+from xml.dom import minidom
+from xml.parsers.expat import ExpatError
 
 import pytest
 from playwright.sync_api import expect
@@ -25,6 +27,18 @@ def opened(browser, origin, page):
     """A notebook's page, opened once for all that is asked of it."""
     with visiting(browser, origin) as visit:
         yield visit.open(page)
+
+
+def test_every_drawing_of_the_site_can_be_read(site):
+    drawings = sorted(site.rglob("*.svg"))
+    assert len(drawings) > 50
+    broken = {}
+    for path in drawings:
+        try:
+            minidom.parse(str(path))
+        except ExpatError as error:
+            broken[path.relative_to(site).as_posix()] = str(error)
+    assert broken == {}
 
 
 def test_plots_take_the_pages_colours_and_pictures_keep_their_own(opened):

@@ -97,6 +97,8 @@ def _without_bare_groups(parts: Iterator[str]) -> Iterator[str]:
     """Without the groups that say nothing of what is in them."""
     said: list[bool] = []
     for part in parts:
+        if part.startswith("<g ") and part.endswith("/>"):  # nothing is in it: a mark at NaN
+            continue
         if part.startswith("<g") and part[2] in " >":
             said.append(part != "<g>")
             if not said[-1]:
