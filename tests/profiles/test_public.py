@@ -101,7 +101,7 @@ def test_a_run_of_public_models_can_be_an_edition_of_the_book_which_shows_none_o
     world, ran, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("VLM_SAE_RUNS", str(world / "runs"))
-    for part in ("_config.yml", "_toc.yml", "benchmarks", "book", "data", "notebooks", "vlm_sae_lib"):
+    for part in ("_config.yml", "_toc.yml", "benchmarks", "book", "data", "notebooks", "tests", "vlm_sae_lib"):
         (tmp_path / part).symlink_to(paths.root() / part)
     monkeypatch.setenv("VLM_SAE_ROOT", str(tmp_path))
     run = world / "runs" / ran / "notebooks"
