@@ -20,7 +20,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setenv("VLM_SAE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(paths, "published_results", lambda: tmp_path / "published")
     ran = dict.fromkeys(("apple", "apricot", "pear"), 0)
-    world = SimpleNamespace(ran=ran, hashes=dict.fromkeys(ran, "1"), broken=set(), mean=0.5, seconds=1.0)
+    world = SimpleNamespace(ran=ran, hashes=dict.fromkeys(ran, "1"), broken=set(), mean=0.5, gain=0.1, seconds=1.0)
 
     def experiment(name):
         def run(bench, found):
@@ -28,6 +28,7 @@ def toy(tmp_path, monkeypatch):
             if name in world.broken:
                 raise KeyboardInterrupt
             found.estimate("mean", Estimate(world.mean, Interval(0.4, 0.6)), interval_kind="toy", n=3)
+            found.effect("gain", [[world.gain], [0.2], [0.3]], of="share", unit="training", n=3, split="test")
             found.add("cost", world.seconds, n=3, unit="ratio, this machine")
 
         return Experiment(name, name, "?", "", run)
@@ -60,12 +61,14 @@ def test_a_second_call_runs_nothing(toy):
     assert [line.split()[1:] for line in said[:3]] == [["up", "to", "date"]] * 3
 
 
-def test_code_that_finds_the_same_numbers_leaves_other_islands_as_they_are(toy):
+def test_code_that_finds_what_decides_claims_again_leaves_other_islands_as_they_are(toy):
+    """An island's published results hold nothing else: an interval of another kind does not touch them."""
     run("pear")
-    island = Findings.read(running.published("pear"))
-    profile = running.load_profile("pocket")
+    run("pear", profile="island-atoll")
+    island = Findings.read(running.published("pear", "island-atoll"))
+    profile = running.load_profile("island-atoll")
     for code in ("2", "3"):
-        toy.hashes["pear"], toy.seconds = code, float(code)  # what a clock measured is never the same
+        toy.hashes["pear"], toy.seconds, toy.mean = code, float(code), float(code)
         assert running.changed(island, "pear", profile) == ["code"]
         run("pear")
         assert running.changed(island, "pear", profile) == []
@@ -77,15 +80,24 @@ def test_code_that_finds_the_same_numbers_leaves_other_islands_as_they_are(toy):
     assert running.changed(island, "pear", profile) == ["code", "models"]
 
 
-def test_code_that_finds_other_numbers_makes_other_islands_stale(toy, monkeypatch):
+def test_code_that_finds_otherwise_makes_other_islands_stale(toy):
     run("pear")
-    island = Findings.read(running.published("pear"))
+    run("pear", profile="island-atoll")
+    island, profile = Findings.read(running.published("pear", "island-atoll")), running.load_profile("island-atoll")
+    toy.hashes["pear"], toy.gain = "2", 0.11
+    run("pear")
+    assert running.changed(island, "pear", profile) == ["code"]
+    toy.hashes["pear"], toy.gain = "3", 0.1
+    run("pear")
+    assert running.changed(island, "pear", profile) == ["code"], "the same as nothing published"
+
+
+def test_the_published_island_itself_is_measured_again_by_any_other_code(toy):
+    run("pear")
+    first = Findings.read(running.published("pear"))
     toy.hashes["pear"], toy.mean = "2", 0.51
     run("pear")
-    assert running.changed(island, "pear", running.load_profile("pocket")) == ["code"]
-    toy.hashes["pear"], toy.mean = "3", 0.5
-    run("pear")
-    assert running.changed(island, "pear", running.load_profile("pocket")) == ["code"], "the same as nothing published"
+    assert running.changed(first, "pear", running.load_profile("pocket")) == ["code"]
 
 
 def test_only_what_moved_runs_again(toy):

@@ -152,10 +152,11 @@ def test_ratios_of_captions_that_are_right_and_of_similarities():
     assert as_it_says(coverage(similarities, 1.25, 1000))
 
 
+@pytest.mark.parametrize("pairs", [24, 60, 400])
 @pytest.mark.parametrize("correlation", [0.0, 0.5])
-def test_rank_correlations(correlation):
+def test_rank_correlations(correlation, pairs):
     def found(rng, seed):
-        a, b = rng.normal(size=(2, 60))
+        a, b = rng.normal(size=(2, pairs))
         b = correlation * a + np.sqrt(1 - correlation**2) * b
         return spearman(a, b, seed=seed, n_resamples=NEW_DRAWS).interval
 

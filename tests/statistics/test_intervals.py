@@ -63,6 +63,25 @@ def test_few_values_widen_the_middle_of_their_draws_as_students_t_does():
     assert percentiles(draws, 1) == plain
 
 
+@pytest.mark.parametrize("number", [39, 50, 199, 200, 1000])
+def test_the_middle_of_however_many_draws_holds_another_draw_95_times_in_a_hundred(number):
+    """Where the truth is one more of such draws; of 39 the ends are then the first and the last."""
+    repetitions = 4000
+    drawn = RNG(number).normal(size=(repetitions, number + 1))
+    ends = np.array([percentiles(row[1:]) for row in drawn])
+    held = ((ends[:, 0] <= drawn[:, 0]) & (drawn[:, 0] <= ends[:, 1])).mean()
+    assert held == pytest.approx(0.95, abs=2 * math.sqrt(0.95 * 0.05 / repetitions))
+
+
+def test_the_ends_of_few_draws_are_draws_and_of_one_that_is_infinite_no_mixture():
+    for number in (39, 9):
+        assert percentiles(np.arange(1.0, number + 1)) == pytest.approx((1, number))
+    assert percentiles(np.arange(1.0, 200)) == pytest.approx((5, 195))
+    assert percentiles([*np.arange(1.0, 39), math.inf]) == (1, math.inf)
+    assert percentiles([*np.arange(1.0, 199), math.inf]) == (5, 195)
+    assert percentiles([-math.inf, *np.arange(2.0, 200)]) == (5, 195)
+
+
 def test_differences_and_ratios_paired_and_not():
     base = RNG(0).normal(10, 3, size=200)
     a, b = base + RNG(1).normal(1, 0.1, size=200), base

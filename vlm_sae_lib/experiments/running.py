@@ -143,11 +143,11 @@ def stale(name: str) -> list[str]:
 def changed(found: Findings, name: str, profile: Profile) -> list[str]:
     """Which inputs of some results are no longer those of today.
 
-    Code that was seen to find the same numbers on the published island counts as the same on every other one.
+    Code that was seen to find the same on the published island counts as the same on every other one.
     """
     today = _inputs(name, profile)
     same = {today["code"]}
-    for old, new in reversed(_same_numbers().get(name, ())):
+    for old, new in reversed(_same_numbers().get(name, ())) if profile.name != PUBLISHED_PROFILE else ():
         if new in same:
             same.add(old)
     code = found.inputs.get("code")
@@ -162,7 +162,10 @@ def possible(name: str, profile: Profile) -> bool:
 
 
 def _note_same_numbers(name: str, found: Findings) -> None:
-    """Keep it in mind if new code has found, to the last digit, what the published results say."""
+    """Keep it in mind if new code has found, to the last digit, what decides claims in the published results.
+
+    An island's published results hold nothing else.
+    """
     if not published(name).is_file():
         return
     before = Findings.read(published(name))
@@ -174,14 +177,14 @@ def _note_same_numbers(name: str, found: Findings) -> None:
 
 
 def _numbers(found: Findings) -> dict[str, Any]:
-    """All that was found, but for what a clock measured: no two runs are equally fast."""
-    content = found.as_dict()
+    """All that decides claims, but for what a clock measured: no two runs are equally fast."""
+    content = found.decisive()
     results = {name: row for name, row in content["results"].items() if not str(row["unit"]).endswith(TIMED)}
     return content | {"inputs": {}, "results": results}
 
 
 def _same_file() -> Path:
-    """For each experiment the pairs of code, old and new, that found the same numbers on the published island."""
+    """For each experiment the pairs of code, old and new, that on the published island found what decides alike."""
     return paths.published_results() / "same_numbers.json"
 
 

@@ -1,5 +1,9 @@
 """Eight bits find what single precision decides: against the plain product, on data that rounding treats badly."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -221,3 +225,11 @@ def test_one_dimension_is_multiplied_out_in_single_precision(monkeypatch):
     """Of a single dimension torch 2.6 gets the eight-bit product wrong."""
     monkeypatch.setattr(coarse, "_in_hardware", lambda: True)
     assert coarse.pays(coarse.WORTH, torch.zeros(1, 2)) and not coarse.pays(coarse.WORTH, torch.zeros(2, 1))
+
+
+def test_a_process_that_is_held_to_older_instructions_takes_no_such_products():
+    said = subprocess.run(
+        [sys.executable, "-c", "from vlm_sae_lib.sae.kernels import coarse; print(coarse._in_hardware())"],
+        env=os.environ | {"ATEN_CPU_CAPABILITY": "avx2"}, check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert said.stdout.strip() == "False"

@@ -31,9 +31,13 @@ SINGLE = 2.0**-24
 
 @cache
 def _in_hardware() -> bool:
-    """Whether this processor sums products of eight-bit numbers, exactly; older ones saturate halfway."""
+    """Whether this processor sums products of eight-bit numbers, exactly; older ones saturate halfway.
+
+    And whether torch was left free to use it: ``ATEN_CPU_CAPABILITY`` holds it to an older processor's instructions.
+    """
     features = llvmlite.binding.get_host_cpu_features()
-    return hasattr(torch, "_int_mm") and any(features.get(name, False) for name in ("avx512vnni", "amx-int8"))
+    exact = any(features.get(name, False) for name in ("avx512vnni", "amx-int8"))
+    return exact and hasattr(torch, "_int_mm") and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def pays(samples: int, encoder: Float[Tensor, "latents d"]) -> bool:
