@@ -187,16 +187,16 @@ def to_unit_length(start, stop, rows, shortest):
 
 
 @compiled
-def round_rows(start, stop, rows, scale, whole, step, norm, lost):
-    """Each row · scale as step · whole numbers of eight bits; its length, and that of what rounding took from it."""
+def round_rows(start, stop, rows, scale, most, whole, step, norm, lost):
+    """Each row · scale as step · whole numbers up to ``most``; its length, and that of what rounding took from it."""
     scaled = np.empty(rows.shape[1], dtype=np.float32)
     for i in range(start, stop):
         largest = np.float32(0)
         for j in range(rows.shape[1]):
             scaled[j] = rows[i, j] * scale[j]
             largest = max(largest, abs(scaled[j]))
-        step[i] = largest / np.float32(127)
-        inverse = np.float32(127) / largest if largest > 0 else np.float32(0)
+        step[i] = largest / most
+        inverse = most / largest if largest > 0 else np.float32(0)
         square, error = np.float32(0), np.float32(0)
         for j in range(rows.shape[1]):
             nearest = np.rint(scaled[j] * inverse)

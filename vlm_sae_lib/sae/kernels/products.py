@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from vlm_sae_lib.machine.compiled import in_threads, one_thread
 from vlm_sae_lib.sae.kernels import loops
 from vlm_sae_lib.sae.kernels.active import Active, ByLatent, per_sample_top_k_active
-from vlm_sae_lib.sae.kernels.coarse import Coarse
+from vlm_sae_lib.sae.kernels.coarse import Coarse, multiplies_half
 from vlm_sae_lib.sae.kernels.weights import PAIRS_AT_LEAST, Weights
 
 
@@ -119,7 +119,7 @@ def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) 
     """The error ê − e of the dead latents' reconstruction of the residual; its gradients are added, times ``scale``."""
     encoder_grad, bias_grad, decoder_grad = gradients
     where = dead.nonzero().flatten()
-    kind = torch.bfloat16 if isinstance(pre, Coarse) else torch.float32
+    kind = torch.bfloat16 if isinstance(pre, Coarse) and multiplies_half() else torch.float32
     revived = _columns(pre, where)
     _run(loops.keep_largest, len(revived), loops.COUNTS * revived.numel(), revived, k_aux)
     revived, directions = revived.to(kind), decoder[where].to(kind)
