@@ -31,7 +31,7 @@ SINGLE = 2.0**-24
 
 
 EIGHT_BITS, NO_CARRY = 127, 79
-"""Largest whole numbers whose products are summed exactly: where the processor adds four of them in 32 bits (VNNI, AMX),
+"""Largest whole numbers whose products are summed exactly: where a processor adds four of them in 32 bits (VNNI, AMX),
 and where it adds two in 16 bits, of which one factor may have been moved up by 128: 2 · (79 + 128) · 79 < 2^15."""
 
 
