@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import timed
+from vlm_sae_lib.sae.kernels.coarse import multiplies_half
 
 PRODUCTS = ((4096, 1024, 8192), (1024, 2048, 4096))
 """Rows, depth and columns of the products, as encoders have them in a training step; the quicker one counts."""
@@ -23,7 +24,8 @@ TRIES = 5
 @dataclass(frozen=True)
 class Ceilings:
     """Attributes:
-    fp32, bf16, int8: operations a second of a matrix product, a multiplication and an addition being two.
+    fp32, bf16, int8: operations a second of a matrix product, a multiplication and an addition being two. Where the
+        processor has no bf16 (and would need minutes here), that of fp32, which then does its work.
     read, copy: bytes a second from and to memory; a copy counts both the bytes read and the bytes written.
     cache: bytes a second read from the last cache.
     cache_bytes: what the last cache holds.
@@ -62,12 +64,17 @@ class Ceilings:
 @torch.no_grad()
 def measure() -> Ceilings:
     """A few seconds of products, sums and copies."""
-    products = [max(_product(shape, dtype) for shape in PRODUCTS) for dtype in PRECISIONS]
+    single, half, whole = (
+        max(_product(shape, dtype) for shape in PRODUCTS) if dtype != torch.bfloat16 or multiplies_half() else 0.0
+        for dtype in PRECISIONS
+    )
     large = torch.ones(LARGE // 4)
     other = torch.zeros(LARGE // 4)
     small = torch.ones(SMALL // 4)
     return Ceilings(
-        *products,
+        fp32=single,
+        bf16=half or single,
+        int8=whole,
         read=LARGE / _best(large.sum, TRIES),
         copy=2 * LARGE / _best(lambda: other.copy_(large), TRIES),
         cache=100 * SMALL / _best(lambda: [small.sum() for _ in range(100)], TRIES),

@@ -66,7 +66,7 @@ def main() -> None:
     keep_freed_memory()
     print(measure(), "\n")
     for kind, share in (("batch_top_k", 0.0), ("matryoshka_batch_top_k", 0.0), ("matryoshka_batch_top_k", 0.1)):
-        step = training._our_steps(kind, share, training.batches())
+        step = training.our_steps(kind, share, training.VIT_L, training.VIT_L.batches())
         for _ in range(training.WARM):
             step()
         print(table(f"{kind}, {share:.0%} dead", parts(step)), flush=True)

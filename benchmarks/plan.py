@@ -35,6 +35,8 @@ PAIRS = {
         "a first look", "insertion", "the dose", "the error kept", "a blank page", "suppression",
         "captions for the page")},
 }  # fmt: skip
+IN_TURN = "from vlm_sae_lib.publishing.runner import Run, run; run(Run(overrides={'seed': 0}), print)"
+"""One after the other with all threads, as it is with real models. A value is set: nothing is published."""
 LINE = re.compile(r"\| ([^|]+) \| ([\d.]+) s \|")
 
 
@@ -45,8 +47,8 @@ def main() -> int:
         key = one.stage.notebook, one.stage.part
         foretold[key] = foretold.get(key, 0.0) + one.seconds
     with tempfile.TemporaryDirectory() as runs:
-        command = [sys.executable, "-m", "vlm_sae_lib", "run", "--set", "seed=0"]  # a value set: nothing is published
-        subprocess.run(command, cwd=paths.root(), env=os.environ | {"VLM_SAE_RUNS": runs}, check=True)
+        env = os.environ | {"VLM_SAE_RUNS": runs}
+        subprocess.run([sys.executable, "-c", IN_TURN], cwd=paths.root(), env=env, check=True)
         timed = {name: _stopwatch(Path(runs) / "pocket" / "notebooks" / f"{name}.ipynb") for name, _ in PAIRS}
     rows = []
     for (notebook, part), parts in PAIRS.items():

@@ -16,6 +16,8 @@ from vlm_sae_lib.statistics.neurons import NeuronStatistics
 
 PAIR_CHUNK = 100  # of the paper's code
 PAIR_ROWS = 60  # pictures whose pairs are timed
+SMALL, MIDDLE = (2_000, 4_096, 512, 20), (10_000, 16_384, 512, 20)
+"""Pictures, latents, d, K."""
 
 
 def sparse_code(pictures: int, latents: int, k: int, seed: int = 0) -> sp.csr_matrix:
@@ -57,14 +59,19 @@ def dense_linear(code: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
     return ((scaled.T @ unit).pow(2).sum(1) - square) / (scaled.sum(0).pow(2) - square)
 
 
+def size_of(pictures: int, latents: int, dim: int, k: int) -> str:
+    return f"{pictures:,} pictures × {latents:,} latents, d {dim}, K {k}"
+
+
 def run() -> Iterator[Row]:
-    for pictures, latents, dim, k, wanted in ((2_000, 4_096, 512, 20, None), (10_000, 16_384, 512, 20, 40)):
+    for size, wanted in ((SMALL, None), (MIDDLE, 40)):
+        pictures, latents, dim, k = size
         code, unit = sparse_code(pictures, latents, k), unit_rows(pictures, dim)
         dense, units = torch.from_numpy(code.toarray()), torch.from_numpy(unit)
         ours = lambda code=code, unit=unit: monosemanticity_score(code, unit)  # noqa: E731
-        work = f"MS, {pictures:,} pictures × {latents:,} latents, d {dim}, K {k}"
+        work = f"MS, {size_of(*size)}"
         floor = floors.facts(floors.score(pictures, latents, dim, k))
-        if pictures == 2_000:
+        if size == SMALL:
             pairs = pictures * (pictures - 1) / 2
             done = sum(pictures - 1 - i for i in range(PAIR_ROWS))
             times = side_by_side(ours, lambda d=dense, u=units: pair_loop(d, u, PAIR_ROWS), scale=pairs / done)
@@ -95,7 +102,7 @@ def at_the_papers_scale() -> Iterator[Row]:
     pictures, latents, dim, k = PAPER.values()
     part = 2_048
     code, unit = sparse_code(pictures, latents, k), unit_rows(pictures, dim)
-    size = f"{pictures:,} pictures × {latents:,} latents, d {dim}, K {k}"
+    size = size_of(*PAPER.values())
     more = in_a_fresh_process()
     alone, _ = side_by_side(lambda: monosemanticity_score(code, unit), runs=3)
     facts = {"peak_gib_more": round(more, 2), "goal_seconds": 2, "goal_gib": 1}

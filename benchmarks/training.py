@@ -9,73 +9,97 @@ holds at its fullest beyond the data, from the parameters to what a step makes a
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from benchmarks import floors
+from benchmarks.instructions import AVX2, like_here
 from benchmarks.timing import Row, peak_gib, side_by_side
 from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.sae.training.learner import Learner
 
-DIM, EXPANSION, BATCH, K = 1024, 8, 4096, 20
+EXPANSION, K = 8, 20
 KINDS = {"matryoshka_batch_top_k": "Matryoshka", "batch_top_k": "BatchTopK"}
+WANTED, WANTED_WITH_AVX2 = 10, 6
+"""Times as quick, with eight bits summed in hardware and without."""
 WARM = 10
 RUNS = 5
 STEPS_OF_PEAK = 3
 """Steps whose memory is watched: the first makes the optimiser's moments, the next ones find them there."""
 
 
-def config(kind: str) -> SaeConfig:
-    return SaeConfig(kind=kind, expansion=EXPANSION, k=K, steps=1000, batch_size=BATCH, lr=1e-4, dead_window=10**8)
+@dataclass(frozen=True)
+class Size:
+    dim: int
+    batch: int
+
+    def __str__(self) -> str:
+        return f"d {self.dim}, {EXPANSION * self.dim:,} latents, batch {self.batch:,}, K {K}"
+
+    def batches(self) -> tuple[torch.Tensor, ...]:
+        return torch.randn(2 * self.batch, self.dim, generator=torch.Generator().manual_seed(0)).split(self.batch)
+
+    def config(self, kind: str) -> SaeConfig:
+        return SaeConfig(
+            kind=kind, expansion=EXPANSION, k=K, steps=1000, batch_size=self.batch, lr=1e-4, dead_window=10**8
+        )
+
+
+VIT_L, SMALLER = Size(1024, 4096), Size(512, 2048)
+"""Dimensions of a ViT-L; and smaller ones, where less of the time goes into the one dense product."""
 
 
 def run() -> Iterator[Row]:
     keep_freed_memory()
-    for kind in KINDS:
-        for share in (0.0, 0.1):
-            yield step(kind, share, batches())
+    for size in (VIT_L, SMALLER):
+        for kind in KINDS:
+            for share in (0.0, 0.1):
+                yield step(kind, share, size)
     for kind in KINDS:
         ours, theirs = (in_a_fresh_process(kind, library) for library in ("ours", "theirs"))
-        yield Row("training", f"{_size(kind)}, memory at its fullest", [ours], "dictionary_learning", [theirs], 2,
-                  unit="GiB")  # fmt: skip
+        yield Row("training", f"{KINDS[kind]}, {VIT_L}, memory at its fullest", [ours], "dictionary_learning", [theirs],
+                  2, unit="GiB")  # fmt: skip
 
 
-def batches() -> tuple[torch.Tensor, ...]:
-    return torch.randn(2 * BATCH, DIM, generator=torch.Generator().manual_seed(0)).split(BATCH)
-
-
-def _size(kind: str) -> str:
-    return f"{KINDS[kind]}, d {DIM}, {EXPANSION * DIM:,} latents, batch {BATCH:,}, K {K}"
-
-
-def step(kind: str, dead_share: float, parts: tuple[torch.Tensor, ...]) -> Row:
-    ours, theirs = _our_steps(kind, dead_share, parts), _their_steps(kind, dead_share, parts)
+def step(kind: str, dead_share: float, size: Size) -> Row:
+    parts = size.batches()
+    ours, theirs = our_steps(kind, dead_share, size, parts), their_steps(kind, dead_share, size, parts)
     for _ in range(WARM):
         ours()
     for _ in range(2):
         theirs()
     mine, other = side_by_side(ours, theirs, runs=RUNS)
-    settings = config(kind)
-    latents = settings.n_latents(DIM)
-    groups = len(settings.group_sizes(DIM))
-    facts = floors.facts(floors.training_step(BATCH, DIM, latents, K, groups=groups, dead=int(dead_share * latents)))
-    at_work = f"{dead_share:.0%} of latents dead" if dead_share else "none dead"
-    return Row("training", f"{_size(kind)}, {at_work}", mine, "dictionary_learning", other, 10, facts=facts)
+    wanted = WANTED_WITH_AVX2 if like_here() == AVX2 else WANTED if size == VIT_L else None
+    return Row("training", work(kind, dead_share, size), mine, "dictionary_learning", other, wanted,
+               facts=floor_of(kind, dead_share, size))  # fmt: skip
 
 
-def _learner(kind: str, dead_share: float, first: torch.Tensor) -> tuple[Learner, torch.Tensor]:
+def work(kind: str, dead_share: float, size: Size) -> str:
+    return f"{KINDS[kind]}, {size}, " + (f"{dead_share:.0%} of latents dead" if dead_share else "none dead")
+
+
+def floor_of(kind: str, dead_share: float, size: Size) -> dict[str, Any]:
+    settings = size.config(kind)
+    latents, groups = settings.n_latents(size.dim), len(settings.group_sizes(size.dim))
+    dead = int(dead_share * latents)
+    return floors.facts(floors.training_step(size.batch, size.dim, latents, K, groups=groups, dead=dead))
+
+
+def _learner(kind: str, dead_share: float, size: Size, first: torch.Tensor) -> tuple[Learner, torch.Tensor]:
     """Ours before its first step, and for how many samples each latent has been silent."""
-    learner = Learner(config(kind), first, 1.0)
-    dead = torch.arange(EXPANSION * DIM) < dead_share * EXPANSION * DIM
+    learner = Learner(size.config(kind), first, 1.0)
+    dead = torch.arange(EXPANSION * size.dim) < dead_share * EXPANSION * size.dim
     with torch.no_grad():
         learner.weights.encoder[dead] /= 2
     return learner, torch.where(dead, 2 * learner.schedule.dead_window, 0)
 
 
-def _our_steps(kind: str, dead_share: float, parts: tuple[torch.Tensor, ...]) -> Callable[[], None]:
-    (learner, silent), count = _learner(kind, dead_share, parts[0]), iter(range(10**9))
+def our_steps(kind: str, dead_share: float, size: Size, parts: Sequence[torch.Tensor]) -> Callable[[], None]:
+    (learner, silent), count = _learner(kind, dead_share, size, parts[0]), iter(range(10**9))
 
     def once() -> None:
         learner.silent_for.copy_(silent)
@@ -84,11 +108,11 @@ def _our_steps(kind: str, dead_share: float, parts: tuple[torch.Tensor, ...]) ->
     return once
 
 
-def _their_steps(kind: str, dead_share: float, parts: tuple[torch.Tensor, ...]) -> Callable[[], None]:
+def their_steps(kind: str, dead_share: float, size: Size, parts: Sequence[torch.Tensor]) -> Callable[[], None]:
     from benchmarks.peer import start_from, trainer
 
-    theirs, count = trainer(config(kind), DIM), iter(range(10**9))
-    learner, silent = _learner(kind, dead_share, parts[0])
+    theirs, count = trainer(size.config(kind), size.dim), iter(range(10**9))
+    learner, silent = _learner(kind, dead_share, size, parts[0])
     start_from(theirs, learner.weights)
 
     def once() -> None:
@@ -106,11 +130,11 @@ def in_a_fresh_process(kind: str, library: str) -> float:
 
 
 def peak(kind: str, library: str) -> float:
-    parts = batches()
-    (_our_steps if library == "ours" else _their_steps)("batch_top_k", 0.0, tuple(p[:64] for p in parts))()  # code
+    steps, parts = our_steps if library == "ours" else their_steps, VIT_L.batches()
+    steps("batch_top_k", 0.0, Size(VIT_L.dim, 64), [part[:64] for part in parts])()  # code
 
     def work() -> None:
-        once = (_our_steps if library == "ours" else _their_steps)(kind, 0.0, parts)
+        once = steps(kind, 0.0, VIT_L, parts)
         for _ in range(STEPS_OF_PEAK):
             once()
 

@@ -1,6 +1,7 @@
 """Directives that show the newest files of ``benchmarks/results``: no figure of the page is typed.
 
-``{benchmark-table} scoring training`` lists the rows of some suites; ``{benchmark-growth}`` (``:alt:``) draws how cost
+``{benchmark-table} scoring training`` lists the rows of some suites, with the same held to AVX2 beside them;
+``{benchmark-growth}`` (``:alt:``) draws how cost
 grows; ``{benchmark-machine}`` says when and on what the numbers were taken; ``{benchmark-floors}`` shows how floors are
 worked out, in the words of ``benchmarks/floors.py``; ``{benchmark-quality}`` says whether training learns as well as
 the peer's.
@@ -18,6 +19,8 @@ from sphinx.util.docutils import SphinxDirective
 from vlm_sae_lib import paths
 
 COLUMNS = ("what", "ours", "beside it", "theirs", "ratio [smallest, largest]", "wanted", "floor (ours over it)")
+OLDER = ("AVX2 alone: ours", "AVX2 alone: ratio [smallest, largest]", "wanted there")
+AVX2 = "avx2-"
 NO_QUALITY = "This comparison has not been run here: `make bench-quality` takes about twenty minutes."
 FIGURE = "_build/benchmark_figures/growth.svg"
 
@@ -29,6 +32,11 @@ class FromBenchmarks(SphinxDirective):
         if path is None:
             raise self.error("There are no results of benchmarks: make them by `make bench`.")
         return path.stem, self.content_of(path)
+
+    def older(self) -> tuple[str, dict] | None:
+        """The same of what was held to AVX2; None where nothing was."""
+        path = newest_file(paths.root() / "benchmarks" / "results", AVX2)
+        return None if path is None else (path.stem.removeprefix(AVX2), self.content_of(path))
 
     def content_of(self, path: Path) -> dict:
         self.env.note_dependency(str(path))
@@ -42,14 +50,17 @@ class Machine(FromBenchmarks):
     def run(self) -> list[nodes.Node]:
         date, found = self.newest()
         machine = found["machine"]
-        goals = [goal_is_met(row) for rows in found["rows"].values() for row in rows]
-        set_ones = [met for met in goals if met is not None]
-        return self.markdown([
+        lines = [
             f"Taken on {date}: {machine['threads']} threads of a {machine['processor']} processor with "
             f"{machine['capability']}, torch {machine['torch'].partition('+')[0]}, Python {machine['python']}. Of "
-            f"{len(set_ones)} goals that were set before, in the column *wanted*, {sum(set_ones)} are reached."
-            + ceilings_sentence(found.get("ceilings"))
-        ])  # fmt: skip
+            + goals_sentence(found, "in the column *wanted*") + ceilings_sentence(found.get("ceilings"))
+        ]  # fmt: skip
+        if older := self.older():
+            date, found = older
+            lines += ["", f"The columns *AVX2 alone* were taken on {date} on the same kind of machine, held to the "
+                      "instructions of older processors. Of " + goals_sentence(found, "in the column *wanted there*")
+                      + ceilings_sentence(found.get("ceilings"))]  # fmt: skip
+        return self.markdown(lines)
 
 
 class Table(FromBenchmarks):
@@ -61,10 +72,27 @@ class Table(FromBenchmarks):
         rows = [row for suite in suites for row in self.newest()[1]["rows"].get(suite, ())]
         if not rows:
             raise self.error(f"The newest benchmarks have no suite {' or '.join(suites)}.")
-        lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-        lines += ["| " + " | ".join([*cells(row), floor_cell(row)]) + " |" for row in rows]
+        older = self.older()
+        beside = {key(row): row for some in older[1]["rows"].values() for row in some} if older else {}
+        held = [beside.get(key(row)) for row in rows]
+        columns = [*COLUMNS, *(OLDER if any(held) else ())]
+        lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        for row, other in zip(rows, held, strict=True):
+            whole = [*cells(row), floor_cell(row), *(older_cells(other) if any(held) else ())]
+            lines.append("| " + " | ".join(whole) + " |")
         notes = [f"- {row['work']}: {row['note']}." for row in rows if row["note"]]
         return self.markdown([*lines, "", *dict.fromkeys(notes)])
+
+
+def key(row: dict) -> tuple[str, str]:
+    return row["work"], row["peer"]
+
+
+def goals_sentence(found: dict, where: str) -> str:
+    """``19 goals that were set before, in the column *wanted*, 18 are reached.``"""
+    goals = [goal_is_met(row) for rows in found["rows"].values() for row in rows]
+    set_ones = [met for met in goals if met is not None]
+    return f"{len(set_ones)} goals that were set before, {where}, {sum(set_ones)} are reached."
 
 
 def goal_is_met(row: dict) -> bool | None:
@@ -84,6 +112,14 @@ def cells(row: dict) -> list[str]:
         return [row["work"], ours, "–", "–", "–", wanted]
     ratio = "{} [{}, {}]".format(*(times(row[name]) for name in ("ratio", "ratio_low", "ratio_high")))
     return [row["work"], ours, row["peer"], amount(row["theirs_median"], row), ratio, wanted]
+
+
+def older_cells(row: dict | None) -> list[str]:
+    """Ours, ratio and goal of the same row, held to AVX2."""
+    if row is None:
+        return ["–", "–", "–"]
+    _, ours, _, _, ratio, wanted = cells(row)
+    return [ours, ratio, wanted]
 
 
 def times(ratio: float) -> str:

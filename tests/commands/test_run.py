@@ -1,4 +1,4 @@
-"""Which processes ``run`` takes for experiments."""
+"""Which processes ``run`` takes for notebooks and experiments."""
 
 import pytest
 
@@ -7,17 +7,13 @@ from vlm_sae_lib import side_by_side
 from vlm_sae_lib.commands import run
 from vlm_sae_lib.experiments import running
 from vlm_sae_lib.profiles import load_profile
+from vlm_sae_lib.publishing import runner
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--processes", "2"], ["--processes", "2", "--only", "03"],
-     ["--processes", "2", "--only", "experiments", "--engine", "ray"]],
-)  # fmt: skip
-def test_processes_that_nothing_would_take_are_refused(arguments, capsys):
-    assert cli.main(["run", *arguments]) == 2
+def test_processes_of_this_machine_are_none_of_a_cluster(capsys):
+    assert cli.main(["run", "--processes", "2", "--only", "experiments", "--engine", "ray"]) == 2
     told = capsys.readouterr().err
-    assert "--processes is for experiments" in told and told.count("\n") == 1
+    assert "--processes is for this machine" in told and told.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -39,3 +35,13 @@ def test_experiments_are_run_side_by_side(more, processes, monkeypatch):
     monkeypatch.setattr(running, "run_experiments", lambda profile, names, each, **rest: found.append((names, each)))
     assert cli.main(["run", "--only", "experiments/layers", *more]) == 0
     assert found == [processes, (("layers",), "each")]
+
+
+@pytest.mark.parametrize(("more", "processes"), [([], 3), (["--processes", "1"], 1)])
+def test_notebooks_are_run_side_by_side(more, processes, monkeypatch):
+    found = []
+    monkeypatch.setattr(run, "processes_for", lambda profile: 3)
+    monkeypatch.setattr(side_by_side, "side_by_side", lambda number: found.append(number) or "each")
+    monkeypatch.setattr(runner, "run", lambda plan, say, each: found.append((plan.only, each)))
+    assert cli.main(["run", "--only", "03", *more]) == 0
+    assert found == [processes, (("03",), "each")]

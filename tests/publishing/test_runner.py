@@ -10,6 +10,7 @@ from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.publishing import notebooks, runner
 from vlm_sae_lib.publishing.runner import NotebookFailed, Run, run
+from vlm_sae_lib.side_by_side import side_by_side
 
 THIS_LIBRARY = "as it is"  # so that these tests pass also while somebody edits the library
 
@@ -78,6 +79,27 @@ def test_two_runs_leave_the_same_bytes(run_checkout):
     before = published(run_checkout)
     said_by(Run(force=True, only=("01",)))
     assert published(run_checkout) == before
+
+
+def test_side_by_side_they_leave_the_same_bytes(run_checkout, monkeypatch):
+    before, told = published(run_checkout), []
+    monkeypatch.setattr(runner, "LONGEST", ("02_second",))
+    run(Run(force=True), told.append, side_by_side(2))
+    assert published(run_checkout) == before
+    assert [line.split()[0] for line in told[:2]] == ["02_second", "01_first"] and "2 notebooks in" in told[-1]
+
+
+def test_side_by_side_a_failure_is_told_as_it_is_in_turn(run_checkout, capsys):
+    before = published(run_checkout)
+    break_second(run_checkout)
+    broken = published(run_checkout)
+    with pytest.raises(NotebookFailed, match="ZeroDivisionError"):
+        run(Run(only=("02",)), print, side_by_side(2))
+    assert published(run_checkout) == broken != before
+
+
+def test_the_longest_are_notebooks():
+    assert set(runner.LONGEST) <= {path.stem for path in (paths.PACKAGE.parent / "notebooks").glob("*.ipynb")}
 
 
 def test_a_second_call_skips_what_was_made_from_the_same_inputs(run_checkout):

@@ -2,19 +2,23 @@
 
 import importlib.util
 import mmap
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import floors, growth, quality, scoring, similarity
+from benchmarks import floors, growth, here, instructions, quality, scoring, similarity, training
 from benchmarks.ceilings import Ceilings
 from benchmarks.quality_data import World, activations
 from benchmarks.quality_verdict import lines, verdicts
 from benchmarks.timing import Row, peak_gib, side_by_side
 from vlm_sae_lib import paths
 from vlm_sae_lib.sae import SaeConfig
+from vlm_sae_lib.sae.kernels import coarse
 from vlm_sae_lib.sae.kernels.coarse import TILE
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.uniqueness import uniqueness
@@ -106,6 +110,31 @@ def page():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_page_puts_what_was_held_to_older_instructions_beside_the_rest():
+    drawn = page()
+    row = Row("training", "a step", [1.0], "peer", [8.0], 6).as_dict()
+    assert drawn.older_cells(row) == ["1 s", "8 [8, 8]", "6 ×"] and drawn.older_cells(None) == ["–", "–", "–"]
+    found = {"rows": {"training": [row, row | {"wanted": None}, row | {"ratio": 5.0}]}}
+    assert drawn.goals_sentence(found, "here") == "2 goals that were set before, here, 1 are reached."
+
+
+def test_one_switch_holds_a_process_to_older_instructions():
+    said = subprocess.run(
+        [sys.executable, "-c", "from benchmarks.instructions import like_here; print(like_here())"],
+        env=instructions.held_to(instructions.AVX2), cwd=paths.root(), check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert said.stdout.strip() == instructions.AVX2 or not coarse.quick()
+    assert instructions.held_to(instructions.OWN) == dict(os.environ)
+
+
+def test_the_few_rows_for_a_readers_machine_are_rows_of_the_page():
+    published = here.published_seconds(instructions.OWN)
+    for size in (training.VIT_L, training.SMALLER):
+        for share in (0.0, 0.1):
+            assert published[training.work("matryoshka_batch_top_k", share, size)] > 0
+    assert published[f"MS, {scoring.size_of(*scoring.MIDDLE)}"] > 0
 
 
 def run_of(library: str, seed: int, r2: float, dead: float) -> dict:

@@ -1,4 +1,4 @@
-"""``run``: the notebooks, in order; and the experiments that are too long for them."""
+"""``run``: the notebooks, and the experiments that are too long for them."""
 
 import argparse
 import sys
@@ -10,10 +10,11 @@ from vlm_sae_lib.commands.settings import by_name
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.overrides import Count, option
 
-HELP = "run the notebooks in order; those of the pocket profile are published into notebooks/ when all have passed"
+HELP = "run the notebooks; those of the pocket profile are published into notebooks/ when all have passed"
 EXAMPLE = "python -m vlm_sae_lib run --only 03"
-BYTES_OF_AN_EXPERIMENT = 3 << 30
-"""Of memory that one takes at most in the pocket world; the largest was seen to take two thirds of it."""
+BYTES_OF_ONE = 3 << 30
+"""Of memory that an experiment takes at most in the pocket world; the largest was seen to take two thirds of it, and no
+notebook more."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--processes",
         type=option(Count),
         default=None,
-        help="how many experiments at once, each in a process of one thread (default: as many as there are cores and "
-        "memory for; on models that are not the pocket world's, one after the other with all cores)",
+        help="how many notebooks or experiments at once, each in a process of one thread (default: as many as there "
+        "are cores and memory for; on models that are not the pocket world's, one after the other with all cores)",
     )
     parser.add_argument("--force", action="store_true", help="run also what was already run from the same inputs")
     add_engine(parser, gpus=False)
@@ -52,16 +53,15 @@ def main(arguments: argparse.Namespace) -> int:
     from vlm_sae_lib.taking_turns import in_turn
 
     profile, ray = load_profile(arguments.profile), by_ray(arguments)
-    if arguments.processes is not None and (ray or not experiments_of(arguments)):
-        raise UserError("--processes is for experiments on this machine: leave it out, or say --only experiments "
-                        "without --engine ray.")  # fmt: skip
+    if arguments.processes is not None and ray:
+        raise UserError("--processes is for this machine: leave it out, or leave out --engine ray.")
     if not ray:
         processes = arguments.processes or processes_for(profile)
-        return run_all(arguments, in_turn, side_by_side(processes) if processes else in_turn)
+        return run_all(arguments, side_by_side(processes) if processes else in_turn)
     from vlm_sae_lib.cluster.running import each
 
     with ray_of(arguments):
-        return run_all(arguments, each, each)
+        return run_all(arguments, each)
 
 
 def experiments_of(arguments: argparse.Namespace) -> list[str]:
@@ -69,7 +69,7 @@ def experiments_of(arguments: argparse.Namespace) -> list[str]:
 
 
 def processes_for(profile: Any) -> int:
-    """How many experiments this machine does at once; 0: one after the other in this process, with all its threads."""
+    """How many notebooks or experiments this machine does at once; 0: one after the other, with all its threads."""
     import torch
 
     from vlm_sae_lib.machine.devices import free_bytes
@@ -78,10 +78,10 @@ def processes_for(profile: Any) -> int:
     if profile.island is None:
         return 0
     free = free_bytes(torch.device("cpu"))
-    return max(1, min(cores(), cores() if free is None else free // BYTES_OF_AN_EXPERIMENT))
+    return max(1, min(cores(), cores() if free is None else free // BYTES_OF_ONE))
 
 
-def run_all(arguments: argparse.Namespace, each: Any, each_experiment: Any) -> int:
+def run_all(arguments: argparse.Namespace, each: Any) -> int:
     from vlm_sae_lib.publishing.runner import NotebookFailed, Run, run
 
     longer = experiments_of(arguments)
@@ -91,7 +91,7 @@ def run_all(arguments: argparse.Namespace, each: Any, each_experiment: Any) -> i
         if arguments.overrides:
             raise UserError("Experiments are run with the profile's own settings; --set is for notebooks.")
         say = partial(print, flush=True)
-        run_experiments(arguments.profile, choose(longer), force=arguments.force, say=say, each=each_experiment)
+        run_experiments(arguments.profile, choose(longer), force=arguments.force, say=say, each=each)
     if "atlas" in arguments.only:
         make_atlas(arguments)
         longer.append("atlas")

@@ -1,4 +1,4 @@
-"""The notebooks in order: run apart with papermill, published together once all of them have passed."""
+"""The notebooks: run apart with papermill, published together once all of them have passed."""
 
 import ast
 import importlib.metadata
@@ -28,6 +28,8 @@ from vlm_sae_lib.taking_turns import Each, in_turn
 PUBLISHED_PROFILE = "pocket"
 CELL_SECONDS = 1800  # a published run's cell that takes longer hangs
 QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # a kernel warns about its transport each time; errors come as outputs
+LONGEST = ("01_activation_collection", "05_llava_steering", "02_sae_training")
+"""Which begin where several are run at once: the first collects what all others read."""
 VERSIONS = ("torch", "numpy", "scipy", "pandas", "matplotlib", "transformers", "open_clip_torch")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 ANNOTATIONS = {int: int, float: float, bool: bool, str: str, dict: dict[str, Any]}
@@ -37,7 +39,7 @@ KERNEL_ENVIRONMENT = {
 }  # fmt: skip
 
 
-class NotebookFailed(RuntimeError):
+class NotebookFailed(UserError):
     """A notebook did not pass; the message is its traceback or what is wrong with it."""
 
 
@@ -64,11 +66,12 @@ class Run:
 
 
 def run(plan: Run, say: Callable[[str], None], each: Each = in_turn) -> Path:
-    """Run the chosen notebooks in order and return the folder with the executed copies.
+    """Run the chosen notebooks and return the folder with the executed copies.
 
     A notebook whose inputs are those of its last run is skipped. The first failure raises ``NotebookFailed`` and
     leaves the published notebooks as they were. A notebook that another process runs is a UserError, which says which.
-    ``each`` says who runs them.
+    ``each`` says who runs them: in turn they keep their order, else those that take longest begin. What two of them
+    need, the first makes, and the other waits for it and loads it.
     """
     chosen = choose(plan)
     sources = {path.stem: _source(path.stem) for path in chosen}
@@ -84,6 +87,8 @@ def run(plan: Run, say: Callable[[str], None], each: Each = in_turn) -> Path:
                 say(f"{name:<30} up to date ({seconds:.1f} s when it ran)")
             else:
                 lacking.append(name)
+        if each is not in_turn:
+            lacking.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
         for name, seconds in each(partial(_execute, plan), lacking, say):
             write_record(_profile_of(plan))  # at once: what is made after a break may be made on another machine
             say(f"{name:<30} {seconds:6.1f} s")
