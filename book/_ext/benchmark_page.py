@@ -4,7 +4,7 @@
 ``{benchmark-growth}`` (``:alt:``) draws how cost
 grows; ``{benchmark-machine}`` says when and on what the numbers were taken; ``{benchmark-floors}`` shows how floors are
 worked out, in the words of ``benchmarks/floors.py``; ``{benchmark-quality}`` says whether training learns as well as
-the peer's.
+the peer's; ``{benchmark-book}`` how long the notebooks take.
 """
 
 import ast
@@ -22,6 +22,7 @@ COLUMNS = ("what", "ours", "beside it", "theirs", "ratio [smallest, largest]", "
 OLDER = ("AVX2 alone: ours", "AVX2 alone: ratio [smallest, largest]", "wanted there")
 AVX2 = "avx2-"
 NO_QUALITY = "This comparison has not been run here: `make bench-quality` takes about twenty minutes."
+NO_TIMES = "This has not been timed here: `python -m benchmarks.book` takes a quarter of an hour."
 FIGURE = "_build/benchmark_figures/growth.svg"
 
 
@@ -194,6 +195,14 @@ class Floors(FromBenchmarks):
         return self.markdown(text.replace("``", "`").splitlines()[2:])
 
 
+class Book(FromBenchmarks):
+    def run(self) -> list[nodes.Node]:
+        path = newest_file(paths.root() / "benchmarks" / "results", "book-")
+        if path is None:
+            return self.markdown([NO_TIMES])
+        return self.markdown(book_lines(path.stem.removeprefix("book-"), self.content_of(path)))
+
+
 class Quality(FromBenchmarks):
     def run(self) -> list[nodes.Node]:
         path = newest_file(paths.root() / "benchmarks" / "results", "quality-")
@@ -219,6 +228,28 @@ def ceilings_sentence(ceilings: dict | None) -> str:
         f"in bf16 and {giga['int8']:.0f} Gop/s in int8, read {giga['read']:.0f} GB/s from memory and "
         f"{giga['cache']:.0f} GB/s from its last cache of {ceilings['cache_bytes'] / 2**20:.0f} MiB."
     )
+
+
+WAYS = {"free": "free cores", "avx2": "AVX2 alone", "busy": "one core busy"}
+
+
+def book_lines(date: str, found: dict) -> list[str]:
+    """Markdown: seconds of each notebook by what the machine was like, and of all together."""
+    lines = ["| notebook | " + " | ".join(WAYS.values()) + " |", "|---|" + "---:|" * len(WAYS)]
+    lines += [
+        f"| {name[:2].lstrip('0')} | " + " | ".join(f"{found[way]['each'][name]:.0f} s" for way in WAYS) + " |"
+        for name in sorted(found["free"]["each"])
+    ]
+    lines.append("| all, side by side | " + " | ".join(f"{found[way]['together']:.0f} s" for way in WAYS) + " |")
+    minutes = {way: (found[way]["together"] + found["site"]) / 60 for way in WAYS}
+    machine = found["machine"]
+    return [
+        *lines, "",
+        f"Taken on {date}: {machine['cores']} cores with {machine['capability']}. The site takes {found['site']:.0f} s "
+        f"more, so `make book` takes {minutes['free']:.1f} minutes, and {minutes['avx2']:.1f} with AVX2 alone. With a "
+        f"core that does other things the notebooks take {found['busy']['together'] / found['free']['together']:.2f} "
+        "times as long.",
+    ]  # fmt: skip
 
 
 def quality_lines(date: str, found: dict) -> list[str]:
@@ -252,6 +283,7 @@ def setup(app: Sphinx) -> dict:
         ("benchmark-machine", Machine),
         ("benchmark-floors", Floors),
         ("benchmark-quality", Quality),
+        ("benchmark-book", Book),
         ("benchmark-table", Table),
         ("benchmark-growth", Growth),
     ):
