@@ -4,6 +4,7 @@
 # make test         every test: the library, the committed notebooks, the site in a browser
 # make test-long    the tests that take minutes, among them the site in Firefox
 # make test-faults  what can go wrong, many times over: settings, crashes, disks, pictures, files; its figures go to the book
+# make test-arm     a small training on an ARM processor that qemu emulates (some minutes)
 # make test-parity  against SAELens, dictionary_learning, overcomplete and saev, in an environment of their own (.venv-parity)
 # make test-versions  the library's tests and a notebook on the lowest and the newest versions, with each Python that is here
 # make test-flaky   the notebooks ten times in a row, three of them on busy cores, and once without wide instructions (an hour)
@@ -24,13 +25,14 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 PYTEST := $(PY) -m pytest
 PARITY := .venv-parity
+ARM := .venv-arm
 # Two workers share two cores: one thread each, and none that spins while it waits; the longest files first (tests/conftest.py).
 UNIT := OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist loadfile \
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster book light test test-long test-faults test-parity test-versions test-newest test-flaky bench bench-quality lint pocket islands leaderboard clean
+.PHONY: help setup cluster book light test test-long test-faults test-parity test-arm test-versions test-newest test-flaky bench bench-quality lint pocket islands leaderboard clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -74,6 +76,13 @@ test-faults: $(STAMP)
 
 test-parity: $(PARITY)/.installed
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PARITY)/bin/python -m pytest -m parity tests/parity
+
+# A small training on an ARM processor, emulated: Debian or Ubuntu with qemu-user-static, and apt that knows arm64.
+test-arm: $(STAMP) $(ARM)/.installed
+	ARM=$(ARM) $(PYTEST) -m arm tests/arm --timeout 1800
+
+$(ARM)/.installed: tests/arm/set_up.sh tests/arm/requirements.txt
+	@PYTHON=$(CURDIR)/$(PY) tests/arm/set_up.sh $(ARM)
 
 $(PARITY)/.installed: requirements-parity.txt constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found: install Python 3.11 or newer, or say make PYTHON=/path/to/python3"; exit 1; }
