@@ -198,14 +198,10 @@ def clusters(rng, n):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "repetitions", "least"), [(300, 150, 0.90), pytest.param(2000, 1000, 0.93, marks=pytest.mark.long)]
+    ("pictures", "repetitions"), [(300, 400), pytest.param(2000, 1000, marks=pytest.mark.long)]
 )
-def test_mean_ms_over_pictures_of_one_training(pictures, repetitions, least):
-    """Latents are fixed and pictures drawn; the truth is Eq. 9 over very many of them.
-
-    Of a few hundred pictures, on a quarter of which a latent fires, the draws are a little too narrow, and
-    `Scored.mean` says so; the book has thousands, and this interval for one training alone.
-    """
+def test_mean_ms_over_pictures_of_one_training(pictures, repetitions):
+    """Latents are fixed and pictures drawn; the truth is Eq. 9 over very many of them."""
     latents, embeddings = clusters(RNG(1), 400_000)
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     truth = ((latents.T @ unit) ** 2).sum(axis=1) / latents.sum(axis=0) ** 2
@@ -214,7 +210,7 @@ def test_mean_ms_over_pictures_of_one_training(pictures, repetitions, least):
         latents, embeddings = clusters(rng, pictures)
         return comparison.score(sp.csr_matrix(latents), embeddings, resamples=200, seed=seed).mean().interval
 
-    assert least <= coverage(found, truth.mean(), repetitions) <= 0.97
+    assert as_it_says(coverage(found, truth.mean(), repetitions))
 
 
 @pytest.mark.parametrize("repetitions", FEW_AND_MANY)

@@ -35,10 +35,7 @@ class Scored:
         return (self.pictures >= at_least) & ~np.isnan(self.ms)
 
     def mean(self, at_least: int = 2) -> Estimate:
-        """Mean MS, and the mean plus the middle 95 % of what the draws move it by.
-
-        Of a few hundred pictures that holds the truth 92 times in a hundred rather than 95 (tests/statistics).
-        """
+        """Mean MS, and the mean plus the middle 95 % of what the draws move it by."""
         return _estimate(*self.moved(at_least))
 
     def minus(self, other: "Scored", at_least: int = 2) -> Estimate:
