@@ -8,7 +8,7 @@
 # make test-parity  against SAELens, dictionary_learning, overcomplete and saev, in an environment of their own (.venv-parity)
 # make test-versions  the library's tests and a notebook on the lowest and the newest versions, with each Python that is here
 # make test-flaky   the notebooks ten times in a row, three of them on busy cores, and once without wide instructions (an hour)
-# make bench        ratios against peers, on this machine and held to AVX2 (under half an hour): benchmarks/README.md
+# make bench        ratios against peers, on this machine and held to AVX2: benchmarks/README.md
 # make bench-quality  whether training learns as well as dictionary_learning's (about twenty minutes)
 # make lint         ruff, and mypy on the library
 # make leaderboard  measures our own entries of the leaderboard anew (some minutes)

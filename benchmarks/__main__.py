@@ -1,6 +1,6 @@
 """``python -m benchmarks``: the table on the screen, and ``benchmarks/results/<date>.json``.
 
-``--instructions avx2`` holds all to those of older processors, for the file's second table.
+``--instructions avx2`` holds all to those of older processors, to a file of its own, ``avx2-<date>.json``.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> int:
     hold(arguments.instructions)
     keep_freed_memory()
     started = time.perf_counter()
-    if arguments.only == ["here"]:
+    if "here" in (arguments.only or ()):
         return here.show()
     path = HERE / "results" / f"{file_name(arguments.instructions)}.json"
     rows = {suite: [] for suite in SUITES}

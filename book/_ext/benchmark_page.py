@@ -22,7 +22,7 @@ COLUMNS = ("what", "ours", "beside it", "theirs", "ratio [smallest, largest]", "
 OLDER = ("AVX2 alone: ours", "AVX2 alone: ratio [smallest, largest]", "wanted there")
 AVX2 = "avx2-"
 NO_QUALITY = "This comparison has not been run here: `make bench-quality` takes about twenty minutes."
-NO_TIMES = "This has not been timed here: `python -m benchmarks.book` takes a quarter of an hour."
+NO_TIMES = "This has not been timed here: `python -m benchmarks.book` does it."
 FIGURE = "_build/benchmark_figures/growth.svg"
 
 
