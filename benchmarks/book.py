@@ -7,7 +7,6 @@ older processors; and while another process keeps one core busy, as a browser wo
 
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,13 +21,12 @@ import torch
 
 from benchmarks.instructions import AVX2, OWN, held_to
 from vlm_sae_lib import paths
-from vlm_sae_lib.files import write_json
+from vlm_sae_lib.files import read_json, write_json
 from vlm_sae_lib.pictures.decoding import cores
 
 HERE = Path(__file__).parent
 RUN = [sys.executable, "-m", "vlm_sae_lib", "run", "--set", "seed=0"]  # a value is set: nothing is published
 SITE = [sys.executable, "-m", "vlm_sae_lib", "book"]
-LINE = re.compile(r"^(\d\d_\w+) +([\d.]+) s$", re.M)
 WAYS = {"free": (OWN, nullcontext), AVX2: (AVX2, nullcontext)}
 BUSY = [sys.executable, "-c", "while True: pass"]
 
@@ -55,16 +53,17 @@ def machine() -> dict[str, Any]:
 
 
 def notebooks(environment: dict[str, str]) -> dict[str, Any]:
-    """Seconds of each notebook, and of all together."""
+    """Seconds of each notebook, those of a core that it computed itself, and seconds of all together."""
     with tempfile.TemporaryDirectory() as runs:
         begun = time.perf_counter()
-        done = subprocess.run(RUN, cwd=paths.root(), env=environment | {"VLM_SAE_RUNS": runs}, check=True,
-                              stdout=subprocess.PIPE, text=True)  # fmt: skip
-        return {"each": seconds_of(done.stdout), "together": round(time.perf_counter() - begun, 1)}
+        subprocess.run(RUN, cwd=paths.root(), env=environment | {"VLM_SAE_RUNS": runs}, check=True,
+                       stdout=subprocess.DEVNULL)  # fmt: skip
+        return {"each": seconds_of(Path(runs)), "together": round(time.perf_counter() - begun, 1)}
 
 
-def seconds_of(said: str) -> dict[str, float]:
-    return {name: float(seconds) for name, seconds in LINE.findall(said)}
+def seconds_of(runs: Path) -> dict[str, dict[str, float]]:
+    made = {path.name.removesuffix(".made.json"): read_json(path) for path in sorted(runs.rglob("*.made.json"))}
+    return {name: {kind: one[kind] for kind in ("seconds", "processor_seconds")} for name, one in made.items()}
 
 
 @contextmanager

@@ -1,17 +1,20 @@
 """``python -m benchmarks.cluster``: what Ray costs, and whether the simulation of the pipeline says how stages scale.
 
 In this order, so that nothing is predicted that is known: the rates of one worker of Ray's; from them alone, written
-to the file, the times of two, four and eight; then the runs. Two workers do the work itself, on two cores. Four and
-eight are more than the machine has cores: in their parts sleeps of the measured length stand for the work. The file is
-``results/cluster-<date>.json``. What it takes until all workers are ready is told apart.
+to the file, the times of two, four and eight; then the runs. Two workers do the work itself, on two cores, which share
+memory, cache and clock: so the one worker is timed while a process that knows nothing of Ray keeps the other core as
+busy. Four and eight are more than the machine has cores: in their parts sleeps of the measured length stand for the
+work. The file is ``results/cluster-<date>.json``. What it takes until all workers are ready is told apart.
 """
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -69,7 +72,7 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
     here, sae, local, counted = _locally(pictures, scratch)
     per_part = counting.pictures_per_part(len(here), 2)
     say(f"here: {local}")
-    with connected(num_cpus=1) as ray:
+    with connected(num_cpus=1) as ray, neighbour():
         rates = {"collection": rates_of_collecting(pictures, scratch),
                  "statistics": rates_of_counting(ray, here, sae, per_part)}  # fmt: skip
     parts = {"collection": -(-len(here) // PER_SHARD), "statistics": -(-len(here) // per_part)}
@@ -134,6 +137,26 @@ def repeated(run: Callable[[], Any]) -> tuple[float, Any]:
         found = run()
         taken.append(time.perf_counter() - begun)
     return float(np.median(taken)), found
+
+
+@contextmanager
+def neighbour() -> Iterator[None]:
+    """A process that keeps one core busy with collecting."""
+    command = [sys.executable, "-c", "from benchmarks.cluster import collect_on; collect_on()"]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    with subprocess.Popen(command, cwd=HERE.parent, env=one_thread) as busy:
+        try:
+            yield
+        finally:
+            busy.kill()
+
+
+def collect_on() -> None:
+    """Collect some pictures again and again."""
+    tower, pictures = load_tower(TOWER, device="cpu"), load_pictures(f"{TOWER}:{4 * PER_SHARD}:8")
+    while True:
+        with tempfile.TemporaryDirectory() as scratch:
+            collect_activations(tower, pictures, POINT, Path(scratch) / "store")
 
 
 def rates_of_collecting(pictures: str, scratch: Path) -> Rates:

@@ -234,10 +234,10 @@ WAYS = {"free": "free cores", "avx2": "AVX2 alone", "busy": "one core busy"}
 
 
 def book_lines(date: str, found: dict) -> list[str]:
-    """Markdown: seconds of each notebook by what the machine was like, and of all together."""
+    """Markdown: seconds of each notebook, and of a core, by what the machine was like, and of all together."""
     lines = ["| notebook | " + " | ".join(WAYS.values()) + " |", "|---|" + "---:|" * len(WAYS)]
     lines += [
-        f"| {name[:2].lstrip('0')} | " + " | ".join(f"{found[way]['each'][name]:.0f} s" for way in WAYS) + " |"
+        f"| {name[:2].lstrip('0')} | " + " | ".join(_notebook(found[way]["each"][name]) for way in WAYS) + " |"
         for name in sorted(found["free"]["each"])
     ]
     lines.append("| all, side by side | " + " | ".join(f"{found[way]['together']:.0f} s" for way in WAYS) + " |")
@@ -250,6 +250,10 @@ def book_lines(date: str, found: dict) -> list[str]:
         f"core that does other things the notebooks take {found['busy']['together'] / found['free']['together']:.2f} "
         "times as long.",
     ]  # fmt: skip
+
+
+def _notebook(taken: dict[str, float]) -> str:
+    return f"{taken['seconds']:.0f} s, {taken['processor_seconds']:.0f} s of a core"
 
 
 def quality_lines(date: str, found: dict) -> list[str]:

@@ -8,6 +8,7 @@ from toy_notebooks import toy_notebook, write_checkout
 
 from vlm_sae_lib import paths
 from vlm_sae_lib.errors import UserError
+from vlm_sae_lib.files import read_json
 from vlm_sae_lib.publishing import notebooks, runner
 from vlm_sae_lib.publishing.runner import NotebookFailed, Run, run
 from vlm_sae_lib.side_by_side import side_by_side
@@ -87,6 +88,11 @@ def test_side_by_side_they_leave_the_same_bytes(run_checkout, monkeypatch):
     run(Run(force=True), told.append, side_by_side(2))
     assert published(run_checkout) == before
     assert [line.split()[0] for line in told[:2]] == ["02_second", "01_first"] and "2 notebooks in" in told[-1]
+
+
+def test_it_is_kept_what_a_notebook_took_and_what_it_computed_itself(run_checkout):
+    found = [read_json(path) for path in (paths.runs("pocket") / "notebooks").glob("*.made.json")]
+    assert len(found) == 2 and all(min(made["processor_seconds"], made["seconds"]) > 0 for made in found)
 
 
 def test_side_by_side_a_failure_is_told_as_it_is_in_turn(run_checkout, capsys):

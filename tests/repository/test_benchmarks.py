@@ -17,6 +17,7 @@ from benchmarks.quality_data import World, activations
 from benchmarks.quality_verdict import lines, verdicts
 from benchmarks.timing import Row, peak_gib, side_by_side
 from vlm_sae_lib import paths
+from vlm_sae_lib.files import write_json
 from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.sae.kernels import coarse
 from vlm_sae_lib.sae.kernels.coarse import TILE
@@ -120,15 +121,30 @@ def test_the_page_puts_what_was_held_to_older_instructions_beside_the_rest():
     assert drawn.goals_sentence(found, "here") == "2 goals that were set before, here, 1 are reached."
 
 
-def test_the_notebooks_times_are_read_and_shown():
-    said = "01_first     running\n01_first      83.1 s\n02_second     75.0 s\n2 notebooks in 160.0 s: /runs\n"
-    each = book.seconds_of(said)
-    assert each == {"01_first": 83.1, "02_second": 75.0}
+def test_the_notebooks_times_are_read_and_shown(tmp_path):
+    for name, seconds in (("01_first", 83.1), ("02_second", 75.0)):
+        made = {"inputs": {}, "output": "", "seconds": seconds, "processor_seconds": seconds / 2}
+        write_json(tmp_path / "pocket" / "notebooks" / f"{name}.made.json", made)
+    each = book.seconds_of(tmp_path)
+    assert each == {"01_first": {"seconds": 83.1, "processor_seconds": 41.55},
+                    "02_second": {"seconds": 75.0, "processor_seconds": 37.5}}  # fmt: skip
     taken = {"free": 100.0, "avx2": 130.0, "busy": 180.0}
     ways = {way: {"each": each, "together": seconds} for way, seconds in taken.items()}
     lines = page().book_lines("2026-01-01", {"machine": {"cores": 2, "capability": "AVX2"}, "site": 80.0, **ways})
-    assert lines[2] == "| 1 | 83 s | 83 s | 83 s |"
+    assert lines[2] == "| 1 " + 3 * "| 83 s, 42 s of a core " + "|"
     assert "`make book` takes 3.0 minutes, and 3.5 with AVX2 alone" in lines[-1] and "1.80 times as long" in lines[-1]
+
+
+def test_the_rows_for_the_machine_at_hand_are_called_as_on_the_page(monkeypatch):
+    for size, small in (("SMALLER", training.Size(8, 16)), ("VIT_L", training.Size(16, 32))):
+        monkeypatch.setattr(training, size, small)
+    monkeypatch.setattr(training, "K", 2)
+    monkeypatch.setattr(here.scoring, "MIDDLE", (40, 30, 8, 3))
+    monkeypatch.setattr(training, "step", lambda *which: Row("training", training.work(*which), [1.0]))
+    monkeypatch.setattr(training, "in_a_fresh_process", lambda kind, library: 1.0)
+    on_the_page = [row.work for row in training.run()]
+    names = [work for work, _ in here.rows()]
+    assert len(names) == 5 and set(names[:4]) <= set(on_the_page)
 
 
 def test_one_switch_holds_a_process_to_older_instructions():

@@ -16,9 +16,9 @@ from vlm_sae_lib.terms import PUBLISHABLE
 
 from .browsing import PHONE, STEERING, facts_of, pages_in_toc, serve, visiting
 
-PAGES = [*pages_in_toc(), "search.html", "genindex.html"]
+PAGES = [*pages_in_toc(), "search.html"]
 CHAPTERS = [STEERING, "book/live.html", "book/real_models.html", "book/references.html"]
-BOTH = ["book/intro.html", *CHAPTERS, "search.html", "genindex.html"]
+BOTH = ["book/intro.html", *CHAPTERS, "search.html"]
 """What the other edition holds here: a whole one takes as long as the book, and its pages are of these kinds."""
 LABEL = "Edition of this book"
 

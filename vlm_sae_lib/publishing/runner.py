@@ -199,7 +199,7 @@ def _execute(plan: Run, name: str) -> float:
     record.unlink(missing_ok=True)
     (paths.results(plan.profile) / f"{name}.json").unlink(missing_ok=True)  # an older run's may not pass for this one's
     made_from = inputs(plan, source)
-    started = time.perf_counter()
+    started, computed = time.perf_counter(), _of_children()
     try:
         with _kernel_environment(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -220,8 +220,15 @@ def _execute(plan: Run, name: str) -> float:
     except (RuntimeError, TimeoutError) as error:  # a kernel that died, a cell that hangs
         raise NotebookFailed(f"{name}: {error}\nas far as it came: {output}") from error
     seconds = time.perf_counter() - started
-    write_json(record, {"inputs": made_from, "output": file_hash(output), "seconds": round(seconds, 1)})
+    taken = {"seconds": round(seconds, 1), "processor_seconds": round(_of_children() - computed, 1)}
+    write_json(record, {"inputs": made_from, "output": file_hash(output), **taken})
     return seconds
+
+
+def _of_children() -> float:
+    """Processor time of the kernels that have ended: beside others a notebook also waits for what they make."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _seconds_of_same_run(plan: Run, name: str, source: notebooks.NotebookNode) -> float | None:
