@@ -78,7 +78,8 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
     parts = {"collection": -(-len(here) // PER_SHARD), "statistics": -(-len(here) // per_part)}
     found["local"] = local
     found["rates"] = {
-        name: {"parts": parts[name], "part": rate.part, "hand_over": rate.hand_over, "enter": rate.enter}
+        name: {"parts": parts[name], "part": rate.part, "first": rate.first, "hand_over": rate.hand_over,
+               "enter": rate.enter}
         for name, rate in rates.items()
     }
     found["predicted"] = {
@@ -92,11 +93,12 @@ def _measure(pictures: str, scratch: Path, found: dict[str, Any], write: Callabl
     found["start"] = {}
     begun = time.perf_counter()
     with connected(num_cpus=2) as ray:
-        list(pipeline([{"first": 0, "last": 0}], Sleeper, {"part": 0.0, "ready": str(scratch / "one"), "workers": 1}))
+        list(pipeline([{"first": 0, "last": 0}], Sleeper,
+                      {"part": 0.0, "first": 0.0, "ready": str(scratch / "one"), "workers": 1}))
         found["start"]["cluster"] = time.perf_counter() - begun
         begun = time.time()
-        both = type("Both", (Together,), {"ready": str(scratch / "two"), "workers": 2})
-        there = collect(TOWER, pictures, POINT, scratch / "there", device="cpu", workers=2, worker=both)
+        there = collect(TOWER, pictures, POINT, scratch / "there", device="cpu", workers=2,
+                        worker=together(scratch / "two", 2))  # fmt: skip
         ready = _ready(scratch / "two")
         found["start"]["workers"] = ready - begun
         found["measured"]["collection"]["2"] = time.time() - ready
@@ -160,7 +162,8 @@ def collect_on() -> None:
 
 
 def rates_of_collecting(pictures: str, scratch: Path) -> Rates:
-    """Of one worker: some parts, spread over all, timed from the first one's end, when the worker has all it needs."""
+    """Of one worker: some parts, spread over all, and by how much the first, in which habitats and bodies are drawn for
+    all later ones, takes longer."""
     source, tower = load_pictures(pictures), load_tower(TOWER, device="cpu")
     fresh, out = request(tower, source, POINT, "cls", pictures_per_shard=PER_SHARD), scratch / "rates"
     write_json(out / METADATA, fresh)
@@ -168,15 +171,17 @@ def rates_of_collecting(pictures: str, scratch: Path) -> Rates:
     tried = [assembly.lacking[i] for i in np.linspace(0, len(assembly.lacking) - 2, TRIED + 1).astype(int)]
     arguments = {"tower": TOWER, "pictures": pictures, "device": "cpu", "out": str(out), "metadata": fresh,
                  "batch_size": 64, "decoders": 0}  # fmt: skip
-    ended, rows = [], []
-    for row in pipeline([asdict(span) for span in tried], Collector, arguments):
-        ended.append(time.perf_counter())
+    ended, rows, ready = [], [], scratch / "one_ready"
+    for row in pipeline([asdict(span) for span in tried], together(ready, 1), arguments):
+        ended.append(time.time())
         rows.append(row)
     begun = time.perf_counter()
     assembly.enter(Span(rows[0]["first"], rows[0]["last"]), Laid(**rows[0]["laid"]))
     enter = time.perf_counter() - begun
     hand_over = _of_nothing(lambda n: _slept(n, 1, Rates(0.0)))
-    return Rates(max(0.0, (ended[-1] - ended[0]) / TRIED - hand_over), hand_over=hand_over, enter=enter)
+    each = (ended[-1] - ended[0]) / TRIED
+    first = max(0.0, ended[0] - _ready(ready) - each)
+    return Rates(max(0.0, each - hand_over), hand_over, enter, first=first)
 
 
 def rates_of_counting(ray: Any, here: ActivationStore, sae: Any, per_part: int) -> Rates:
@@ -205,15 +210,20 @@ class Together(Collector):
         _wait_for_all(Path(self.ready), self.workers)
 
 
+def together(ready: Path, workers: int) -> type[Together]:
+    return type("Both", (Together,), {"ready": str(ready), "workers": workers})
+
+
 class Sleeper:
     """A worker that sleeps as long as a part takes, and begins when all are ready."""
 
-    def __init__(self, part: float, ready: str, workers: int):
-        self.part = part
+    def __init__(self, part: float, first: float, ready: str, workers: int):
+        self.part, self.more = part, first
         _wait_for_all(Path(ready), workers)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        time.sleep(self.part)
+        time.sleep(self.part + self.more)
+        self.more = 0.0
         return row
 
 
@@ -239,7 +249,7 @@ def _slept(parts: int, workers: int, rates: Rates) -> float:
     """Seconds for parts in which a worker sleeps, and this process for each, from when all are ready."""
     rows = [asdict(Span(i, i)) for i in range(parts)]
     with tempfile.TemporaryDirectory() as ready:
-        arguments = {"part": rates.part, "ready": ready, "workers": workers}
+        arguments = {"part": rates.part, "first": rates.first, "ready": ready, "workers": workers}
         for _ in pipeline(rows, Sleeper, arguments, workers=workers):
             time.sleep(rates.enter)
         return time.time() - _ready(Path(ready))

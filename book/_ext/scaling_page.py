@@ -145,7 +145,9 @@ def overhead(date: str, found: dict[str, Any]) -> list[str]:
         f"without Ray that has both cores: {' and '.join(ratios)}; {WANTED_SHARE:.2f} was wanted, which is "
         f"{verdict}. Ray started in {found['start']['cluster']:.1f} s, "
         f"and both workers had loaded their model in {found['start']['workers']:.1f} s. Ray adds "
-        f"{1000 * rates['hand_over']:.1f} ms to a part, and to enter one takes {1000 * rates['enter']:.1f} ms."
+        f"{1000 * rates['hand_over']:.1f} ms to a part, and to enter one takes {1000 * rates['enter']:.1f} ms. "
+        f"A worker's first part takes {rates['first']:.1f} s longer than a later one, since what all pictures share is "
+        "drawn in it."
     ]
 
 

@@ -196,6 +196,16 @@ def test_of_another_island_what_decides_claims_is_published_and_nothing_else(toy
     assert found.effects["gain"].by_unit().tolist() == [0.1, 0.2]
 
 
+def test_of_another_island_an_experiment_that_decides_nothing_leaves_nothing(toy, monkeypatch):
+    silent = Experiment("apple", "apple", "?", "", lambda bench, found: found.add("share", 0.5))
+    monkeypatch.setattr(running, "experiment", lambda name: silent)
+    for _ in range(2):
+        said = run("apple", profile="island-atoll")
+    assert "up to date" in said[0] and not running.published("apple", "island-atoll").exists()
+    run("apple")
+    assert running.published("apple").exists(), "of the published one all is shown"
+
+
 def test_an_island_without_a_model_that_speaks_is_told_so(toy, monkeypatch):
     speaking = Experiment("pear", "pear", "?", "", lambda bench, found: pytest.fail("it was run"), speaks=True)
     monkeypatch.setattr(running, "experiment", lambda name: speaking)

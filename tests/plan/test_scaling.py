@@ -13,6 +13,11 @@ def test_equal_parts_take_rounds(parts, workers, rounds):
     assert seconds(parts, workers, Rates(1.5, hand_over=0.5)) == pytest.approx(2.0 * rounds)
 
 
+def test_each_worker_s_first_part_takes_longer():
+    assert seconds(10, 2, Rates(2.0, first=3.0)) == pytest.approx(3.0 + 5 * 2.0)
+    assert seconds(1, 8, Rates(2.0, first=3.0)) == pytest.approx(5.0)
+
+
 def test_the_slowest_of_workers_process_and_disks_sets_the_pace():
     assert seconds(1000, 100, Rates(1.0, enter=0.5)) == pytest.approx(1.0 + 1000 * 0.5)
     disks = Rates(1.0, part_bytes=2e9, shared_bytes_per_second=1e9)

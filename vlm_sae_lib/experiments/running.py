@@ -100,8 +100,8 @@ def _publish(name: str, settings: Profile) -> None:
     path = paths.results(settings.name) / f"{name}.json"
     if settings.name == PUBLISHED_PROFILE:
         write_bytes(published(name), path.read_bytes())
-    elif settings.island is not None:
-        small = canonical_json(Findings.read(path).decisive())  # a line for each number would be thrice as much
+    elif settings.island is not None and (decisive := Findings.read(path).decisive())["effects"]:
+        small = canonical_json(decisive)  # a line for each number would be thrice as much
         write_bytes(published(name, settings.name), f"{small}\n".encode())
 
 

@@ -20,6 +20,7 @@ class Rates:
         enter: what the calling process does with a part that has come back.
         part_bytes: what a part reads from and writes to the disks that all workers share.
         shared_bytes_per_second: how quickly those disks read and write; infinite where they are no limit.
+        first: what a worker's first part takes longer, as what all later ones find there is made in it.
     """
 
     part: float
@@ -27,6 +28,7 @@ class Rates:
     enter: float = 0.0
     part_bytes: float = 0.0
     shared_bytes_per_second: float = math.inf
+    first: float = 0.0
 
 
 def seconds(parts: int, workers: int, rates: Rates) -> float:
@@ -35,7 +37,7 @@ def seconds(parts: int, workers: int, rates: Rates) -> float:
     Each event is a part that is done: the disks serve one part after the other, and so does the calling process, so
     that whichever of workers, disks and process is slowest sets the pace.
     """
-    free = [0.0] * min(workers, parts)
+    free = [rates.first] * min(workers, parts)
     disks = entered = 0.0
     moving = rates.part_bytes / rates.shared_bytes_per_second
     heapq.heapify(free)
