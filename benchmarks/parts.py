@@ -1,7 +1,7 @@
 """Where the time of a piece of work goes: seconds by compiled loop and by product, as a table.
 
-``python -m benchmarks.parts`` prints it for a training step (with none and with a tenth of the latents dead) and for
-the statistics at the paper's scale. ``benchmarks/README.md`` quotes such tables.
+``python -m benchmarks.parts`` prints it for a training step (with none and with a tenth of the latents dead), for the
+score at the paper's scale and for a steering sweep. ``benchmarks/README.md`` quotes such tables.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import scoring, training
+from benchmarks import scoring, steering, training
 from benchmarks.ceilings import measure
 from vlm_sae_lib.machine import compiled
 from vlm_sae_lib.machine.allocator import keep_freed_memory
@@ -72,7 +72,9 @@ def main() -> None:
         print(table(f"{kind}, {share:.0%} dead", parts(step)), flush=True)
     code = scoring.sparse_code(*(scoring.PAPER[name] for name in ("pictures", "latents", "k")))
     unit = scoring.unit_rows(scoring.PAPER["pictures"], scoring.PAPER["dim"])
-    print(table("MS alone, paper's scale", parts(lambda: scoring.monosemanticity_score(code, unit))))
+    print(table("MS alone, paper's scale", parts(lambda: scoring.monosemanticity_score(code, unit))), flush=True)
+    sweep, _, answers = steering.ways()
+    print(table(f"a steering sweep, {answers:,} answers", parts(sweep, runs=1)))
 
 
 if __name__ == "__main__":
