@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
 import numpy as np
@@ -44,25 +44,38 @@ def cluster():
     machines.shutdown()
 
 
-class Killer(threading.Thread):
-    """Kills a busy worker, or a machine in whose place a new one comes, until it is told to stop."""
+class Killer:
+    """Kills busy workers, and machines in whose place new ones come, so many in all while something runs.
+
+    It works in the main thread, as only there a machine can be added; what runs is in another one.
+    """
 
     def __init__(self, machines, nodes, seed, most):
-        super().__init__(daemon=True)
         self.machines, self.nodes, self.draw, self.most = machines, nodes, np.random.default_rng(seed), most
-        self.done, self.killed = threading.Event(), {"worker": 0, "machine": 0}
+        self.killed, self.failed = {"worker": 0, "machine": 0}, False
 
-    def run(self):
-        while not self.done.wait(float(self.draw.uniform(2, 9))) and sum(self.killed.values()) < self.most:
-            if self.draw.random() < 0.3:
-                node = self.nodes.pop(int(self.draw.integers(len(self.nodes))))
-                self.machines.remove_node(node, allow_graceful=False)
-                self.nodes.append(self.machines.add_node(num_cpus=1))
-                self.killed["machine"] += 1
-            elif busy := [process.pid for process in psutil.process_iter(["cmdline"]) if _works(process)]:
-                with suppress(ProcessLookupError):  # it came to its end just now
-                    os.kill(int(self.draw.choice(busy)), signal.SIGKILL)
-                    self.killed["worker"] += 1
+    @property
+    def enough(self):
+        return self.failed or sum(self.killed.values()) >= self.most
+
+    def kill_beside(self, running):
+        try:
+            while not self.enough and not wait([running], float(self.draw.uniform(2, 9))).done:
+                self._kill_one()
+        except BaseException:
+            self.failed = True
+            raise
+
+    def _kill_one(self):
+        if self.draw.random() < 0.3:
+            node = self.nodes.pop(int(self.draw.integers(len(self.nodes))))
+            self.machines.remove_node(node, allow_graceful=False)
+            self.nodes.append(self.machines.add_node(num_cpus=1))
+            self.killed["machine"] += 1
+        elif busy := [process.pid for process in psutil.process_iter(["cmdline"]) if _works(process)]:
+            with suppress(ProcessLookupError):  # it came to its end just now
+                os.kill(int(self.draw.choice(busy)), signal.SIGKILL)
+                self.killed["worker"] += 1
 
 
 def _works(process) -> bool:
@@ -93,26 +106,30 @@ def test_kills_at_random_moments_change_nothing(cluster, tmp_path):
     for group in groups:
         train_group(here[0], group, tmp_path / "here-saes", device="cpu")
     killer = Killer(*cluster, seed=0, most=KILLS)
-    killer.start()
-    rounds = 0
-    while sum(killer.killed.values()) < KILLS:
-        out = tmp_path / f"round-{rounds}"
-        there = [
-            collect(tower, PICTURES, "projection", out / tower, device="cpu", pictures_per_shard=PER_SHARD)
-            for tower in towers
-        ]
-        for one, other in zip(here, there, strict=True):
-            assert folder_hash(one.path) == folder_hash(other.path)
-        list(train(there[0], groups, out / "saes", device="cpu"))
-        assert folder_hash(out / "saes") == folder_hash(tmp_path / "here-saes")
-        for _ in range(3):
-            same_statistics(gather_statistics(*here).statistics, gather(*there, pictures=200).statistics)
-        rounds += 1
-        assert killer.is_alive() or sum(killer.killed.values()) == KILLS
-    killer.done.set()
-    killer.join()
-    print(f"killed {killer.killed} in {rounds} rounds")
-    assert killer.killed["worker"] and killer.killed["machine"]
+
+    def rounds():
+        number = 0
+        while not killer.enough:
+            out = tmp_path / f"round-{number}"
+            there = [
+                collect(tower, PICTURES, "projection", out / tower, device="cpu", pictures_per_shard=PER_SHARD)
+                for tower in towers
+            ]
+            for one, other in zip(here, there, strict=True):
+                assert folder_hash(one.path) == folder_hash(other.path)
+            list(train(there[0], groups, out / "saes", device="cpu"))
+            assert folder_hash(out / "saes") == folder_hash(tmp_path / "here-saes")
+            for _ in range(3):
+                same_statistics(gather_statistics(*here).statistics, gather(*there, pictures=200).statistics)
+            number += 1
+        return number
+
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(rounds)
+        killer.kill_beside(running)
+        number = running.result()
+    print(f"killed {killer.killed} in {number} rounds")
+    assert killer.killed["worker"] and killer.killed["machine"] and sum(killer.killed.values()) == KILLS
 
 
 def test_the_calling_process_is_killed_and_called_again(tmp_path):
