@@ -18,6 +18,8 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
 address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{ print $1; exit }')
 export RAY_USAGE_STATS_ENABLED=0
+# The job's own secret, on all its nodes: machines of which one has another token, or none, do not answer each other.
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=${RAY_AUTH_TOKEN:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}
 
 # A node is lost with its srun, so each is started in a step of its own that lasts as long as the node.
 started=()

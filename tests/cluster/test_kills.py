@@ -31,8 +31,13 @@ grid: {kind: [matryoshka_batch_top_k, batch_top_k, top_k], k: [2, 4], seed: [0, 
 
 
 @pytest.fixture
-def cluster():
-    """Ray on three machines, all of them this one: a head without a core for work, and two with one each."""
+def cluster(monkeypatch):
+    """Ray on three machines, all of them this one: a head without a core for work, and two with one each.
+
+    Machines that come later take their mode from this process: one that wants a token would not answer a head without.
+    """
+    if "RAY_AUTH_MODE" not in os.environ:
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     import ray
     from ray.cluster_utils import Cluster
 

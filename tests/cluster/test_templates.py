@@ -58,7 +58,7 @@ def test_kubernetes_and_cloud_descriptions_hold_together():
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     spec = job["spec"]["rayClusterSpec"]
     pinned = re.search(r"^ray==(.+)$", (paths.root() / "constraints.txt").read_text(), re.MULTILINE)
-    assert spec["rayVersion"] == pinned.group(1)
+    assert spec["rayVersion"] == pinned.group(1) and spec["authOptions"] == {"mode": "token"}
     for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
         pod = group["template"]["spec"]
         volumes = {volume["name"] for volume in pod["volumes"]}
@@ -67,6 +67,8 @@ def test_kubernetes_and_cloud_descriptions_hold_together():
             assert container["resources"]["requests"] == container["resources"]["limits"]  # as Ray counts by limits
     cloud = yaml.safe_load((TEMPLATES / "ray-cluster.yaml").read_text())
     assert cloud["head_node_type"] in cloud["available_node_types"]
+    for which in ("head", "worker"):  # one that wants a token, among others that have none, is not heard
+        assert "RAY_AUTH_MODE=token ray start" in cloud[f"{which}_start_ray_commands"][-1]
 
 
 def test_ray_takes_the_clouds_description():

@@ -16,7 +16,7 @@ from vlm_sae_lib import paths
 
 ONLY_ON_COLAB = {"bitsandbytes"}  # 4 bits need a GPU, which Colab lends
 WHERE_INSTALLED = {"pillow_heif"}  # a phone's HEIC is read if it is there, and named with it if not
-ONLY_ON_CLUSTERS = {"ray"}  # whoever asks for it without having it is told how to get it
+ONLY_ON_CLUSTERS = {"ray", "grpc"}  # whoever asks for them without having them is told how to get them
 ONLY_FOR_PARITY = {"sae-lens", "dictionary-learning", "overcomplete", "saev"}
 
 

@@ -10,8 +10,6 @@ from vlm_sae_lib.errors import UserError
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each run
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is wrong comes as an exception, and is told once
-if "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file():
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # else its client (ray://) sends none
 LOST = 20
 """How often a part is given out again whose machine or process was lost; a part that ends in an error is not."""
 
@@ -41,6 +39,8 @@ def connected(address: str | None = None, **options: Any) -> Iterator[Any]:
     Raises:
         UserError: Ray is not installed, or nobody answers at the address; and what a worker raised.
     """
+    if address is not None:
+        _take_its_mode(address)  # before Ray is imported, which reads it once
     ray = library()
     if ray.is_initialized():
         with _errors_of_workers(ray):
@@ -60,6 +60,45 @@ def connected(address: str | None = None, **options: Any) -> Iterator[Any]:
             yield ray
     finally:
         ray.shutdown()
+
+
+def _take_its_mode(address: str) -> None:
+    """A token is sent and asked for where the cluster does so: else the one does not answer the other, without a word.
+
+    Ray itself would do what its environment says, or send none at all.
+    """
+    at_hand = "RAY_AUTH_TOKEN" in os.environ or (Path.home() / ".ray" / "auth_token").is_file()
+    if "RAY_AUTH_MODE" in os.environ or not at_hand:
+        return
+    wanted: bool | None = True  # by ray:// a token is only sent, and one that is not asked for does no harm
+    if not address.startswith("ray://"):
+        wanted = _wants_a_token(_here() if address == "auto" else address)
+    if wanted is not None:
+        os.environ["RAY_AUTH_MODE"] = "token" if wanted else "disabled"
+
+
+def _here() -> str:
+    """Where the cluster is that this machine belongs to, as Ray notes it; nothing: it belongs to none."""
+    note = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    return os.environ.get("RAY_ADDRESS") or (note.read_text().strip() if note.is_file() else "")
+
+
+def _wants_a_token(place: str) -> bool | None:
+    """Whether a call without a token is turned away at ``host:port``; None: nobody answers there."""
+    try:
+        import grpc
+    except ImportError:  # it comes with ray[client], whose lack is told elsewhere
+        return None
+    if not place:
+        return None
+    with grpc.insecure_channel(place) as channel:
+        try:
+            channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=5)
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                return None
+            return bool(error.code() == grpc.StatusCode.UNAUTHENTICATED)
+    return False
 
 
 def from_outside(ray: Any) -> bool:
