@@ -18,13 +18,13 @@ from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.sae.training.initialise import Weights
 
 
-def trainer(config: SaeConfig, dim: int) -> Any:
+def trainer(config: SaeConfig, dim: int, device: str = "cpu") -> Any:
     """Their trainer for what ``config`` asks of ours."""
     plan = config.schedule(dim)
     settings = dict(
-        steps=config.steps, activation_dim=dim, dict_size=plan.n_latents, k=config.k, layer=0, lm_name="", device="cpu",
-        lr=plan.lr, auxk_alpha=config.aux_coefficient, warmup_steps=0, threshold_beta=plan.threshold_momentum,
-        threshold_start_step=plan.threshold_start - 1,
+        steps=config.steps, activation_dim=dim, dict_size=plan.n_latents, k=config.k, layer=0, lm_name="",
+        device=device, lr=plan.lr, auxk_alpha=config.aux_coefficient, warmup_steps=0,
+        threshold_beta=plan.threshold_momentum, threshold_start_step=plan.threshold_start - 1,
     )  # fmt: skip
     if config.kind == "batch_top_k":
         theirs = BatchTopKTrainer(**settings)

@@ -100,7 +100,7 @@ def one(config: SaeConfig, library: str, train: torch.Tensor, test: torch.Tensor
     follow(f"{config.kind} seed {config.seed} {library}", step, train, order)
     elapsed = time.perf_counter() - started
     if library == "ours":
-        sae, silent = learner.finish({}), learner.silent_for
+        sae, silent = learner.finish({}), learner.silence.samples
         encode, decode, threshold = sae.encode, sae.decode, float(sae.threshold)
     else:
         encode, decode, threshold = theirs.ae.encode, theirs.ae.decode, float(theirs.ae.threshold)

@@ -22,7 +22,7 @@ from vlm_sae_lib.machine.allocator import keep_freed_memory
 from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.sae.training.learner import Learner
 
-EXPANSION, K = 8, 20
+K = 20
 KINDS = {"matryoshka_batch_top_k": "Matryoshka", "batch_top_k": "BatchTopK"}
 WANTED, WANTED_WITH_AVX2 = 10, 6
 """Times as quick, with eight bits summed in hardware and without."""
@@ -36,16 +36,22 @@ STEPS_OF_PEAK = 3
 class Size:
     dim: int
     batch: int
+    expansion: int = 8
 
     def __str__(self) -> str:
-        return f"d {self.dim}, {EXPANSION * self.dim:,} latents, batch {self.batch:,}, K {K}"
+        return f"d {self.dim}, {self.latents:,} latents, batch {self.batch:,}, K {K}"
 
-    def batches(self) -> tuple[torch.Tensor, ...]:
-        return torch.randn(2 * self.batch, self.dim, generator=torch.Generator().manual_seed(0)).split(self.batch)
+    @property
+    def latents(self) -> int:
+        return self.expansion * self.dim
+
+    def batches(self, device: str = "cpu") -> tuple[torch.Tensor, ...]:
+        rows = torch.randn(2 * self.batch, self.dim, generator=torch.Generator().manual_seed(0))
+        return rows.to(device).split(self.batch)
 
     def config(self, kind: str) -> SaeConfig:
         return SaeConfig(
-            kind=kind, expansion=EXPANSION, k=K, steps=1000, batch_size=self.batch, lr=1e-4, dead_window=10**8
+            kind=kind, expansion=self.expansion, k=K, steps=1000, batch_size=self.batch, lr=1e-4, dead_window=10**8
         )
 
 
@@ -84,15 +90,14 @@ def work(kind: str, dead_share: float, size: Size) -> str:
 
 def floor_of(kind: str, dead_share: float, size: Size) -> dict[str, Any]:
     settings = size.config(kind)
-    latents, groups = settings.n_latents(size.dim), len(settings.group_sizes(size.dim))
-    dead = int(dead_share * latents)
-    return floors.facts(floors.training_step(size.batch, size.dim, latents, K, groups=groups, dead=dead))
+    groups, dead = len(settings.group_sizes(size.dim)), int(dead_share * size.latents)
+    return floors.facts(floors.training_step(size.batch, size.dim, size.latents, K, groups=groups, dead=dead))
 
 
 def _learner(kind: str, dead_share: float, size: Size, first: torch.Tensor) -> tuple[Learner, torch.Tensor]:
     """Ours before its first step, and for how many samples each latent has been silent."""
     learner = Learner(size.config(kind), first, 1.0)
-    dead = torch.arange(EXPANSION * size.dim) < dead_share * EXPANSION * size.dim
+    dead = torch.arange(size.latents, device=first.device) < dead_share * size.latents
     with torch.no_grad():
         learner.weights.encoder[dead] /= 2
     return learner, torch.where(dead, 2 * learner.schedule.dead_window, 0)
@@ -102,7 +107,7 @@ def our_steps(kind: str, dead_share: float, size: Size, parts: Sequence[torch.Te
     (learner, silent), count = _learner(kind, dead_share, size, parts[0]), iter(range(10**9))
 
     def once() -> None:
-        learner.silent_for.copy_(silent)
+        learner.silence.restore(silent)
         learner.step(parts[next(count) % 2])
 
     return once
@@ -111,7 +116,7 @@ def our_steps(kind: str, dead_share: float, size: Size, parts: Sequence[torch.Te
 def their_steps(kind: str, dead_share: float, size: Size, parts: Sequence[torch.Tensor]) -> Callable[[], None]:
     from benchmarks.peer import start_from, trainer
 
-    theirs, count = trainer(size.config(kind), size.dim), iter(range(10**9))
+    theirs, count = trainer(size.config(kind), size.dim, str(parts[0].device)), iter(range(10**9))
     learner, silent = _learner(kind, dead_share, size, parts[0])
     start_from(theirs, learner.weights)
 

@@ -51,3 +51,31 @@ def test_what_goes_wrong_in_a_part_is_not_lost():
 
     with pytest.raises(ValueError):
         compiled.in_threads(loop, 1000)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 30])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_parts_of_a_product_do_not_hang_on_how_many_threads_there_are(count, threads):
+    torch.set_num_threads(threads)
+    parts, inside = [], []
+
+    def work(start, stop):
+        parts.append((start, stop))
+        inside.append((torch.get_num_threads(), torch.is_grad_enabled()))
+
+    compiled.in_parts(work, count, 8)
+    assert sorted(parts) == [(start, min(start + 8, count)) for start in range(0, count, 8)]
+    assert set(inside) <= {(1, False)} and torch.get_num_threads() == threads
+
+
+def test_what_goes_wrong_in_a_product_waits_for_the_others():
+    done = []
+
+    def work(start, stop):
+        if start == 0:
+            raise ValueError("the first")
+        done.append(start)
+
+    with pytest.raises(ValueError, match="the first"):
+        compiled.in_parts(work, 40, 8)
+    assert set(done) == {8, 16, 24, 32} and torch.get_num_threads() == 2

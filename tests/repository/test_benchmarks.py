@@ -11,18 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import book, floors, growth, here, instructions, quality, scoring, similarity, training
+from benchmarks import book, floors, gpu, growth, here, instructions, quality, scoring, similarity, training
 from benchmarks.ceilings import Ceilings
 from benchmarks.quality_data import World, activations
 from benchmarks.quality_verdict import lines, verdicts
+from benchmarks.random_llava import random_llava
 from benchmarks.timing import Row, peak_gib, side_by_side
-from vlm_sae_lib import paths
+from vlm_sae_lib import paths, pocket_pictures
+from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import write_json
 from vlm_sae_lib.sae import SaeConfig
 from vlm_sae_lib.sae.kernels import coarse
 from vlm_sae_lib.sae.kernels.coarse import TILE
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
 from vlm_sae_lib.scores.uniqueness import uniqueness
+from vlm_sae_lib.steering.intervention import steered
+from vlm_sae_lib.steering.sweep import Intervention, SteeringBench
 
 
 def test_the_pair_loop_and_the_dense_form_are_the_score():
@@ -145,6 +149,29 @@ def test_the_rows_for_the_machine_at_hand_are_called_as_on_the_page(monkeypatch)
     on_the_page = [row.work for row in training.run()]
     names = [work for work, _ in here.rows()]
     assert len(names) == 5 and set(names[:4]) <= set(on_the_page)
+
+
+SMALL = gpu.Scale(training.Size(16, 24, 4), 300, 64, 24, side=28, layers=4, width=256, neurons=2, steered=2)
+
+
+def test_what_a_gpu_is_timed_on_runs_and_is_the_same_work_on_both_sides(monkeypatch):
+    monkeypatch.setattr(training, "their_steps", lambda *_: lambda: None)  # its library is in another environment
+    rows = [*gpu.training_rows(SMALL, "cpu"), gpu.statistics_row(SMALL, "cpu"), gpu.sweep_row(SMALL, "cpu")]
+    assert len(rows) == 6 and all(min(row.ours) > 0 for row in rows)
+    assert all(row.facts["share_of_bf16"] > 0 for row in rows[:4]) and rows[0].wanted == gpu.WANTED
+    vlm = random_llava(28, 4, 256, "cpu")
+    sae, images, prompt = gpu.random_sae(vlm.dim, 8 * vlm.dim), pocket_pictures(2, 5).images, "what is this ?"
+    found = SteeringBench(vlm, sae, images).logits(Intervention(3, 4.0), [prompt])[:, 0]
+    with steered(vlm, sae, {3: 4.0}):
+        expected = torch.stack([vlm.logits(image, prompt) for image in images])
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_without_a_gpu_its_benchmark_says_so(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["gpu"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds no GPU here"):
+        gpu.main()
 
 
 def test_one_switch_holds_a_process_to_older_instructions():

@@ -42,7 +42,7 @@ def _learn(rank, world, address, rows, configs, folder, queue):
         for i, config in enumerate(configs):
             batch = torch.from_numpy(rows[: config.batch_size])
             learner = SharedLearner(config, batch, 1.0, ranks)
-            learner.silent_for[::SILENT] = config.dead_window
+            learner.silence.samples[::SILENT] = config.dead_window
             losses = learner._dense_gradients(batch)
             parameters = learner.weights.named()
             slopes = {name: p.grad.numpy().copy() for name, p in parameters.items() if p.grad is not None}

@@ -6,8 +6,8 @@ array operations in the tests.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
@@ -42,14 +42,39 @@ def in_threads(
         loop(0, count, *arguments)
         return
     edges = [count * part // parts for part in range(parts + 1)]
+    _shared(lambda start, stop: loop(start, stop, *arguments), edges, threads)
+
+
+def in_parts(work: Callable[[int, int], None], count: int, each: int) -> None:
+    """Call ``work(start, stop)``, products of torch, on parts of ``range(count)``, at once as torch's threads allow.
+
+    All parts but the last are ``each`` long, and torch computes each in one thread: left to itself it parts a product
+    among its threads, and the last bit hangs on how many there are.
+    """
+
+    def alone(start: int, stop: int) -> None:
+        torch.set_num_threads(1)  # each thread has a number of its own, as it has a mode of its own
+        with torch.no_grad():
+            work(start, stop)
+
+    threads = torch.get_num_threads()
+    with one_thread():
+        _shared(alone, [*range(0, count, each), count], threads)
+
+
+def _shared(do: Callable[[int, int], None], edges: Sequence[int], threads: int) -> None:
+    """``do(start, stop)`` between all neighbouring edges, by so many threads, of which this is one."""
     left = iter(zip(edges, edges[1:], strict=False))
 
     def work() -> None:
         for start, stop in left:  # each part is handed out once: the interpreter's lock guards the iterator
-            loop(start, stop, *arguments)
+            do(start, stop)
 
-    others = [_pool(threads - 1).submit(work) for _ in range(min(threads, parts) - 1)]
-    work()
+    others = [_pool(threads - 1).submit(work) for _ in range(min(threads, len(edges) - 1) - 1)]
+    try:
+        work()
+    finally:
+        wait(others)
     for other in others:
         other.result()
 

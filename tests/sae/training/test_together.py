@@ -44,7 +44,7 @@ def test_all_hold_the_same_parameters_to_the_last_bit(several):
 def test_losses_and_gradients_are_those_of_one_but_for_the_order_of_sums(several, rows, which):
     batch = torch.from_numpy(rows[: CONFIGS[which].batch_size])
     learner = Learner(CONFIGS[which], batch, 1.0)
-    learner.silent_for[::SILENT] = CONFIGS[which].dead_window
+    learner.silence.samples[::SILENT] = CONFIGS[which].dead_window
     expected = learner._dense_gradients(batch)
     for _, losses, slopes, _ in (rank[which] for rank in several[1]):
         assert losses == pytest.approx(expected, rel=1e-5)

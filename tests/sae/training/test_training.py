@@ -13,6 +13,7 @@ from vlm_sae_lib import files
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.sae import KINDS, SaeConfig, SparseAutoencoder
 from vlm_sae_lib.sae.training import checkpoint, train_sae, train_saes
+from vlm_sae_lib.sae.training.inferred import inference_latents
 from vlm_sae_lib.sae.training.initialise import initial_weights
 from vlm_sae_lib.sae.training.learner import Learner
 from vlm_sae_lib.sae.training.losses import training_latents, training_loss
@@ -275,7 +276,7 @@ def test_folding_the_scale_changes_nothing(kind):
         learner.step(torch.from_numpy(DATA[64 * step : 64 * step + 64]))
     x = torch.from_numpy(DATA[:200])
     with torch.no_grad():
-        inside = learner._inference(torch.relu(learner.weights.pre_activations(x / 7.0)))
+        inside = inference_latents(learner.weights, config, learner.threshold, x / 7.0)
         reconstruction = inside @ learner.weights.decoder + learner.weights.decoder_bias
     sae = learner.finish({})
     torch.testing.assert_close(sae.encode(x), 7 * inside, rtol=1e-4, atol=1e-4)

@@ -71,6 +71,14 @@ def above_active(latents: Float[Tensor, "batch latents"], cut: float) -> Active:
     return Active(bounds, found, torch.from_numpy(values), width)
 
 
+def positive_on_device(latents: Float[Tensor, "batch latents"]) -> Active:
+    """The positive pairs of latents that lie on a GPU: these alone leave it."""
+    samples, found = latents.nonzero(as_tuple=True)  # none is negative
+    bounds = torch.bincount(samples, minlength=len(latents)).cumsum(dim=0).cpu().numpy()
+    values = latents[samples, found].cpu()
+    return Active(np.concatenate([[0], bounds]), found.cpu().numpy(), values, latents.shape[1])
+
+
 def batch_top_k_active(pre: Float[Tensor, "batch latents"], k: int, guess: float = 0.0) -> Active:
     """The k·batch largest positive pre-activations, as ``selection.batch_top_k`` keeps them.
 

@@ -10,7 +10,7 @@ from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.machine.devices import undisturbed
 from vlm_sae_lib.overrides import Count, held
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS
-from vlm_sae_lib.sae.kernels.active import above_active, above_of_coarse
+from vlm_sae_lib.sae.kernels.active import Active, above_active, above_of_coarse, positive_on_device
 from vlm_sae_lib.sae.kernels.coarse import CoarseEncoder, pays
 from vlm_sae_lib.sae.rows import Rows
 
@@ -31,7 +31,11 @@ def encode_sparse(sae: "SparseAutoencoder", x: Any, batch_size: int) -> sparse.c
         if sae.kind in BATCH_TOP_K_KINDS and sae.threshold is not None and pays(len(batch), sae.w_enc):
             coarse = coarse or CoarseEncoder(sae.w_enc.T.contiguous(), sae.b_enc, like=batch - sae.b_dec)
             found = above_of_coarse(coarse(batch - sae.b_dec), float(sae.threshold))
-        found = found or above_active(sae.encode(batch).cpu(), 0.0)
+        found = found or _positive(sae.encode(batch))
         compressed = found.values.numpy(), found.latents, found.bounds
         parts.append(sparse.csr_matrix(compressed, shape=(len(batch), sae.n_latents)))
     return sparse.vstack(parts, format="csr")
+
+
+def _positive(latents: torch.Tensor) -> Active:
+    return above_active(latents, 0.0) if latents.device.type == "cpu" else positive_on_device(latents)

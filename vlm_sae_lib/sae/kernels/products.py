@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlm_sae_lib.machine.compiled import in_threads, one_thread
+from vlm_sae_lib.machine.compiled import in_parts, in_threads, one_thread
 from vlm_sae_lib.sae.kernels import loops
 from vlm_sae_lib.sae.kernels.active import Active, ByLatent, per_sample_top_k_active
 from vlm_sae_lib.sae.kernels.coarse import Coarse, multiplies_half
@@ -113,6 +113,8 @@ def _mean_square(rows: Float[Tensor, "n d"]) -> float:
 
 FEW_DEAD = 8
 """Up to so many times k_aux dead latents, dense products over them are quicker than loops over active pairs."""
+SAMPLES_AT_ONCE, NUMBERS_AT_ONCE = 512, 128
+"""Parts of those products: whole panels, and enough of them for a few threads."""
 
 
 def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) -> Tensor:
@@ -122,15 +124,25 @@ def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) 
     kind = torch.bfloat16 if isinstance(pre, Coarse) and multiplies_half() else torch.float32
     revived = _columns(pre, where)
     _run(loops.keep_largest, len(revived), loops.COUNTS * revived.numel(), revived, k_aux)
-    revived, directions = revived.to(kind), decoder[where].to(kind)
-    with one_thread():  # of a few columns' products the last bit hangs on how threads part them
-        error = (revived @ directions).float() - residual
-        slopes = (error * scale).to(kind)
-        if decoder_grad is not None:
-            decoder_grad[where] += (revived.T @ slopes).float()
-        by_value = (slopes @ directions.T) * (revived > 0)
-        if encoder_grad is not None:
-            encoder_grad[where] += (by_value.T @ centred.to(kind)).float()
+    revived, directions, centred = revived.to(kind), decoder[where].to(kind), centred.to(kind)
+    error, by_value = torch.empty_like(residual), torch.empty_like(revived)
+    slopes = torch.empty_like(residual, dtype=kind)
+
+    def of_samples(start: int, stop: int) -> None:
+        rows = slice(start, stop)
+        torch.sub((revived[rows] @ directions).float(), residual[rows], out=error[rows])
+        slopes[rows] = error[rows] * scale
+        torch.mul(slopes[rows] @ directions.T, revived[rows] > 0, out=by_value[rows])
+
+    def of_numbers(start: int, stop: int) -> None:
+        columns = slice(start, stop)
+        for gradient, left, right in ((decoder_grad, revived, slopes), (encoder_grad, by_value, centred)):
+            if gradient is not None:
+                gradient[where, columns] += (left.T @ right[:, columns]).float()
+
+    in_parts(of_samples, len(residual), SAMPLES_AT_ONCE)
+    in_parts(of_numbers, residual.shape[1], NUMBERS_AT_ONCE)
+    with one_thread():
         bias_grad[where] += by_value.sum(dim=0, dtype=torch.float32)
     return error
 

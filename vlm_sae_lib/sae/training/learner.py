@@ -1,5 +1,6 @@
 """One sparse autoencoder while it learns: parameters, optimiser, counters, threshold, log."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,25 +8,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_sae_lib.errors import UserError
-from vlm_sae_lib.machine.compiled import in_threads
+from vlm_sae_lib.machine.precision import half_precision
 from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.config import BATCH_TOP_K_KINDS, SaeConfig
-from vlm_sae_lib.sae.kernels import loops, products
+from vlm_sae_lib.sae.kernels import on_device, products
 from vlm_sae_lib.sae.kernels.active import (
     Active,
-    above_of_coarse,
     batch_top_k_active,
     batch_top_k_of_coarse,
     per_sample_top_k_active,
 )
 from vlm_sae_lib.sae.kernels.coarse import Coarse, CoarseEncoder, pays
-from vlm_sae_lib.sae.selection import above, batch_top_k_cut, per_sample_top_k
-from vlm_sae_lib.sae.training import frozen
+from vlm_sae_lib.sae.selection import batch_top_k_cut
+from vlm_sae_lib.sae.training import frozen, sphere
 from vlm_sae_lib.sae.training.clipping import clip
+from vlm_sae_lib.sae.training.inferred import inferred
 from vlm_sae_lib.sae.training.initialise import initial_weights
 from vlm_sae_lib.sae.training.log import TrainingLog, is_logged
 from vlm_sae_lib.sae.training.losses import training_latents, training_loss
+from vlm_sae_lib.sae.training.silence import Silence
+from vlm_sae_lib.sae.training.unread import Unread
 
+ON_DEVICE: tuple[str, ...] = ("cuda",)
+"""Devices that take the kernels of ``on_device.py``; tests put the CPU there."""
 NEVER_LEARNED = -1.0
 """The inference threshold before its first update, as in the authors' code."""
 
@@ -34,16 +39,18 @@ CUT_DRIFT = 1.6
 what was seen in training; where it is lower still, that step takes longer."""
 FIRST_GUESS = 0.8
 """The same where there is no batch before: of the cut among a sixteenth of the samples."""
-LOGGED_AT_ONCE = 512
-"""Samples whose dense latents are held in memory for a line of the log."""
-SHORTEST = 1e-12
-"""Length that a decoder row is divided by at least."""
+
+
+def finds_in_half(device: torch.device) -> bool:
+    """Whether a device finds what is active in bfloat16: a GPU that has it, which a T4 has not."""
+    return device.type == "cuda" and half_precision(device) == torch.bfloat16
 
 
 class Learner:
     """Learns from batches of raw activations; ``scale`` is the factor c with E‖x/c‖² = 1.
 
-    On a CPU the top-k kinds take their gradients from the sparse kernels, everything else from autograd.
+    On a CPU the top-k kinds take their gradients from the sparse kernels, on a GPU from those of ``on_device.py``,
+    everything else from autograd. What a GPU finds of a step is read when it is asked for (``settle``).
     """
 
     def __init__(self, config: SaeConfig, first_batch: Float[Tensor, "batch d"], scale: float) -> None:
@@ -55,11 +62,13 @@ class Learner:
         self.starts = self.weights.decoder.clone() if config.frozen == "soft_decoder" else None
         self.learned = frozen.learned(self.weights, config.frozen)
         self.optimiser = torch.optim.Adam(self.learned, lr=self.schedule.lr, fused=True)
-        self.silent_for = torch.zeros(self.schedule.n_latents, dtype=torch.int64, device=first_batch.device)
+        self.silence = Silence(self.schedule.n_latents, self.schedule.dead_window, first_batch.device)
         self.threshold = NEVER_LEARNED
         self.guess = 0.0
+        self.doubted = False
         self.step_number = 0
         self.log = TrainingLog()
+        self._unread = Unread()
 
     @property
     def finished(self) -> bool:
@@ -70,14 +79,52 @@ class Learner:
         x = batch / self.scale
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr_at(self.step_number, self.config.steps)
-        sparse = x.device.type == "cpu" and self.config.kind in (*BATCH_TOP_K_KINDS, "top_k")
-        losses, coarse = self._sparse_gradients(x) if sparse else (self._dense_gradients(x), None)
-        if not all(map(torch.isfinite, map(torch.as_tensor, losses.values()))):
-            raise self._diverged(self.step_number)
+        losses, coarse = self._gradients(x)
         if is_logged(self.step_number, self.config.steps):
-            self._write_log(x, losses, coarse)
+            self.settle()
+            self._write_log(x, {name: float(loss) for name, loss in losses.items()}, coarse)
         self._update()
         self.step_number += 1
+
+    def _gradients(self, x: Float[Tensor, "batch d"]) -> tuple[dict[str, Any], Coarse | None]:
+        """Write the step's gradients; its losses, and pre-activations where they are known coarsely."""
+        top_k = self.config.kind in (*BATCH_TOP_K_KINDS, "top_k")
+        if top_k and self._takes_device_kernels(x):
+            return self._device_gradients(x), None
+        sparse = top_k and x.device.type == "cpu"
+        losses, coarse = self._sparse_gradients(x) if sparse else (self._dense_gradients(x), None)
+        if not all(map(math.isfinite, map(float, losses.values()))):
+            raise self._diverged(self.step_number)
+        return losses, coarse
+
+    def _takes_device_kernels(self, x: Tensor) -> bool:
+        return x.device.type in ON_DEVICE and self.config.mono_coefficient == 0
+
+    def _device_gradients(self, x: Float[Tensor, "batch d"]) -> dict[str, Tensor]:
+        """From active pairs on the device, which is not waited for unless a latent may have died."""
+        config, half = self.config, finds_in_half(x.device) and not self.doubted
+        active = on_device.active_pairs(self.weights, x, config.k, per_sample=config.kind == "top_k", half=half)
+        dead = self.silence.add_unseen(active.fired(self.schedule.n_latents), len(x))
+        loss = on_device.write_gradients(
+            self.weights, x, active, self.schedule.group_sizes, dead, self.schedule.k_aux, config.aux_coefficient,
+            frozen=frozen.PARAMETERS[config.frozen], half=half,
+        )  # fmt: skip
+        total = loss.reconstruction + config.aux_coefficient * loss.auxiliary
+        self._unread.add(self.step_number, total, active.smallest, active.doubtful)
+        return {"loss": total, "auxiliary": loss.auxiliary}
+
+    def settle(self) -> None:
+        """Read what steps have left on a device: whether their losses were finite, what the threshold learns, and
+        whether half precision might have hidden an active pair, after which none is looked for in it any more.
+
+        Raises ``UserError`` where a loss was not finite.
+        """
+        for step, (loss, smallest, doubtful) in self._unread.read():
+            if not math.isfinite(loss):
+                raise self._diverged(step)
+            self.doubted |= bool(doubtful)
+            if self.config.kind in BATCH_TOP_K_KINDS:
+                self._learn_threshold(smallest, step)
 
     def _diverged(self, step: int) -> UserError:
         return UserError(
@@ -87,6 +134,7 @@ class Learner:
     def check_finite(self) -> None:
         """Raise ``UserError`` where a parameter is no longer finite, which the next step's loss would only show: such
         a state must not take the place of a good one."""
+        self.settle()
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.weights.named().values()):
             raise self._diverged(self.step_number - 1)
 
@@ -97,8 +145,8 @@ class Learner:
             smallest = float(active.values.min()) if len(active.values) else 0.0
             full = len(active.values) == config.k * len(x)
             self.guess = max(0.5, 1 - CUT_DRIFT / len(x) ** 0.5) * smallest if full else 0.0
-            self._learn_threshold(smallest)
-        dead = self._count(active.fired(), len(x))
+            self._learn_threshold(smallest, self.step_number)
+        dead = self.silence.add(active.fired(), len(x))
         coefficients = config.aux_coefficient, config.mono_coefficient
         loss = products.write_gradients(
             self.weights, x, pre, active, self.schedule.group_sizes, dead, self.schedule.k_aux, *coefficients,
@@ -132,8 +180,9 @@ class Learner:
         latents = training_latents(pre, self.config, self.weights.threshold)
         positive = latents.detach() > 0
         if self.config.kind in BATCH_TOP_K_KINDS:
-            self._learn_threshold(float(latents.detach()[positive].min()) if positive.any() else 0.0)
-        dead = self._count(positive.any(dim=0), len(x))
+            smallest = float(latents.detach()[positive].min()) if positive.any() else 0.0
+            self._learn_threshold(smallest, self.step_number)
+        dead = self.silence.add(positive.any(dim=0), len(x))
         loss = training_loss(
             x, pre, latents, self.weights, self.config, self.schedule.group_sizes, dead, self.schedule.k_aux
         )
@@ -142,15 +191,9 @@ class Learner:
         parts = {"loss": loss.total, "auxiliary": loss.auxiliary, "sparsity": loss.sparsity}
         return {name: float(part.detach()) for name, part in parts.items()}
 
-    def _count(self, fired: Tensor, samples: int) -> Tensor:
-        """Count silence per latent; the mask of dead ones."""
-        self.silent_for += samples
-        self.silent_for[fired] = 0
-        return self.silent_for >= self.schedule.dead_window
-
-    def _learn_threshold(self, smallest: float) -> None:
+    def _learn_threshold(self, smallest: float, step: int) -> None:
         """Moving average of the smallest activation kept in a batch (paper.md §2.2)."""
-        if self.step_number < self.schedule.threshold_start:
+        if step < self.schedule.threshold_start:
             return
         momentum = self.schedule.threshold_momentum if self.threshold != NEVER_LEARNED else 0.0
         self.threshold = momentum * self.threshold + (1 - momentum) * smallest
@@ -160,11 +203,11 @@ class Learner:
         """Decoder rows stay on the unit sphere: remove the gradient along them, clip, step, and scale them back."""
         decoder = self.weights.decoder
         if decoder.grad is not None:  # a frozen one has none
-            _remove_along(decoder, decoder.grad)
+            sphere.remove_along(decoder, decoder.grad)
         clip(self.learned, 1.0)
         self.optimiser.step()
         if decoder.grad is not None:
-            _to_unit_length(decoder)
+            sphere.to_unit_length(decoder)
         if self.starts is not None:
             frozen.pull_back(decoder, self.starts)
 
@@ -172,7 +215,7 @@ class Learner:
     def _write_log(self, x: Tensor, losses: dict[str, float], coarse: Coarse | None) -> None:
         r2 = l0 = None
         if self.config.kind not in BATCH_TOP_K_KINDS or self.threshold != NEVER_LEARNED:
-            error, fired = self._inferred(x, coarse)
+            error, fired = inferred(self.weights, self.config, self.threshold, x, coarse)
             spread = float((x - x.mean(dim=0)).pow(2).sum(dtype=torch.float64))
             r2 = 1 - error / spread if spread > 0 else None
             l0 = fired / len(x)
@@ -180,34 +223,11 @@ class Learner:
             step=self.step_number,
             r2=r2,
             l0=l0,
-            dead=int((self.silent_for >= self.schedule.dead_window).sum()),
+            dead=int((self.silence.samples >= self.schedule.dead_window).sum()),
             threshold=self.threshold * self.scale if self.threshold != NEVER_LEARNED else None,
             lr=self.optimiser.param_groups[0]["lr"],
             **losses,
         )
-
-    def _inferred(self, x: Tensor, coarse: Coarse | None) -> tuple[float, int]:
-        """Σ‖x − x̂‖² and how many pairs are active, under the inference rule."""
-        weights = self.weights
-        found = above_of_coarse(coarse, self.threshold) if coarse is not None else None
-        if found is not None:
-            decoded = products.weighted_sums(found.bounds, found.latents, found.values, weights.decoder.detach())
-            return float((x - decoded - weights.decoder_bias).pow(2).sum(dtype=torch.float64)), len(found.latents)
-        error, fired = 0.0, 0
-        for part in x.split(LOGGED_AT_ONCE):
-            latents = self._inference(torch.relu(weights.pre_activations(part)))
-            decoded = latents @ weights.decoder + weights.decoder_bias
-            error += float((part - decoded).pow(2).sum(dtype=torch.float64))
-            fired += int((latents > 0).sum())
-        return error, fired
-
-    def _inference(self, positive: Tensor) -> Tensor:
-        if self.config.kind == "top_k":
-            return per_sample_top_k(positive, self.config.k)
-        if self.config.kind == "relu":
-            return positive
-        learned = self.weights.threshold  # by gradient, jump_relu only
-        return above(positive, self.threshold if learned is None else learned)
 
     @torch.no_grad()
     def finish(self, provenance: dict[str, Any]) -> SparseAutoencoder:
@@ -241,7 +261,7 @@ class Learner:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything a checkpoint must hold besides ``facts``."""
-        state: dict[str, Tensor] = {"silent_for": self.silent_for}
+        state: dict[str, Tensor] = {"silent_for": self.silence.samples}
         for name, parameter in self.weights.named().items():
             state[name] = parameter.detach()
             for key, value in self.optimiser.state.get(parameter, {}).items():
@@ -250,13 +270,14 @@ class Learner:
 
     def facts(self) -> dict[str, Any]:
         """The numbers of the state that are not tensors."""
+        self.settle()
         numbers = {"threshold": self.threshold, "guess": self.guess, "step": self.step_number, "scale": self.scale}
-        return {**numbers, "log": self.log.columns}
+        return {**numbers, "doubted": self.doubted, "log": self.log.columns}
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Take up the state that ``tensors`` and ``facts`` describe."""
-        self.silent_for.copy_(tensors["silent_for"])
+        self.silence.restore(tensors["silent_for"])
         for name, parameter in self.weights.named().items():
             parameter.copy_(tensors[name])
             if not parameter.requires_grad:
@@ -266,23 +287,6 @@ class Learner:
                 key: value if key == "step" and parameter.device.type == "cpu" else value.to(parameter.device)
                 for key, value in state.items()
             }
-        self.threshold, self.guess = facts["threshold"], facts["guess"]
+        self.threshold, self.guess, self.doubted = facts["threshold"], facts["guess"], facts["doubted"]
         self.step_number, self.scale = facts["step"], facts["scale"]
         self.log = TrainingLog(facts["log"])
-
-
-def _remove_along(rows: Float[Tensor, "latents d"], vectors: Float[Tensor, "latents d"]) -> None:
-    """Take from each vector its part along the row of unit length, in place."""
-    if rows.device.type == "cpu":
-        given = rows.detach().numpy(), vectors.numpy()
-        in_threads(loops.remove_along, len(rows), *given, reads=rows.numel())
-    else:
-        vectors -= (vectors * rows).sum(dim=1, keepdim=True) * rows
-
-
-def _to_unit_length(rows: Float[Tensor, "latents d"]) -> None:
-    """Scale each row to length 1, in place."""
-    if rows.device.type == "cpu":
-        in_threads(loops.to_unit_length, len(rows), rows.detach().numpy(), SHORTEST, reads=rows.numel())
-    else:
-        rows /= rows.norm(dim=1, keepdim=True).clamp_min(SHORTEST)

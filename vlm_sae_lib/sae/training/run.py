@@ -1,6 +1,7 @@
 """Training: batches in, finished sparse autoencoders out, several in one pass over the data."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vlm_sae_lib.sae.artefact import SparseAutoencoder
 from vlm_sae_lib.sae.config import SaeConfig
 from vlm_sae_lib.sae.rows import Batches, Rows
 from vlm_sae_lib.sae.training import checkpoint
+from vlm_sae_lib.sae.training.ahead import Ahead
 from vlm_sae_lib.sae.training.learner import Learner
 from vlm_sae_lib.sae.training.memory import room_for
 
@@ -81,18 +83,18 @@ def _train(
     steps = max((config.steps for config in configs), default=0)
     first = min((learner.step_number for learner in learners), default=0)
     every = every or max(1, steps // 10)
-    bar = progress(range(first, steps), "training", unit="step")
-    for step in bar:
-        drawn: dict[tuple[int, int], torch.Tensor] = {}
-        for learner in learners:
-            if learner.finished or learner.step_number > step:
-                continue
-            key = _order(learner.config)
-            if key not in drawn:
-                drawn[key] = _batch_of(rows, batches[key][step], step).to(device)
-            learner.step(drawn[key])
-        if folder is not None and ((step + 1) % every == 0 or step + 1 == steps):
-            _write(folder, run, learners)
+    with closing(Ahead(lambda key, step: _batch_of(rows, batches[key][step], step), steps, device)) as ahead:
+        for step in progress(range(first, steps), "training", unit="step"):
+            drawn: dict[tuple[int, int], torch.Tensor] = {}
+            for learner in learners:
+                if learner.finished or learner.step_number > step:
+                    continue
+                key = _order(learner.config)
+                if key not in drawn:
+                    drawn[key] = ahead(key, step)
+                learner.step(drawn[key])
+            if folder is not None and ((step + 1) % every == 0 or step + 1 == steps):
+                _write(folder, run, learners)
     return [learner.finish(identity) for learner in learners]
 
 

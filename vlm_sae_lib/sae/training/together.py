@@ -71,6 +71,9 @@ class SharedLearner(Learner):
         super().__init__(config, first_batch, scale)
         self.ranks = ranks
 
+    def _takes_device_kernels(self, x: Tensor) -> bool:
+        return False
+
     def _sparse_gradients(self, x: Tensor) -> tuple[dict[str, float], Coarse | None]:
         return self._dense_gradients(x), None
 
@@ -82,9 +85,9 @@ class SharedLearner(Learner):
         if kind in BATCH_TOP_K_KINDS:
             kept = latents.detach()[positive]
             lowest = self.ranks.gather(kept.min().reshape(1) if len(kept) else kept)
-            self._learn_threshold(float(lowest.min()) if len(lowest) else 0.0)
+            self._learn_threshold(float(lowest.min()) if len(lowest) else 0.0, self.step_number)
         fired = self.ranks.any(positive.any(dim=0))
-        dead = self._count(fired, len(x))
+        dead = self.silence.add(fired, len(x))
         self.optimiser.zero_grad()
         total, values = self._loss(share, pre, latents, dead, len(x))
         total.backward()
