@@ -42,7 +42,7 @@ class Rows:
     def take(self, indices: np.ndarray) -> Float[Tensor, "batch d"]:
         """The rows at ``indices``, in that order."""
         if self._rows is not None:
-            return self._rows[torch.from_numpy(indices)]
+            return self._rows.index_select(0, torch.from_numpy(indices))
         # A store reads fastest in the order it was written.
         order = np.argsort(indices, kind="stable")
         batch = torch.empty(len(indices), self.dim, dtype=torch.float32, device="cpu")

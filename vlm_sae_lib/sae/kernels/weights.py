@@ -1,6 +1,6 @@
 """The parameters while they learn, as losses and kernels take them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -22,8 +22,7 @@ class Weights:
     """learned by gradient, jump_relu only"""
 
     def named(self) -> dict[str, Tensor]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def pre_activations(self, x: Float[Tensor, "batch d"]) -> Float[Tensor, "batch latents"]:
         """(x − b_dec) W_enc + b_enc."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vlm_sae_lib.sae.config import SaeConfig
 from vlm_sae_lib.sae.kernels import products
-from vlm_sae_lib.sae.kernels.active import above_of_coarse
+from vlm_sae_lib.sae.kernels.active import Active, above_active, above_of_coarse, per_sample_top_k_active
 from vlm_sae_lib.sae.kernels.coarse import Coarse
 from vlm_sae_lib.sae.kernels.weights import Weights
 from vlm_sae_lib.sae.selection import above, per_sample_top_k
@@ -16,11 +16,14 @@ AT_ONCE = 512
 
 
 def inferred(
-    weights: Weights, config: SaeConfig, threshold: float, x: Float[Tensor, "batch d"], coarse: Coarse | None
+    weights: Weights,
+    config: SaeConfig,
+    threshold: float,
+    x: Float[Tensor, "batch d"],
+    pre: Float[Tensor, "batch latents"] | Coarse | None,
 ) -> tuple[float, int]:
-    """Σ‖x − x̂‖² and how many pairs are active; ``coarse`` are the batch's pre-activations, where they are known so."""
-    found = above_of_coarse(coarse, threshold) if coarse is not None else None
-    if found is not None:
+    """Σ‖x − x̂‖² and how many pairs are active; ``pre`` are the batch's pre-activations, where they are known."""
+    if pre is not None and (found := _active(config, threshold, pre)) is not None:
         decoded = products.weighted_sums(found.bounds, found.latents, found.values, weights.decoder.detach())
         return float((x - decoded - weights.decoder_bias).pow(2).sum(dtype=torch.float64)), len(found.latents)
     error, fired = 0.0, 0
@@ -30,6 +33,13 @@ def inferred(
         error += float((part - decoded).pow(2).sum(dtype=torch.float64))
         fired += int((latents > 0).sum())
     return error, fired
+
+
+def _active(config: SaeConfig, threshold: float, pre: Float[Tensor, "batch latents"] | Coarse) -> Active | None:
+    """The active pairs under the inference rule of a top-k kind; ``None`` where coarse pre-activations do not tell."""
+    if isinstance(pre, Coarse):
+        return above_of_coarse(pre, threshold)
+    return per_sample_top_k_active(pre, config.k) if config.kind == "top_k" else above_active(pre, threshold)
 
 
 def inference_latents(

@@ -79,23 +79,23 @@ class Learner:
         x = batch / self.scale
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr_at(self.step_number, self.config.steps)
-        losses, coarse = self._gradients(x)
+        losses, pre = self._gradients(x)
         if is_logged(self.step_number, self.config.steps):
             self.settle()
-            self._write_log(x, {name: float(loss) for name, loss in losses.items()}, coarse)
+            self._write_log(x, {name: float(loss) for name, loss in losses.items()}, pre)
         self._update()
         self.step_number += 1
 
-    def _gradients(self, x: Float[Tensor, "batch d"]) -> tuple[dict[str, Any], Coarse | None]:
-        """Write the step's gradients; its losses, and pre-activations where they are known coarsely."""
+    def _gradients(self, x: Float[Tensor, "batch d"]) -> tuple[dict[str, Any], Tensor | Coarse | None]:
+        """Write the step's gradients; its losses, and pre-activations where they lie on a CPU."""
         top_k = self.config.kind in (*BATCH_TOP_K_KINDS, "top_k")
         if top_k and self._takes_device_kernels(x):
             return self._device_gradients(x), None
         sparse = top_k and x.device.type == "cpu"
-        losses, coarse = self._sparse_gradients(x) if sparse else (self._dense_gradients(x), None)
+        losses, pre = self._sparse_gradients(x) if sparse else (self._dense_gradients(x), None)
         if not all(map(math.isfinite, map(float, losses.values()))):
             raise self._diverged(self.step_number)
-        return losses, coarse
+        return losses, pre
 
     def _takes_device_kernels(self, x: Tensor) -> bool:
         return x.device.type in ON_DEVICE and self.config.mono_coefficient == 0
@@ -138,7 +138,7 @@ class Learner:
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.weights.named().values()):
             raise self._diverged(self.step_number - 1)
 
-    def _sparse_gradients(self, x: Tensor) -> tuple[dict[str, float], Coarse | None]:
+    def _sparse_gradients(self, x: Tensor) -> tuple[dict[str, float], Tensor | Coarse | None]:
         config = self.config
         pre, active = self._active(x)
         if config.kind in BATCH_TOP_K_KINDS:
@@ -155,7 +155,7 @@ class Learner:
         total = loss.reconstruction + config.aux_coefficient * loss.auxiliary
         if config.mono_coefficient > 0:
             total += config.mono_coefficient * loss.monosemanticity
-        return {"loss": total, "auxiliary": loss.auxiliary}, pre if isinstance(pre, Coarse) else None
+        return {"loss": total, "auxiliary": loss.auxiliary}, pre
 
     @torch.no_grad()
     def _active(self, x: Tensor) -> tuple[Tensor | Coarse, Active]:
@@ -212,10 +212,10 @@ class Learner:
             frozen.pull_back(decoder, self.starts)
 
     @torch.no_grad()
-    def _write_log(self, x: Tensor, losses: dict[str, float], coarse: Coarse | None) -> None:
+    def _write_log(self, x: Tensor, losses: dict[str, float], pre: Tensor | Coarse | None) -> None:
         r2 = l0 = None
         if self.config.kind not in BATCH_TOP_K_KINDS or self.threshold != NEVER_LEARNED:
-            error, fired = inferred(self.weights, self.config, self.threshold, x, coarse)
+            error, fired = inferred(self.weights, self.config, self.threshold, x, pre)
             spread = float((x - x.mean(dim=0)).pow(2).sum(dtype=torch.float64))
             r2 = 1 - error / spread if spread > 0 else None
             l0 = fired / len(x)

@@ -74,7 +74,7 @@ class SharedLearner(Learner):
     def _takes_device_kernels(self, x: Tensor) -> bool:
         return False
 
-    def _sparse_gradients(self, x: Tensor) -> tuple[dict[str, float], Coarse | None]:
+    def _sparse_gradients(self, x: Tensor) -> tuple[dict[str, float], Tensor | Coarse | None]:
         return self._dense_gradients(x), None
 
     def _dense_gradients(self, x: Tensor) -> dict[str, float]:
@@ -151,9 +151,9 @@ class SharedLearner(Learner):
             else:
                 parameter.grad[chosen] = self.ranks.sum(parameter.grad[chosen])
 
-    def _write_log(self, x: Tensor, losses: dict[str, float], coarse: Coarse | None) -> None:
+    def _write_log(self, x: Tensor, losses: dict[str, float], pre: Tensor | Coarse | None) -> None:
         if self.ranks.rank == 0:
-            super()._write_log(x, losses, coarse)
+            super()._write_log(x, losses, pre)
 
 
 def train_together(
