@@ -86,6 +86,14 @@ def test_an_sae_s_r2_is_that_of_the_report(rows, sae):
     assert sae_r2(sae, rows).value == pytest.approx(reconstruction(sae, rows).r2, abs=1e-6)
 
 
+def test_autoencoders_that_are_evaluated_together_share_the_draws_that_each_would_make(rows, sae):
+    control = untrained_sae(rows, 24, 4)
+    for one, found in zip((sae, control), evaluate({0: sae, 1: control}, rows, seed=3).values(), strict=True):
+        np.testing.assert_array_equal(found.r2.replicates, sae_r2(one, rows, seed=3).replicates)
+    alone = sae_r2(sae, rows, n_resamples=0)
+    assert alone.value == sae_r2(sae, rows).value and not len(alone.replicates)
+
+
 # PCA
 
 

@@ -35,18 +35,26 @@ class Bootstrapped:
         return Estimate(self.value - other.value, percentiles(self.replicates - other.replicates))
 
 
-def r2_bootstrap(x: Any, x_hat: Any, *, seed: int = 0, n_resamples: int = RESAMPLES) -> Bootstrapped:
+def drawn(n: int, *, seed: int = 0, n_resamples: int = RESAMPLES) -> Float[np.ndarray, "resamples rows"]:
+    """How often each of ``n`` rows is drawn when as many are drawn with replacement, for each replicate."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(np.float64)
+
+
+def r2_bootstrap(
+    x: Any, x_hat: Any, *, seed: int = 0, n_resamples: int = RESAMPLES, counts: np.ndarray | None = None
+) -> Bootstrapped:
     """R² over all rows (as `reconstruction.r2`), with replicates over rows drawn with replacement.
 
-    The mean is taken anew in each draw, as another sample would have its own.
+    The mean is taken anew in each draw, as another sample would have its own. ``counts`` are draws that several
+    autoencoders share (``drawn``).
     """
     x, x_hat = finite_rows(x, at_least=1), finite_rows(x_hat, "The reconstructions")
     if x.shape != x_hat.shape:
         raise UserError(f"Activations of shape {x.shape} cannot be compared with reconstructions of {x_hat.shape}.")
     centred = x - x.mean(axis=0)
     error, square = ((x - x_hat) ** 2).sum(axis=1), (centred**2).sum(axis=1)
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), size=n_resamples).astype(np.float64)
+    counts = drawn(len(x), seed=seed, n_resamples=n_resamples) if counts is None else counts
     return Bootstrapped(
         float(_r2(np.ones((1, len(x))), error, square, centred)[0]), _r2(counts, error, square, centred)
     )
@@ -59,10 +67,10 @@ def _r2(counts: np.ndarray, error: np.ndarray, square: np.ndarray, centred: np.n
 
 
 @torch.inference_mode()
-def sae_r2(sae: SparseAutoencoder, x: Any, *, seed: int = 0) -> Bootstrapped:
-    """An SAE's R² on activations, with replicates."""
+def sae_r2(sae: SparseAutoencoder, x: Any, **options: Any) -> Bootstrapped:
+    """An SAE's R² on activations, with replicates; ``options`` as of ``r2_bootstrap``."""
     rows = torch.as_tensor(finite_rows(x).astype(np.float32), device="cpu")
-    return r2_bootstrap(rows, sae.decode(sae.encode(rows)), seed=seed)
+    return r2_bootstrap(rows, sae.decode(sae.encode(rows)), **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +85,13 @@ class Evaluated:
 
 def evaluate(saes: Mapping[Any, SparseAutoencoder], activations: Any, *, seed: int = 0) -> dict[Any, Evaluated]:
     """Evaluate several SAEs on the same rows; the bootstrap draws the same rows for all, so differences are paired."""
-    found = {}
+    found: dict[Any, Evaluated] = {}
+    counts = None
     for key, sae in saes.items():
         rates = np.asarray((sae.encode_sparse(activations) > 0).mean(axis=0)).ravel()
         report = reconstruction(sae, activations)
-        found[key] = Evaluated(sae_r2(sae, activations, seed=seed), report, sae.n_latents, rates)
+        counts = drawn(report.rows, seed=seed) if counts is None else counts
+        found[key] = Evaluated(sae_r2(sae, activations, counts=counts), report, sae.n_latents, rates)
     return found
 
 
