@@ -18,8 +18,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from vlm_sae_lib import paths
 
-COLUMNS = ("what", "ours", "beside it", "theirs", "ratio [smallest, largest]", "wanted", "floor (ours over it)")
-OLDER = ("AVX2 alone: ours", "AVX2 alone: ratio [smallest, largest]", "wanted there")
+COLUMNS = ("what", "ours", "theirs", "ratio [smallest, largest] (wanted)", "floor (ours over it)")
+OLDER = ("AVX2 alone: ours", "AVX2 alone: ratio (wanted)")
 AVX2 = "avx2-"
 NO_QUALITY = "This comparison has not been run here: `make bench-quality` takes about twenty minutes."
 NO_TIMES = "This has not been timed here: `python -m benchmarks.book` does it."
@@ -54,12 +54,12 @@ class Machine(FromBenchmarks):
         lines = [
             f"Taken on {date}: {machine['threads']} threads of a {machine['processor']} processor with "
             f"{machine['capability']}, torch {machine['torch'].partition('+')[0]}, Python {machine['python']}. Of "
-            + goals_sentence(found, "in the column *wanted*") + ceilings_sentence(found.get("ceilings"))
+            + goals_sentence(found) + ceilings_sentence(found.get("ceilings"))
         ]  # fmt: skip
         if older := self.older():
             date, found = older
             lines += ["", f"The columns *AVX2 alone* were taken on {date} on the same kind of machine, held to the "
-                      "instructions of older processors. Of " + goals_sentence(found, "in the column *wanted there*")
+                      "instructions of older processors. Of " + goals_sentence(found)
                       + ceilings_sentence(found.get("ceilings"))]  # fmt: skip
         return self.markdown(lines)
 
@@ -89,11 +89,11 @@ def key(row: dict) -> tuple[str, str]:
     return row["work"], row["peer"]
 
 
-def goals_sentence(found: dict, where: str) -> str:
-    """``19 goals that were set before, in the column *wanted*, 18 are reached.``"""
+def goals_sentence(found: dict) -> str:
+    """``19 goals that were set before, in brackets below, 18 are reached.``"""
     goals = [goal_is_met(row) for rows in found["rows"].values() for row in rows]
     set_ones = [met for met in goals if met is not None]
-    return f"{len(set_ones)} goals that were set before, {where}, {sum(set_ones)} are reached."
+    return f"{len(set_ones)} goals that were set before, in brackets below, {sum(set_ones)} are reached."
 
 
 def goal_is_met(row: dict) -> bool | None:
@@ -107,20 +107,20 @@ def goal_is_met(row: dict) -> bool | None:
 def cells(row: dict) -> list[str]:
     """A row of the table as text, but for its floor."""
     goal = row["facts"].get("goal_seconds")
-    wanted = f"{row['wanted']:.3g} ×" if row["wanted"] else f"{goal:g} s" if goal else "–"
+    wanted = f"({row['wanted']:.3g} ×)" if row["wanted"] else f"({goal:g} s)" if goal else ""
     ours = amount(row["ours_median"], row)
     if not row["theirs"]:
-        return [row["work"], ours, "–", "–", "–", wanted]
-    ratio = "{} [{}, {}]".format(*(times(row[name]) for name in ("ratio", "ratio_low", "ratio_high")))
-    return [row["work"], ours, row["peer"], amount(row["theirs_median"], row), ratio, wanted]
+        return [row["work"], ours, "–", wanted or "–"]
+    ratio = "{} [{}, {}] {}".format(*(times(row[name]) for name in ("ratio", "ratio_low", "ratio_high")), wanted)
+    return [f"{row['work']}; beside it *{row['peer']}*", ours, amount(row["theirs_median"], row), ratio.strip()]
 
 
 def older_cells(row: dict | None) -> list[str]:
-    """Ours, ratio and goal of the same row, held to AVX2."""
+    """Ours and the ratio of the same row, held to AVX2."""
     if row is None:
-        return ["–", "–", "–"]
-    _, ours, _, _, ratio, wanted = cells(row)
-    return [ours, ratio, wanted]
+        return ["–", "–"]
+    _, ours, _, ratio = cells(row)
+    return [ours, ratio]
 
 
 def times(ratio: float) -> str:

@@ -120,9 +120,9 @@ def page():
 def test_the_page_puts_what_was_held_to_older_instructions_beside_the_rest():
     drawn = page()
     row = Row("training", "a step", [1.0], "peer", [8.0], 6).as_dict()
-    assert drawn.older_cells(row) == ["1 s", "8 [8, 8]", "6 ×"] and drawn.older_cells(None) == ["–", "–", "–"]
+    assert drawn.older_cells(row) == ["1 s", "8 [8, 8] (6 ×)"] and drawn.older_cells(None) == ["–", "–"]
     found = {"rows": {"training": [row, row | {"wanted": None}, row | {"ratio": 5.0}]}}
-    assert drawn.goals_sentence(found, "here") == "2 goals that were set before, here, 1 are reached."
+    assert drawn.goals_sentence(found) == "2 goals that were set before, in brackets below, 1 are reached."
 
 
 def test_the_notebooks_times_are_read_and_shown(tmp_path):
@@ -229,7 +229,7 @@ def test_the_page_shows_the_newest_quality_and_does_without(tmp_path, runs):
 def test_a_row_is_drawn_with_its_floor_and_unit_and_old_rows_without():
     drawn = page()
     row = Row("s", "w", [0.5], "peer", [2.0], facts={"floor_seconds": 0.1}, unit="GiB").as_dict()
-    assert drawn.cells(row)[1:4] == ["0.5 GiB", "peer", "2 GiB"] and drawn.floor_cell(row) == "100 ms (5 ×)"
+    assert drawn.cells(row)[:3] == ["w; beside it *peer*", "0.5 GiB", "2 GiB"] and drawn.floor_cell(row) == "100 ms (5 ×)"
     old = {name: value for name, value in row.items() if name != "unit"} | {"facts": {}}
     assert drawn.cells(old)[1] == "500 ms" and drawn.floor_cell(old) == "–"
     assert "131" not in drawn.ceilings_sentence(None) and "100 Gflop/s" in drawn.ceilings_sentence(CEILINGS.as_dict())

@@ -180,11 +180,11 @@ def test_a_line_of_the_benchmarks_is_what_was_measured():
     page = extension("benchmark_page")
     row = {"work": "w", "ours_median": 0.25, "peer": "p", "theirs_median": 2.5, "theirs": [2.5], "ratio": 10.0,
            "ratio_low": 9.0, "ratio_high": 12.5, "wanted": 8, "facts": {}}  # fmt: skip
-    assert page.cells(row) == ["w", "250 ms", "p", "2.5 s", "10 [9, 12.5]", "8 ×"]
+    assert page.cells(row) == ["w; beside it *p*", "250 ms", "2.5 s", "10 [9, 12.5] (8 ×)"]
     assert page.goal_is_met(row) is True and page.goal_is_met(row | {"wanted": 11}) is False
     assert page.goal_is_met(row | {"wanted": None}) is None
     alone = row | {"theirs": [], "wanted": None, "facts": {"goal_seconds": 2}}
-    assert page.cells(alone) == ["w", "250 ms", "–", "–", "–", "2 s"] and page.goal_is_met(alone) is True
+    assert page.cells(alone) == ["w", "250 ms", "–", "(2 s)"] and page.goal_is_met(alone) is True
 
 
 def test_the_tables_of_costs_have_a_row_for_each_profile_and_model():
