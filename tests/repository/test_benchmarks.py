@@ -229,7 +229,8 @@ def test_the_page_shows_the_newest_quality_and_does_without(tmp_path, runs):
 def test_a_row_is_drawn_with_its_floor_and_unit_and_old_rows_without():
     drawn = page()
     row = Row("s", "w", [0.5], "peer", [2.0], facts={"floor_seconds": 0.1}, unit="GiB").as_dict()
-    assert drawn.cells(row)[:3] == ["w; beside it *peer*", "0.5 GiB", "2 GiB"] and drawn.floor_cell(row) == "100 ms (5 ×)"
+    assert drawn.cells(row)[:3] == ["w; beside it *peer*", "0.5 GiB", "2 GiB"]
+    assert drawn.floor_cell(row) == "100 ms (5 ×)"
     old = {name: value for name, value in row.items() if name != "unit"} | {"facts": {}}
     assert drawn.cells(old)[1] == "500 ms" and drawn.floor_cell(old) == "–"
     assert "131" not in drawn.ceilings_sentence(None) and "100 Gflop/s" in drawn.ceilings_sentence(CEILINGS.as_dict())
