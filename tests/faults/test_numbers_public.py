@@ -37,7 +37,7 @@ ELSEWHERE = {
     "top_image_table": "test_numbers_tables", "independent": "test_numbers_tables", "clusters": "test_numbers_tables",
     # called in others' place: the arguments are theirs
     "checked_embeddings": "monosemanticity_score", "pca_rivals": "Pca", "as_rows": "project_out",
-    "choose_latents": "SparseProbes", "for_sae": "overwrite",
+    "choose_latents": "SparseProbes", "for_sae": "overwrite", "drawn": "r2_bootstrap",
 }  # fmt: skip
 NO_NUMBERS = {
     "UserError", "Profile", "load_profile", "PictureSource", "load_pictures", "PocketPictures", "pocket_pictures",
