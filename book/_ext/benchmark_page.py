@@ -9,6 +9,7 @@ the peer's; ``{benchmark-book}`` how long the notebooks take.
 
 import ast
 import json
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -21,6 +22,8 @@ from vlm_sae_lib import paths
 COLUMNS = ("what", "ours", "theirs", "ratio [smallest, largest] (wanted)", "floor (ours over it)")
 OLDER = ("AVX2 alone: ours", "AVX2 alone: ratio (wanted)")
 AVX2 = "avx2-"
+BEFORE_UNIT = re.compile(r"(?<=\d) (?=ms|s\b|GiB|×\))")
+"""No line is broken there."""
 NO_QUALITY = "This comparison has not been run here: `make bench-quality` takes about twenty minutes."
 NO_TIMES = "This has not been timed here: `python -m benchmarks.book` does it."
 FIGURE = "_build/benchmark_figures/growth.svg"
@@ -80,7 +83,7 @@ class Table(FromBenchmarks):
         lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         for row, other in zip(rows, held, strict=True):
             whole = [*cells(row), floor_cell(row), *(older_cells(other) if any(held) else ())]
-            lines.append("| " + " | ".join(whole) + " |")
+            lines.append("| " + " | ".join(BEFORE_UNIT.sub("\u00a0", cell) for cell in whole) + " |")
         notes = [f"- {row['work']}: {row['note']}." for row in rows if row["note"]]
         return self.markdown([*lines, "", *dict.fromkeys(notes)])
 
