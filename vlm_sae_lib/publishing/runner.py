@@ -27,7 +27,10 @@ from vlm_sae_lib.taking_turns import Each, in_turn
 
 PUBLISHED_PROFILE = "pocket"
 CELL_SECONDS = 1800  # a published run's cell that takes longer hangs
-QUIET_KERNEL = ["--IPKernelApp.log_level=50"]  # a kernel warns about its transport each time; errors come as outputs
+KERNEL_ARGUMENTS = [
+    "--IPKernelApp.log_level=50",  # a kernel warns about its transport each time; errors come as outputs
+    "--IPKernelApp.exec_lines=import gc; gc.set_threshold(10_000)",  # to look through all of torch takes long
+]
 LONGEST = ("01_activation_collection", "05_llava_steering", "02_sae_training")
 """Which begin where several are run at once: the first collects what all others read."""
 VERSIONS = ("torch", "numpy", "scipy", "pandas", "matplotlib", "transformers", "open_clip_torch")
@@ -210,7 +213,8 @@ def _execute(plan: Run, name: str) -> float:
                 kernel_name=notebooks.KERNEL["name"],
                 progress_bar=sys.stderr.isatty(),
                 cwd=paths.notebooks(),
-                extra_arguments=QUIET_KERNEL,
+                extra_arguments=KERNEL_ARGUMENTS,
+                shutdown_kernel="immediate",  # nothing is left to it, and to take down what torch holds takes seconds
                 execution_timeout=CELL_SECONDS if plan.profile == PUBLISHED_PROFILE else None,
             )
     except PapermillExecutionError as error:
