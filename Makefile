@@ -1,4 +1,5 @@
 # make book         the notebooks, executed in order, and the site at _build/html
+# make site         the site alone, from the notebooks as they are
 # make cluster      adds Ray, for the stages' --engine ray on more than one machine (book: More than one machine)
 # make light        the notebooks on small public models, as an edition beside the pocket one (network, an hour and a half)
 # make test         every test: the library, the committed notebooks, the site in a browser
@@ -32,7 +33,7 @@ NBVAL := OMP_NUM_THREADS=1 TQDM_DISABLE=1 PYTHONHASHSEED=0 $(PYTEST) -n 2 --dist
 	--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup cluster book light test test-long test-faults test-parity test-arm test-versions test-newest test-flaky bench bench-quality lint pocket islands leaderboard clean
+.PHONY: help setup cluster book site light test test-long test-faults test-parity test-arm test-versions test-newest test-flaky bench bench-quality lint pocket islands leaderboard clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -56,19 +57,23 @@ book: $(STAMP)
 	@$(PY) -m vlm_sae_lib run
 	@$(PY) -m vlm_sae_lib book
 
+site: $(STAMP)
+	@$(PY) -m vlm_sae_lib book
+
 light: $(STAMP)
 	@$(PY) -m vlm_sae_lib run --profile light
 	@$(PY) -m vlm_sae_lib book --edition light
 
-test: $(STAMP) lint
+# Types are checked and the site is built side by side: each takes one core.
+test: $(STAMP)
+	@$(MAKE) -j 2 lint site
 	$(UNIT) tests
 	$(NBVAL) notebooks
-	$(PY) -m vlm_sae_lib book
 	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile tests/site
 
 test-long: $(STAMP)
 	TQDM_DISABLE=1 $(PYTEST) -m long tests --timeout 3600
-	$(PY) -m vlm_sae_lib book
+	@$(MAKE) site
 	$(PYTEST) -m long tests/site --timeout 3600
 
 test-faults: $(STAMP)
