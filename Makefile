@@ -55,7 +55,7 @@ cluster: $(STAMP)
 
 book: $(STAMP)
 	@$(PY) -m vlm_sae_lib run
-	@$(PY) -m vlm_sae_lib book
+	@$(MAKE) site
 
 site: $(STAMP)
 	@$(PY) -m vlm_sae_lib book
