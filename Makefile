@@ -55,7 +55,7 @@ cluster: $(STAMP)
 
 book: $(STAMP)
 	@$(PY) -m vlm_sae_lib run
-	@$(MAKE) site
+	@$(MAKE) --no-print-directory site
 
 site: $(STAMP)
 	@$(PY) -m vlm_sae_lib book
@@ -66,14 +66,14 @@ light: $(STAMP)
 
 # Types are checked and the site is built side by side: each takes one core.
 test: $(STAMP)
-	@$(MAKE) -j 2 lint site
+	@$(MAKE) --no-print-directory -j 2 lint site
 	$(UNIT) tests
 	$(NBVAL) notebooks
 	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile tests/site
 
 test-long: $(STAMP)
 	TQDM_DISABLE=1 $(PYTEST) -m long tests --timeout 3600
-	@$(MAKE) site
+	@$(MAKE) --no-print-directory site
 	$(PYTEST) -m long tests/site --timeout 3600
 
 test-faults: $(STAMP)
