@@ -169,6 +169,16 @@ def _count_from(bits, lowest):
 
 
 @compiled
+def squares(start, stop, rows, out):
+    """Σ x² of each row; squares in single precision, their sum in double."""
+    for i in range(start, stop):
+        total = 0.0
+        for j in range(rows.shape[1]):
+            total += np.float64(rows[i, j] * rows[i, j])
+        out[i] = total
+
+
+@compiled
 def remove_along(start, stop, rows, vectors):
     """Take from each vector its part along the row, which has unit length."""
     for i in range(start, stop):
@@ -220,16 +230,13 @@ def count_above(start, stop, values, cut, counts):
 @compiled
 def find_above(start, stop, values, cut, bounds, columns, kept):
     """Which these are."""
-    found = np.empty(values.shape[1] + 1, dtype=np.int32)
+    found = _no_columns(values.shape[1])
     for i in range(start, stop):
-        # Every column is written down, and stays only if the next one does not take its place: no branch to guess.
-        count = 0
         for j in range(values.shape[1]):
-            found[count] = j
-            count += values[i, j] > cut
-        for place in range(count):
-            columns[bounds[i] + place] = found[place]
-            kept[bounds[i] + place] = values[i, found[place]]
+            found[j] = values[i, j] > cut
+        _write_columns(found, bounds[i], columns)
+        for pair in range(bounds[i], bounds[i + 1]):
+            kept[pair] = values[i, columns[pair]]
 
 
 @compiled

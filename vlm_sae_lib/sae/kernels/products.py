@@ -108,7 +108,9 @@ def _add_auxiliary(gradients, pre, centred, residual, decoder, dead, k_aux, coef
 
 def _mean_square(rows: Float[Tensor, "n d"]) -> float:
     """Row by row first: torch parts a sum over a whole tensor among the threads, and its last bit hangs on how many."""
-    return float(rows.square().sum(dim=1, dtype=torch.float64).numpy().sum()) / rows.numel()
+    sums = np.empty(len(rows))
+    _run(loops.squares, len(rows), rows.numel(), rows, sums)
+    return float(sums.sum()) / rows.numel()
 
 
 FEW_DEAD = 8
@@ -126,25 +128,32 @@ def _revive_few(gradients, pre, centred, residual, decoder, dead, k_aux, scale) 
     _run(loops.keep_largest, len(revived), loops.COUNTS * revived.numel(), revived, k_aux)
     revived, directions, centred = revived.to(kind), decoder[where].to(kind), centred.to(kind)
     error, by_value = torch.empty_like(residual), torch.empty_like(revived)
-    slopes = torch.empty_like(residual, dtype=kind)
+    slopes = torch.empty_like(error, dtype=kind)
 
     def of_samples(start: int, stop: int) -> None:
         rows = slice(start, stop)
-        torch.sub((revived[rows] @ directions).float(), residual[rows], out=error[rows])
+        torch.sub(revived[rows] @ directions, residual[rows], out=error[rows])
         slopes[rows] = error[rows] * scale
-        torch.mul(slopes[rows] @ directions.T, revived[rows] > 0, out=by_value[rows])
-
-    def of_numbers(start: int, stop: int) -> None:
-        columns = slice(start, stop)
-        for gradient, left, right in ((decoder_grad, revived, slopes), (encoder_grad, by_value, centred)):
-            if gradient is not None:
-                gradient[where, columns] += (left.T @ right[:, columns]).float()
+        by_value[rows] = torch.where(revived[rows] > 0, slopes[rows] @ directions.T, 0)
 
     in_parts(of_samples, len(residual), SAMPLES_AT_ONCE)
-    in_parts(of_numbers, residual.shape[1], NUMBERS_AT_ONCE)
+    for gradient, left, right in ((decoder_grad, revived, slopes), (encoder_grad, by_value, centred)):
+        if gradient is not None:
+            _add_products(gradient, where, left, right)
     with one_thread():
         bias_grad[where] += by_value.sum(dim=0, dtype=torch.float32)
     return error
+
+
+def _add_products(gradient: Tensor, where: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add leftᵀ right to some rows of a gradient, in place."""
+    found = torch.empty(len(where), right.shape[1])
+
+    def of_numbers(start: int, stop: int) -> None:
+        found[:, start:stop] = left.T @ right[:, start:stop]
+
+    in_parts(of_numbers, right.shape[1], NUMBERS_AT_ONCE)
+    gradient.index_add_(0, where, found)
 
 
 def _revive_many(gradients, pre, centred, residual, decoder, dead, k_aux, scale) -> Tensor:
@@ -168,7 +177,7 @@ def _revive_many(gradients, pre, centred, residual, decoder, dead, k_aux, scale)
 
 
 def _columns(pre: Tensor | Coarse, latents: Tensor) -> Tensor:
-    return pre.columns(latents) if isinstance(pre, Coarse) else pre[:, latents]
+    return pre.columns(latents) if isinstance(pre, Coarse) else pre.index_select(1, latents)
 
 
 def _encoder_gradients(

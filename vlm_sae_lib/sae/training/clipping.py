@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from vlm_sae_lib.machine.compiled import in_threads
+from vlm_sae_lib.sae.kernels import loops
 
 
 @torch.no_grad()
@@ -17,19 +21,21 @@ def clip(parameters: Iterable[Tensor], longest: float) -> None:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return
-    length = torch.stack([_square(gradient) for gradient in gradients]).sum().sqrt()
-    scale = (longest / (length + 1e-6)).clamp(max=1.0).to(gradients[0].dtype)
+    length = sum(map(_square, gradients)) ** 0.5
+    scale = longest / (length + 1e-6)
+    if isinstance(scale, Tensor):  # on a device that is not waited for
+        scale = scale.clamp(max=1.0).to(gradients[0].dtype)
+    elif scale >= 1:
+        return
     for gradient in gradients:
         gradient.mul_(scale)
 
 
-def _square(x: Tensor) -> Float[Tensor, ""]:
-    """Σ x², row by row and then over the rows' sums in parts of the same size."""
-    squares = x.square()
-    sums = squares.flatten(start_dim=1).sum(dim=1, dtype=torch.float64) if x.ndim > 1 else squares.reshape(-1).double()
-    whole = len(sums) // PART * PART
-    return sums[:whole].view(-1, PART).sum(dim=1).sum() + sums[whole:].sum()
-
-
-PART = 4096
-"""Numbers that are added up at once: fewer than torch would part among threads."""
+def _square(x: Tensor) -> float | Float[Tensor, ""]:
+    """Σ x² in double precision, on a CPU row by row and then over the rows' sums."""
+    if x.device.type != "cpu":
+        return x.square().sum(dtype=torch.float64)
+    rows = x.reshape(x.shape[0] if x.ndim > 1 else 1, -1).numpy()
+    sums = np.empty(len(rows))
+    in_threads(loops.squares, len(rows), rows, sums, reads=rows.size)
+    return float(sums.sum())
