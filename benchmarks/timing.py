@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 RUNS = 5
+TURN = 1.0
+"""Seconds that a turn lasts at least: what is shorter is done again and again, as training does its steps."""
 
 
 @dataclass
@@ -75,11 +77,14 @@ def seconds(value: float) -> str:
     return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
 
 
-def timed(work: Callable[[], Any]) -> float:
+def timed(work: Callable[[], Any], least: float = 0.0) -> float:
+    """Seconds of ``work``: the mean of as many in a row as it takes to fill ``least`` seconds."""
     gc.collect()
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    started, times, passed = time.perf_counter(), 0, 0.0
+    while not times or passed < least:
+        work()
+        times, passed = times + 1, time.perf_counter() - started
+    return passed / times
 
 
 def peak_gib(work: Callable[[], Any]) -> float:
@@ -111,7 +116,7 @@ def side_by_side(
         theirs()
     mine, other = [], []
     for _ in range(runs):
-        mine.append(timed(ours))
+        mine.append(timed(ours, TURN))
         if theirs is not None:
-            other.append(scale * timed(theirs))
+            other.append(scale * timed(theirs, TURN))
     return mine, other

@@ -4,7 +4,13 @@ pictures → tower → activation store → SAE → latents → statistics → s
 when first asked for, so that ``import vlm_sae_lib`` costs nothing.
 """
 
+import os
 from importlib import import_module
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    # After a product torch's threads wait for the next one at full speed, for some milliseconds, on the cores that the
+    # compiled loops want meanwhile. It is of no other effect, and read when torch is loaded: import it after this.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 _HOMES = {
     "errors": ("UserError",),

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import book, floors, gpu, growth, here, instructions, quality, scoring, similarity, training
+from benchmarks import book, floors, gpu, growth, here, instructions, quality, scoring, similarity, timing, training
 from benchmarks.ceilings import Ceilings
 from benchmarks.quality_data import World, activations
 from benchmarks.quality_verdict import lines, verdicts
 from benchmarks.random_llava import random_llava
-from benchmarks.timing import Row, peak_gib, side_by_side
+from benchmarks.timing import Row, peak_gib, side_by_side, timed
 from vlm_sae_lib import paths, pocket_pictures
 from vlm_sae_lib.errors import UserError
 from vlm_sae_lib.files import write_json
@@ -51,6 +51,11 @@ def test_sets_count_the_pairs_that_we_count():
     assert similarity.by_sets(top) == uniqueness(top).pairs_above(0)
 
 
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch):
+    monkeypatch.setattr(timing, "TURN", 0)
+
+
 def test_both_sides_run_in_turns_and_a_part_is_scaled():
     calls = []
     ours, theirs = side_by_side(lambda: calls.append("ours"), lambda: calls.append("theirs"), runs=3, scale=1000)
@@ -59,6 +64,12 @@ def test_both_sides_run_in_turns_and_a_part_is_scaled():
     found = row.as_dict()
     assert (found["ratio"], found["ratio_low"], found["ratio_high"]) == pytest.approx((5, 2.5, 10))
     assert "× 5.0 [2.5, 10.0]" in str(row) and "ratio" not in Row("s", "w", [1.0]).as_dict()
+
+
+def test_what_is_short_is_done_again_until_its_turn_is_over():
+    calls = []
+    mean = timed(lambda: calls.append(time.sleep(0.01)), least=0.1)
+    assert 2 <= len(calls) <= 10 and mean >= 0.01
 
 
 def test_the_peak_is_seen_while_it_lasts():
