@@ -20,18 +20,19 @@ LIKE = {
     AVX2: "This processor has no such sums, or is held to do without: hold it against the second column.",
 }
 PICTURES = 2000
+WIDTH = 74  # of the longest name of a row
 
 
 def show() -> int:
     """Print each row as it is measured, beside what the page shows."""
     published = {name: published_seconds(name) for name in (OWN, AVX2)}
-    print(f"{LIKE[like_here()]}\n\n{'':<62} {'here':>9} {'VNNI':>9} {'AVX2':>9}", flush=True)
+    print(f"{LIKE[like_here()]}\n\n{'':<{WIDTH}} {'here':>9} {'VNNI':>9} {'AVX2':>9}", flush=True)
     for work, do in rows():
         taken, _ = side_by_side(do, runs=RUNS)
         there = (published[name].get(work) for name in (OWN, AVX2))
         cells = [statistics.median(taken), *there]
-        print(f"{work:<62} " + " ".join(f"{seconds(cell) if cell else '–':>9}" for cell in cells), flush=True)
-    print(f"{'pictures painted a second by one core':<62} {painted():9,.0f}")
+        print(f"{work:<{WIDTH}} " + " ".join(f"{seconds(cell) if cell else '–':>9}" for cell in cells), flush=True)
+    print(f"{'pictures painted a second by one core':<{WIDTH}} {painted():9,.0f}")
     return 0
 
 

@@ -54,7 +54,7 @@ class Row:
 
     def __str__(self) -> str:
         median = statistics.median(self.ours)
-        ours = f"{self.work:<58} {amount(median, self.unit):>9}"
+        ours = f"{self.work:<76} {amount(median, self.unit):>9}"
         if floor := self.facts.get("floor_seconds"):
             ours += f" (floor {seconds(floor)}, {median / floor:.1f} ×)"
         if not self.theirs:
