@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import scoring, training
 from benchmarks.instructions import AVX2, OWN, like_here
-from benchmarks.timing import seconds, side_by_side
+from benchmarks.timing import WIDTH, seconds, side_by_side
 from vlm_sae_lib.files import read_json
 from vlm_sae_lib.pocket.world import PocketPictures
 from vlm_sae_lib.scores.monosemanticity import monosemanticity_score
@@ -20,7 +20,6 @@ LIKE = {
     AVX2: "This processor has no such sums, or is held to do without: hold it against the second column.",
 }
 PICTURES = 2000
-WIDTH = 74  # of the longest name of a row
 
 
 def show() -> int:

@@ -13,6 +13,8 @@ from typing import Any
 RUNS = 5
 TURN = 1.0
 """Seconds that a turn lasts at least: what is shorter is done again and again, as training does its steps."""
+WIDTH = 76
+"""Of the column with a row's work."""
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Row:
 
     def __str__(self) -> str:
         median = statistics.median(self.ours)
-        ours = f"{self.work:<76} {amount(median, self.unit):>9}"
+        ours = f"{self.work:<{WIDTH}} {amount(median, self.unit):>9}"
         if floor := self.facts.get("floor_seconds"):
             ours += f" (floor {seconds(floor)}, {median / floor:.1f} ×)"
         if not self.theirs:
